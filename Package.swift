@@ -1,0 +1,91 @@
+// swift-tools-version: 6.3
+import PackageDescription
+
+// Every upcoming feature that the language mode after 6 will bring, so that the code needs no second migration:
+// https://github.com/swiftlang/swift-evolution (SE-0335, SE-0444, SE-0409, SE-0461, SE-0470, SE-0481).
+// `Lifetimes` is the only experimental feature; ByteReader and ByteWriter use it to lend spans (SE-0446).
+let common: [SwiftSetting] = [
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
+    .enableUpcomingFeature("InferIsolatedConformances"),
+    .enableUpcomingFeature("ImmutableWeakCaptures"),
+    .enableExperimentalFeature("Lifetimes"),
+    .treatAllWarnings(as: .error),
+]
+
+// Libraries also mark every unsafe expression (SE-0458); tests cannot, because macros expand to unmarked ones.
+let library: [SwiftSetting] =
+    common + [.strictMemorySafety(), .define("INTERNAL_CHECKS", .when(traits: ["InternalChecks"]))]
+
+let package = Package(
+    name: "Holdfast",
+    platforms: [.macOS(.v15)],
+    products: [
+        .library(name: "Holdfast", targets: ["Holdfast"]),
+        .library(name: "HoldfastTestKit", targets: ["HoldfastTestKit"]),
+        .executable(name: "holdfast", targets: ["HoldfastCommand"]),
+        .executable(name: "holdfast-bench", targets: ["HoldfastBench"]),
+    ],
+    traits: [
+        .trait(name: "InternalChecks", description: "Checks every invariant of the state after every record.")
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0")
+    ],
+    targets: [
+        .systemLibrary(
+            name: "CLZ4", pkgConfig: "liblz4", providers: [.apt(["liblz4-dev"]), .brew(["lz4"])]),
+        .target(name: "CHoldfast"),
+        .target(name: "HoldfastBytes", dependencies: ["CHoldfast"], swiftSettings: library),
+        .target(
+            name: "HoldfastLog", dependencies: ["HoldfastBytes", "CHoldfast", "CLZ4"], swiftSettings: library),
+        .target(name: "HoldfastEngine", dependencies: ["HoldfastBytes"], swiftSettings: library),
+        .target(
+            name: "Holdfast", dependencies: ["HoldfastBytes", "HoldfastLog", "HoldfastEngine"],
+            swiftSettings: library),
+        .target(
+            name: "HoldfastTestKit",
+            dependencies: ["Holdfast", "HoldfastBytes", "HoldfastLog", "HoldfastEngine"],
+            swiftSettings: library),
+        .executableTarget(
+            name: "HoldfastCommand",
+            dependencies: [
+                "Holdfast", "HoldfastBytes", "HoldfastLog", "HoldfastEngine",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            path: "tools/holdfast", swiftSettings: common),
+        .executableTarget(
+            name: "HoldfastBench",
+            dependencies: [
+                "Holdfast", "HoldfastBytes", "HoldfastLog", "HoldfastEngine",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            path: "tools/bench", swiftSettings: common),
+        .testTarget(
+            name: "HoldfastBytesTests", dependencies: ["HoldfastBytes", "CHoldfast"], swiftSettings: common),
+        .testTarget(
+            name: "HoldfastLogTests", dependencies: ["HoldfastLog", "HoldfastBytes", "HoldfastTestKit"],
+            swiftSettings: common),
+        .testTarget(
+            name: "HoldfastEngineTests", dependencies: ["HoldfastEngine", "HoldfastBytes", "HoldfastTestKit"],
+            swiftSettings: common),
+        .testTarget(
+            name: "HoldfastTests",
+            dependencies: ["Holdfast", "HoldfastBytes", "HoldfastLog", "HoldfastEngine", "HoldfastTestKit"],
+            swiftSettings: common),
+        .testTarget(
+            name: "HoldfastTestKitTests",
+            dependencies: ["HoldfastTestKit", "HoldfastLog", "HoldfastBytes"], swiftSettings: common),
+        .testTarget(
+            name: "HoldfastCommandTests",
+            dependencies: ["HoldfastCommand", "Holdfast", "HoldfastTestKit"], swiftSettings: common),
+        .testTarget(
+            name: "CrashTests",
+            dependencies: ["Holdfast", "HoldfastBytes", "HoldfastLog", "HoldfastEngine", "HoldfastTestKit"],
+            swiftSettings: common),
+        .testTarget(name: "TidyTests", swiftSettings: common),
+    ],
+    swiftLanguageModes: [.v6]
+)

@@ -1,0 +1,44 @@
+// What Swift can't reach or can't make fast: checksums with processor instructions, and a few system calls.
+#ifndef HOLDFAST_H
+#define HOLDFAST_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/// CRC-32C of `count` bytes, continued from `seed`; `bytes` may be NULL when `count` is 0.
+uint32_t holdfast_crc32c(uint32_t seed, const uint8_t *bytes, size_t count);
+/// The portable path, for testing the fast one against.
+uint32_t holdfast_crc32c_portable(uint32_t seed, const uint8_t *bytes, size_t count);
+
+typedef struct {
+    uint32_t state[8];
+    uint64_t length;
+    uint8_t block[64];
+} holdfast_sha256;
+
+void holdfast_sha256_init(holdfast_sha256 *context);
+void holdfast_sha256_update(holdfast_sha256 *context, const uint8_t *bytes, size_t count);
+void holdfast_sha256_final(holdfast_sha256 *context, uint8_t digest[32]);
+/// Compresses `blocks` 64-byte blocks without processor instructions, for testing the fast path against.
+void holdfast_sha256_blocks_portable(uint32_t state[8], const uint8_t *bytes, size_t blocks);
+
+/// open(2) with O_CLOEXEC; `flags` as in fcntl.h. Returns a descriptor or -errno.
+int holdfast_open(const char *path, int flags, mode_t mode);
+/// The O_DIRECT flag, or 0 where the platform has none.
+int holdfast_direct_flag(void);
+/// The O_DSYNC flag.
+int holdfast_dsync_flag(void);
+/// Takes an exclusive open-file-description lock on the whole file without waiting.
+/// Returns 0, -EAGAIN when another description holds it, or -errno.
+int holdfast_lock_exclusive(int descriptor);
+/// 1 when an exclusive lock on the file is held by someone else, 0 when not, -errno on failure.
+int holdfast_lock_held(int descriptor);
+/// Makes written data durable, through the device's cache (fdatasync, F_FULLFSYNC on Darwin). 0 or -errno.
+int holdfast_sync_data(int descriptor);
+/// Makes data and metadata durable; for directories too. 0 or -errno.
+int holdfast_sync_all(int descriptor);
+/// Fills `buffer` with bytes from the system's random source.
+void holdfast_random(uint8_t *buffer, size_t count);
+
+#endif

@@ -1,0 +1,275 @@
+// The records: everything that ever happens to a store, as values. `QueueState.apply` turns them into state, and
+// nothing else changes state. A record says all that its transition needs; it never refers to a clock or to chance.
+//
+// Numbers of kinds are stable for ever (see Record+Codec.swift for the bytes). Kinds 11 to 15 are set aside for
+// version gates, replication positions and schedules.
+
+package import HoldfastBytes
+
+/// One record of the log.
+package struct Record: Hashable, Sendable {
+    package let sequence: SequenceNumber
+    /// When it happened: `max(clock, latest time in the log)`, so it never goes back.
+    package let time: Timestamp
+    package let mutation: Mutation
+
+    package init(sequence: SequenceNumber, time: Timestamp, mutation: Mutation) {
+        self.sequence = sequence
+        self.time = time
+        self.mutation = mutation
+    }
+}
+
+/// What a record does.
+package enum Mutation: Hashable, Sendable {
+    case enqueue(Enqueue)
+    case lease(LeaseGrant)
+    case heartbeat(Heartbeat)
+    case ack(Ack)
+    case requeue(Requeue)
+    case expire(Expire)
+    case bury(Bury)
+    case redrive(Redrive)
+    case cancel(Cancel)
+    case effect(Effect)
+    case queueSettings(QueueSettings)
+    case clock(ClockAdvance)
+}
+
+/// The stable number of a record's kind.
+package enum RecordKind: UInt8, CaseIterable, Sendable {
+    case enqueue = 1
+    case lease = 2
+    case heartbeat = 3
+    case ack = 4
+    case requeue = 5
+    case expire = 6
+    case bury = 7
+    case redrive = 8
+    case cancel = 9
+    case effect = 10
+    case queueSettings = 16
+    case clock = 17
+}
+
+/// Where a job waits: jobs of one lane differ in nothing but their id, so a ready job needs no entry of its own.
+package struct Lane: Hashable, Sendable {
+    package var queue: String
+    package var priority: Int8
+    package var maxAttempts: UInt32
+    /// `""` when the job belongs to no group.
+    package var group: String
+
+    package init(queue: String, priority: Int8 = 0, maxAttempts: UInt32 = 5, group: String = "") {
+        self.queue = queue
+        self.priority = priority
+        self.maxAttempts = maxAttempts
+        self.group = group
+    }
+}
+
+/// A new job. Its id is the record's sequence number.
+package struct Enqueue: Hashable, Sendable {
+    package var lane: Lane
+    /// When it may first be leased; `nil` for at once.
+    package var runAt: Timestamp?
+    /// Held until the job is acked, cancelled or dead; with `uniqueUntil`, until that instant whatever becomes of it.
+    package var uniqueKey: String?
+    package var uniqueUntil: Timestamp?
+    /// The job is dead (`ttl expired`) unless leased before.
+    package var startBy: Timestamp?
+    /// Pairs in the order given.
+    package var headers: [Header]
+    package var payload: [UInt8]
+
+    package struct Header: Hashable, Sendable {
+        package var name: String
+        package var value: String
+        package init(name: String, value: String) { (self.name, self.value) = (name, value) }
+    }
+
+    package init(
+        lane: Lane, runAt: Timestamp? = nil, uniqueKey: String? = nil, uniqueUntil: Timestamp? = nil,
+        startBy: Timestamp? = nil, headers: [Header] = [], payload: [UInt8] = []
+    ) {
+        self.lane = lane
+        self.runAt = runAt
+        self.uniqueKey = uniqueKey
+        self.uniqueUntil = uniqueUntil
+        self.startBy = startBy
+        self.headers = headers
+        self.payload = payload
+    }
+}
+
+/// One attempt begins. The token is the record's sequence number.
+package struct LeaseGrant: Hashable, Sendable {
+    package var job: JobID
+    /// The job's lane, so that whoever replays the record finds it without reading the enqueue record.
+    package var lane: Lane
+    /// 1 for the first.
+    package var attempt: UInt32
+    package var deadline: Timestamp
+    package var worker: String
+
+    package init(job: JobID, lane: Lane, attempt: UInt32, deadline: Timestamp, worker: String) {
+        self.job = job
+        self.lane = lane
+        self.attempt = attempt
+        self.deadline = deadline
+        self.worker = worker
+    }
+}
+
+/// The holder is alive: the deadline moves.
+package struct Heartbeat: Hashable, Sendable {
+    package var job: JobID
+    package var token: LeaseToken
+    package var deadline: Timestamp
+    /// Any bytes; the shell puts JSON text here. `nil` leaves the earlier progress.
+    package var progress: [UInt8]?
+
+    package init(job: JobID, token: LeaseToken, deadline: Timestamp, progress: [UInt8]? = nil) {
+        self.job = job
+        self.token = token
+        self.deadline = deadline
+        self.progress = progress
+    }
+}
+
+/// The job is done.
+package struct Ack: Hashable, Sendable {
+    package var job: JobID
+    package var token: LeaseToken
+    package var result: [UInt8]?
+
+    package init(job: JobID, token: LeaseToken, result: [UInt8]? = nil) {
+        self.job = job
+        self.token = token
+        self.result = result
+    }
+}
+
+/// The attempt ends without success, reported by its holder.
+package struct Requeue: Hashable, Sendable {
+    package enum Outcome: Hashable, Sendable {
+        case ready
+        case scheduled(runAt: Timestamp)
+        /// The attempts are used up.
+        case dead
+    }
+    package var job: JobID
+    package var token: LeaseToken
+    package var outcome: Outcome
+    /// False gives the attempt back.
+    package var countsAttempt: Bool
+    package var error: String?
+
+    package init(job: JobID, token: LeaseToken, outcome: Outcome, countsAttempt: Bool = true, error: String? = nil) {
+        self.job = job
+        self.token = token
+        self.outcome = outcome
+        self.countsAttempt = countsAttempt
+        self.error = error
+    }
+}
+
+/// A deadline has passed.
+package enum Expire: Hashable, Sendable {
+    /// A lease ended without a report; the job is ready again, or dead after its last attempt.
+    case lease(job: JobID, token: LeaseToken, isDead: Bool)
+    /// A job was not leased in time; it is dead.
+    case startBy(job: JobID)
+    /// The window of a unique key has passed; the key is free. `job` is the holder it had.
+    case uniqueKey(queue: String, key: String, job: JobID)
+}
+
+/// The job goes to the dead letters at once.
+package struct Bury: Hashable, Sendable {
+    package enum Reason: UInt8, Hashable, Sendable {
+        /// Its holder said so.
+        case buried = 1
+        /// Its enqueue record fails its checksum.
+        case unreadable = 2
+    }
+    package var job: JobID
+    package var token: LeaseToken
+    package var reason: Reason
+    package var error: String?
+
+    package init(job: JobID, token: LeaseToken, reason: Reason = .buried, error: String? = nil) {
+        self.job = job
+        self.token = token
+        self.reason = reason
+        self.error = error
+    }
+}
+
+/// A dead job is ready again, its attempts counted from zero.
+package struct Redrive: Hashable, Sendable {
+    package var job: JobID
+
+    package init(job: JobID) { self.job = job }
+}
+
+/// The job shall not run (again), wherever it is; a lease on it is void.
+package struct Cancel: Hashable, Sendable {
+    package var job: JobID
+    /// The job's lane: a ready job without an entry can't be found otherwise.
+    package var lane: Lane
+
+    package init(job: JobID, lane: Lane) {
+        self.job = job
+        self.lane = lane
+    }
+}
+
+/// The first value ever recorded under (scope, key).
+package struct Effect: Hashable, Sendable {
+    package var scope: String
+    package var key: String
+    package var value: [UInt8]
+    /// The lease it was recorded under, when it was fenced by one.
+    package var fence: Fence?
+
+    package struct Fence: Hashable, Sendable {
+        package var job: JobID
+        package var token: LeaseToken
+        package init(job: JobID, token: LeaseToken) { (self.job, self.token) = (job, token) }
+    }
+
+    package init(scope: String, key: String, value: [UInt8], fence: Fence? = nil) {
+        self.scope = scope
+        self.key = key
+        self.value = value
+        self.fence = fence
+    }
+}
+
+/// A queue's settings from here on; `nil` leaves a setting as it was.
+package struct QueueSettings: Hashable, Sendable {
+    package var queue: String
+    package var isPaused: Bool?
+
+    package init(queue: String, isPaused: Bool?) {
+        self.queue = queue
+        self.isPaused = isPaused
+    }
+}
+
+/// A virtual clock was moved: its time survives a restart. The record's own time is the new time.
+package struct ClockAdvance: Hashable, Sendable {
+    package init() {}
+}
+
+/// Limits on what a record may hold; anything beyond is refused before it becomes a record, and `corrupt` in a file.
+package enum RecordLimits {
+    package static let nameBytesMax = 255
+    package static let headersBytesMax = 64 << 10
+    package static let headersCountMax = 1024
+    /// Results, effect values, progress and errors.
+    package static let valueBytesMax = 1 << 20
+    /// The most a payload limit can be set to.
+    package static let payloadBytesMax = 64 << 20
+    package static let maxAttemptsMax: UInt32 = 1_000_000
+}

@@ -1,0 +1,1 @@
+@main struct HoldfastBench { static func main() {} }

@@ -1,0 +1,1 @@
+@main struct HoldfastCommand { static func main() {} }
