@@ -44,6 +44,8 @@ package final class WriteAheadLog: Sendable {
         directory: String, fileSystem: any FileSystem, options: LogOptions, createIfMissing: Bool, now: Timestamp
     ) throws(LogError) -> WriteAheadLog { fatalError() }
 
+    private init() { fatalError() }
+
     // MARK: - Replay, before `start`
 
     /// Returns the newest checkpoint not yet refused, or `nil` when there is none; call again after one proved bad.
@@ -121,8 +123,8 @@ package struct LogStatistics: Hashable, Sendable {
 
 /// What the log asks of whoever knows what records mean. Called on the log's own threads, never under `lock`.
 package protocol LogDelegate: AnyObject, Sendable {
-    /// Returns the state as of some applied sequence number, encoded; takes `lock` itself, briefly.
-    func checkpointImage() -> (sequence: SequenceNumber, image: ByteWriter)
+    /// Appends the encoded state as of the sequence number returned to `image`; takes `lock` itself, briefly.
+    func writeCheckpointImage(into image: inout ByteWriter) -> SequenceNumber
     /// Returns a test of which records may not be dropped by a rewrite: `(sequence, kind, body) -> Bool`, consistent
     /// with a state at least as new as `sequence`.
     func retention() -> any RetentionPolicy
