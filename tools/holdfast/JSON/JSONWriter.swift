@@ -4,13 +4,15 @@ import HoldfastBytes
 
 /// Appends JSON to bytes. The caller opens and closes objects and lists; commas are set as needed.
 struct JSONWriter {
-    private(set) var bytes: [UInt8]
+    private(set) var bytes: [UInt8] = []
     private var needsComma = false
 
-    /// Starts empty, with memory handed in to be used again.
-    init(reusing bytes: consuming [UInt8] = []) {
-        self.bytes = bytes
-        self.bytes.removeAll(keepingCapacity: true)
+    init() {}
+
+    /// Forgets what was written and keeps the memory.
+    mutating func removeAll() {
+        bytes.removeAll(keepingCapacity: true)
+        needsComma = false
     }
 
     /// The text so far; what the writer holds is valid UTF-8.
