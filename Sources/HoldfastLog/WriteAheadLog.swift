@@ -138,11 +138,6 @@ package protocol RetentionPolicy: Sendable {
     func mustKeep(sequence: SequenceNumber, kind: UInt8, body: Span<UInt8>) -> Bool
 }
 
-package final class CallerLock: Sendable {
-    package init() {}
-    package func withLock<R: ~Copyable, E: Error>(_ body: () throws(E) -> R) throws(E) -> R { try body() }
-}
-
 /// What opening found and did.
 package struct RecoveryReport: Hashable, Sendable {
     package var wasCreated = false

@@ -1,0 +1,59 @@
+// The lock that callers contend for. Swift's `Mutex` hands itself from waiter to waiter on Linux, which is slow when
+// many want it (https://github.com/swiftlang/swift/issues/88440), so this is a plain pthread mutex: whoever runs may
+// take it first. It is not recursive, and is never held across file operations.
+
+#if canImport(Glibc)
+internal import Glibc
+#elseif canImport(Musl)
+internal import Musl
+#else
+internal import Darwin
+#endif
+
+/// A mutual exclusion lock for state that many threads want.
+@safe package final class CallerLock: @unchecked Sendable {
+    // SENDABLE: the only storage is the mutex, at an address that never changes; its calls are thread-safe.
+    let mutex: UnsafeMutablePointer<pthread_mutex_t>
+
+    /// Creates an unlocked lock.
+    package init() {
+        // SAFETY: the mutex is initialised here, once, and lives until `deinit`.
+        unsafe mutex = .allocate(capacity: 1)
+        unsafe mutex.initialize(to: pthread_mutex_t())
+        let result = unsafe pthread_mutex_init(mutex, nil)
+        precondition(result == 0, "a mutex could not be made")
+    }
+
+    deinit {
+        // SAFETY: nobody refers to the lock any more, so nobody holds it.
+        unsafe pthread_mutex_destroy(mutex)
+        unsafe mutex.deallocate()
+    }
+
+    /// Waits until the lock is free and takes it.
+    ///
+    /// - Precondition: This thread does not hold it.
+    @usableFromInline package func lock() {
+        // SAFETY: the mutex is initialised and at its own address.
+        let result = unsafe pthread_mutex_lock(mutex)
+        assert(result == 0, "locking failed")
+    }
+
+    /// Releases the lock.
+    ///
+    /// - Precondition: This thread holds it.
+    @usableFromInline package func unlock() {
+        // SAFETY: the mutex is initialised and at its own address.
+        let result = unsafe pthread_mutex_unlock(mutex)
+        assert(result == 0, "unlocking failed")
+    }
+
+    /// Runs `body` with the lock held.
+    ///
+    /// - Precondition: This thread does not hold it.
+    @inlinable package func withLock<R: ~Copyable, E: Error>(_ body: () throws(E) -> R) throws(E) -> R {
+        lock()
+        defer { unlock() }
+        return try body()
+    }
+}
