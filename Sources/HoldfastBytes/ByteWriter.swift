@@ -177,6 +177,13 @@ package struct ByteWriter: ~Copyable {
         capacity = newCapacity
     }
 
+    // SAFETY: the buffer is used by `append(upTo:)` alone, right after it reserved the room.
+    fileprivate mutating func unusedCapacity(_ bytes: Int) -> UnsafeMutableBufferPointer<UInt8> {
+        unsafe UnsafeMutableBufferPointer(start: base + count, count: bytes)
+    }
+
+    fileprivate mutating func advance(by bytes: Int) { count += bytes }
+
     private static func roundedUp(_ bytes: Int) -> Int { (bytes + alignment - 1) & ~(alignment - 1) }
 
     private static func allocate(_ bytes: Int) -> UnsafeMutablePointer<UInt8> {
@@ -184,5 +191,15 @@ package struct ByteWriter: ~Copyable {
         let status = unsafe posix_memalign(&memory, alignment, bytes)
         guard status == 0, let memory = unsafe memory else { preconditionFailure("out of memory: \(bytes) bytes") }
         return unsafe memory.bindMemory(to: UInt8.self, capacity: bytes)
+    }
+}
+
+extension ByteWriter {
+    /// Lets `fill` write up to `capacity` bytes behind what was written; it returns how many it wrote.
+    package mutating func append(upTo capacity: Int, _ fill: (UnsafeMutableBufferPointer<UInt8>) -> Int) {
+        reserve(capacity)
+        let written = unsafe fill(unusedCapacity(capacity))
+        precondition((0...capacity).contains(written), "more bytes were written than there was room for")
+        advance(by: written)
     }
 }

@@ -1,4 +1,8 @@
-// The face of the log layer.
+// The face of the log layer, and the state that its parts share.
+//
+// Three parties: callers append under `lock` and wait outside it; the committer thread writes one group after the
+// other (Commit/Committer.swift); the maintenance thread seals, recycles, checkpoints and compacts, and is the only
+// one to change the manifest (Rewrite/Maintenance.swift). A caller never does I/O to append.
 
 package import HoldfastBytes
 
@@ -15,15 +19,20 @@ package enum DurabilityMode: Hashable, Sendable {
 package struct LogOptions: Sendable {
     package var durability = DurabilityMode.commit
     package var journalSegmentBytes = 8 << 20
+    /// Segments of the ring: one active, one in reserve, the rest for sealing to catch up.
     package var journalSegmentCount = 4
-    /// How long after its last commit an idle log confirms it with a mark frame.
+    /// How long after its last commit an idle log confirms it with a mark frame; 0 for never.
     package var idleMarkMilliseconds = 20
     package init() {}
+
+    package static let journalSegmentBytesMin = 64 << 10
+    package static let journalSegmentBytesMax = 1 << 30
 }
 
 /// Covers everything appended up to a point.
 package struct CommitTicket: Sendable {
     package let group: UInt64
+    package init(group: UInt64) { self.group = group }
 }
 
 /// A record copied out of the log.
@@ -33,119 +42,325 @@ package struct StoredEntry: Sendable {
     package let body: [UInt8]
 }
 
-package final class WriteAheadLog: Sendable {
-    /// Guards appending, and the caller's state with it.
-    package let lock: CallerLock
-    package let recovery: RecoveryReport
-
-    /// Opens or creates the store at `directory`, recovers its journal and takes its lock. Nothing can be appended
-    /// before `start`.
-    package static func open(
-        directory: String, fileSystem: any FileSystem, options: LogOptions, createIfMissing: Bool, now: Timestamp
-    ) throws(LogError) -> WriteAheadLog { fatalError() }
-
-    private init() { fatalError() }
-
-    // MARK: - Replay, before `start`
-
-    /// Returns the newest checkpoint not yet refused, or `nil` when there is none; call again after one proved bad.
-    package func nextCheckpoint() -> (sequence: SequenceNumber, image: [UInt8])? { fatalError() }
-    /// Whether records from the first on are still all there, so that a replay without a checkpoint is exact.
-    package var isComplete: Bool { fatalError() }
-    /// Calls `body` for each record after `sequence`, in order, with the time of its frame. Stops when it returns false.
-    package func forEachEntry(
-        after sequence: SequenceNumber, _ body: (borrowing EntryView, Timestamp) throws(LogError) -> Bool
-    ) throws(LogError) { fatalError() }
-    /// Starts the threads. Appending goes on at `nextSequence`.
-    package func start(delegate: any LogDelegate) throws(LogError) { fatalError() }
-
-    // MARK: - Appending: the caller holds `lock`
-
-    /// The sequence number of the next record.
-    package var nextSequence: SequenceNumber { fatalError() }
-    /// Says whether records may be appended now. What is appended in one hold of the lock is atomic.
-    package func admission(isSettling: Bool) throws(LogError) -> Admission { fatalError() }
-    /// Appends one record, which gets `nextSequence`.
-    package func append(kind: UInt8, time: Timestamp, _ encode: (inout ByteWriter) -> Void) { fatalError() }
-    /// Covers all that was appended so far.
-    package var ticket: CommitTicket { fatalError() }
-
-    // MARK: - Waiting: the caller does not hold `lock`
-
-    package func wait(for ticket: CommitTicket) async throws(LogError) { fatalError() }
-    package func waitBlocking(for ticket: CommitTicket) throws(LogError) { fatalError() }
-    package func waitForRoom() async { fatalError() }
-    package func waitForRoomBlocking() { fatalError() }
-
-    // MARK: - Reading: the caller does not hold `lock`
-
-    /// Returns the record, or `nil` when the log does not hold it (any more).
-    ///
-    /// - Throws: `.corrupt` when the frame that holds it fails its checksum; other records are not affected.
-    package func entry(_ sequence: SequenceNumber) throws(LogError) -> StoredEntry? { fatalError() }
-    /// Returns, oldest first, the records after `sequence` whose key (as the delegate says) is `key`.
-    package func entries(key: UInt64, from sequence: SequenceNumber) throws(LogError) -> [StoredEntry] { fatalError() }
-
-    // MARK: - Maintenance: the caller does not hold `lock`
-
-    /// Writes and installs an image that the delegate makes. Returns its sequence number.
-    package func checkpoint() throws(LogError) -> SequenceNumber { fatalError() }
-    /// Seals the journal and rewrites the sealed segments without what is no longer needed.
-    package func compact() throws(LogError) -> CompactionResult { fatalError() }
-    package var statistics: LogStatistics { fatalError() }
-    /// Commits what was appended, writes a checkpoint and the close frame, and releases the store.
-    package func close() throws(LogError) { fatalError() }
-}
-
 package enum Admission: Sendable {
     case ready
     /// The batch in memory is full, or the journal is: call `waitForRoom` and ask again.
     case wait
 }
 
-package struct CompactionResult: Hashable, Sendable {
-    package var bytesBefore = 0
-    package var bytesAfter = 0
-    package var segmentsBefore = 0
-    package var segmentsAfter = 0
+@safe
+package final class WriteAheadLog: @unchecked Sendable {
+    // SENDABLE: everything mutable is guarded by `lock`, except what is marked as one thread's own.
+
+    /// Guards appending, and the caller's state with it. Never held across I/O.
+    package let lock = CallerLock()
+    package let recovery: RecoveryReport
+    let layout: StoreLayout
+    let fileSystem: any FileSystem
+    let options: LogOptions
+    let files: JournalFiles
+    let index: LogIndex
+    let storeLock: any FileLock
+    let groupBytesTarget: Int
+
+    // MARK: Guarded by `lock`
+
+    var state = CommitPipelineState()
+    var next: SequenceNumber
+    var filling = CommitGroup()
+    var fillingWaiters: [Waiter] = []
+    var flyingWaiters: [Waiter] = []
+    var roomWaiters: [Waiter] = []
+    /// Blocked threads, by the parity of the group they wait for.
+    var blockedCounts = (even: 0, odd: 0)
+    var blockedForRoom = 0
+    var spares: [JournalSegment] = []
+    var full: [FullSegment] = []
+    var isDiskFull = false
+    /// The committer waits for a spare.
+    var isStarving = false
+    /// The maintenance thread wants the active segment ended, or synced.
+    var isRollWanted = false
+    var isSyncWanted = false
+    var headerTime = Timestamp.zero
+    var isCommitterStopping = false
+    var isMaintenanceStopping = false
+    var requests: [MaintenanceRequest] = []
+    /// Sequence numbers below it are reserved by the manifest.
+    var reserved: SequenceNumber
+    /// The end of the last group that was released to its callers.
+    var durablePosition: LogPosition
+    /// The end of what was synced; differs from `durablePosition` in the weaker modes only.
+    var syncedPosition: LogPosition
+    var counters = LogStatistics()
+    var delegate: (any LogDelegate)?
+
+    let evenSignal = Signal()
+    let oddSignal = Signal()
+    let roomSignal = Signal()
+    let workSignal = Signal()
+    let maintenanceSignal = Signal()
+    let requestSignal = Signal()
+
+    // MARK: The committer's own
+
+    var flying = CommitGroup()
+    /// Holds one frame without records at a time.
+    var control = CommitGroup()
+    var active: JournalSegment?
+    var tail: Int
+    var link: UInt32
+    var latestTime: Timestamp
+    var activeLastSequence: SequenceNumber
+    var unsyncedBytes = 0
+    var lastSync = ContinuousClock.now
+    /// The last frame is a mark or close: everything before it is vouched for.
+    var lastFrameVouches = true
+
+    // MARK: The maintenance thread's own (and the opening thread's before it starts)
+
+    var manifest: Manifest
+    var checkpointCandidates: [Manifest.Checkpoint]
+    var checkpointFindings: [String] = []
+    var threads: [DedicatedThread] = []
+
+    /// How many sequence numbers are reserved ahead.
+    static let reservationStride: UInt64 = 1 << 20
+    /// What one atomic batch may take at most.
+    static let batchRecordsMax: UInt64 = 1 << 16
+
+    private init(
+        layout: StoreLayout, fileSystem: any FileSystem, options: LogOptions, opened: LogRecovery.Opened,
+        files: JournalFiles, index: LogIndex, recovery: RecoveryReport
+    ) {
+        self.layout = layout
+        self.fileSystem = fileSystem
+        self.options = options
+        self.files = files
+        self.index = index
+        self.recovery = recovery
+        storeLock = opened.lock
+        manifest = opened.manifest
+        checkpointCandidates = opened.manifest.checkpoints
+        next = opened.next
+        reserved = opened.manifest.reserved
+        durablePosition = opened.manifest.durable
+        syncedPosition = opened.manifest.durable
+        tail = opened.scan.tailOffset
+        link = opened.scan.link
+        latestTime = opened.scan.time
+        activeLastSequence = opened.scan.segments.isEmpty ? .zero : opened.scan.segments[opened.scan.tail].lastSequence
+        groupBytesTarget = min(1 << 20, max(16 << 10, options.journalSegmentBytes / 8))
+    }
+
+    // MARK: - Opening
+
+    /// Opens or creates the store at `directory`, recovers its journal and takes its lock. Nothing can be appended
+    /// before `start`.
+    ///
+    /// - Throws: `.notAStore`, `.locked`, `.corrupt`, `.unsupportedFormat`, `.permission`, `.noSpace`, `.ioFailed`;
+    ///   nothing that was acknowledged has changed.
+    package static func open(
+        directory: String, fileSystem: any FileSystem, options: LogOptions, createIfMissing: Bool, now: Timestamp
+    ) throws(LogError) -> WriteAheadLog {
+        precondition(options.journalSegmentBytes >= LogOptions.journalSegmentBytesMin, "a segment has 64 KiB at least")
+        precondition(options.journalSegmentCount >= 3, "a ring has three segments at least")
+        let layout = StoreLayout(root: directory)
+        var recovery = LogRecovery(layout: layout, fileSystem: fileSystem)
+        var opened = try recovery.open(options: options, createIfMissing: createIfMissing, now: now)
+        do {
+            opened.manifest.epoch = Epoch(opened.manifest.epoch.rawValue + 1)
+            opened.manifest.reserved = max(
+                opened.manifest.reserved, opened.next.advanced(by: reservationStride))
+            let files = JournalFiles(
+                layout: layout, fileSystem: fileSystem, store: opened.manifest.store, epoch: opened.manifest.epoch,
+                durability: options.durability)
+            let index = LogIndex(fileSystem: fileSystem, layout: layout)
+            let log = WriteAheadLog(
+                layout: layout, fileSystem: fileSystem, options: options, opened: opened, files: files, index: index,
+                recovery: recovery.report)
+            try log.prepare(opened.scan, now: now)
+            return log
+        } catch {
+            opened.lock.release()
+            throw error
+        }
+    }
+
+    // MARK: - Appending: the caller holds `lock`
+
+    /// The sequence number of the next record.
+    package var nextSequence: SequenceNumber { next }
+
+    /// Covers all that was appended so far.
+    package var ticket: CommitTicket { state.ticket }
+
+    /// Says whether records may be appended now. What is appended in one hold of the lock is atomic.
+    ///
+    /// - Parameter isSettling: True for records that end a job's stay and so can free space.
+    /// - Throws: `.noSpace` when the disk is full, `.poisoned` after a failure, `.closed`; nothing has changed.
+    package func admission(isSettling: Bool) throws(LogError) -> Admission {
+        switch state.phase {
+        case .open: break
+        case .failed(let error): throw error
+        case .closing, .closed:
+            throw LogError(.closed, "the store is closed: open it again")
+        }
+        if isDiskFull && (!isSettling && spares.count <= 1 || spares.isEmpty) {
+            throw LogError(
+                .noSpace, "the disk that holds the store is full: free space, or settle jobs and compact; nothing was changed")
+        }
+        if filling.byteCount >= groupBytesTarget || next.rawValue + Self.batchRecordsMax > reserved.rawValue {
+            counters.stalls += 1
+            return .wait
+        }
+        return .ready
+    }
+
+    /// Appends one record, which gets `nextSequence`.
+    ///
+    /// - Precondition: `admission` said `.ready` in this hold of the lock.
+    /// - Complexity: O(bytes); no system call unless the committer sleeps.
+    package func append(kind: UInt8, time: Timestamp, _ encode: (inout ByteWriter) -> Void) {
+        let wasIdle = !state.hasRecords
+        state.appended()
+        filling.append(next, kind: kind, time: time, encode)
+        next = next.next
+        if wasIdle && state.inFlight == nil { workSignal.notifyOne() }
+        if reserved.rawValue - next.rawValue == Self.reservationStride / 2 { maintenanceSignal.notifyOne() }
+    }
+
+    // MARK: - Waiting: the caller does not hold `lock`
+
+    /// Returns once everything that `ticket` covers is durable (in the weaker modes: written).
+    ///
+    /// - Throws: `.poisoned` when the log failed before: whether the records survive is unknown until it is reopened.
+    package func wait(for ticket: CommitTicket) async throws(LogError) {
+        await Waiter.suspend { waiter in
+            lock.lock()
+            if state.outcome(of: ticket) != nil {
+                lock.unlock()
+                waiter.resume()
+            } else {
+                if ticket.group == state.inFlight {
+                    flyingWaiters.append(waiter)
+                } else {
+                    fillingWaiters.append(waiter)
+                }
+                lock.unlock()
+            }
+        }
+        try lock.withLock { () throws(LogError) in try state.outcome(of: ticket)?.get() }
+    }
+
+    /// As `wait(for:)`, blocking the calling thread.
+    package func waitBlocking(for ticket: CommitTicket) throws(LogError) {
+        lock.lock()
+        defer { lock.unlock() }
+        while true {
+            if let outcome = state.outcome(of: ticket) { return try outcome.get() }
+            if ticket.group.isMultiple(of: 2) {
+                blockedCounts.even += 1
+                evenSignal.wait(lock)
+                blockedCounts.even -= 1
+            } else {
+                blockedCounts.odd += 1
+                oddSignal.wait(lock)
+                blockedCounts.odd -= 1
+            }
+        }
+    }
+
+    /// Returns after the next commit or when spares arrive; whoever waited asks `admission` again.
+    package func waitForRoom() async {
+        await Waiter.suspend { waiter in
+            let mustWait = lock.withLock {
+                guard hasNoRoom else { return false }
+                roomWaiters.append(waiter)
+                return true
+            }
+            if !mustWait { waiter.resume() }
+        }
+    }
+
+    /// As `waitForRoom`, blocking the calling thread.
+    package func waitForRoomBlocking() {
+        lock.withLock {
+            guard hasNoRoom else { return }
+            blockedForRoom += 1
+            roomSignal.wait(lock)
+            blockedForRoom -= 1
+        }
+    }
+
+    private var hasNoRoom: Bool {
+        guard case .open = state.phase else { return false }
+        return filling.byteCount >= groupBytesTarget || next.rawValue + Self.batchRecordsMax > reserved.rawValue
+    }
+
+    // MARK: - Reading: the caller does not hold `lock`
+
+    /// Returns the record, or `nil` when the log does not hold it (any more). Records that are not yet written are not
+    /// found.
+    ///
+    /// - Throws: `.corrupt` when the frame that holds it fails its checksum; other records are not affected.
+    package func entry(_ sequence: SequenceNumber) throws(LogError) -> StoredEntry? { try index.entry(sequence) }
+
+    /// Returns, oldest first, the records from `sequence` on whose key, as the delegate says, is `key`.
+    package func entries(key: UInt64, from sequence: SequenceNumber) throws(LogError) -> [StoredEntry] {
+        guard let delegate = lock.withLock({ delegate }) else { return [] }
+        for _ in 0..<8 {
+            do {
+                var found: [StoredEntry] = []
+                for source in try index.sources(key: key, from: sequence) {
+                    try forEachEntry(in: source) { (entry, _) throws(LogError) in
+                        if entry.sequence >= sequence,
+                            delegate.key(sequence: entry.sequence, kind: entry.kind, body: entry.body) == key
+                        {
+                            found.append(
+                                StoredEntry(
+                                    sequence: entry.sequence, kind: entry.kind, body: [UInt8](copying: entry.body)))
+                        }
+                        return true
+                    }
+                }
+                return found
+            } catch {
+                // A segment may have been recycled or rewritten while it was read; damage stays, that passes.
+                if try index.sources(key: key, from: sequence).contains(where: { $0.name == error.file }) { throw error }
+            }
+        }
+        throw LogError(.ioFailed, "the log was rewritten on every attempt to read it: try again")
+    }
+
+    func forEachEntry(
+        in source: SegmentSource, _ body: (borrowing EntryView, Timestamp) throws(LogError) -> Bool
+    ) throws(LogError) {
+        try source.forEachFrame(fileSystem) { (frame) throws(LogError) in
+            guard frame.header.recordCount > 0 else { return true }
+            return try frame.forEachEntry(file: source.name, body)
+        }
+    }
 }
 
-package struct LogStatistics: Hashable, Sendable {
-    /// Bytes of all files of the store.
-    package var logBytes = 0
-    package var sealedSegments = 0
-    package var journalSegments = 0
-    package var commits: UInt64 = 0
-    package var syncs: UInt64 = 0
-    /// How often an append had to wait for room.
-    package var stalls: UInt64 = 0
-}
-
-/// What the log asks of whoever knows what records mean. Called on the log's own threads, never under `lock`.
-package protocol LogDelegate: AnyObject, Sendable {
-    /// Appends the encoded state as of the sequence number returned to `image`; takes `lock` itself, briefly.
-    func writeCheckpointImage(into image: inout ByteWriter) -> SequenceNumber
-    /// Returns a test of which records may not be dropped by a rewrite: `(sequence, kind, body) -> Bool`, consistent
-    /// with a state at least as new as `sequence`.
-    func retention() -> any RetentionPolicy
-    /// The key under which `entries(key:from:)` finds a record (a job's id), or `nil`.
-    func key(sequence: SequenceNumber, kind: UInt8, body: Span<UInt8>) -> UInt64?
-    /// The log failed for good; called once.
-    func logDidFail(_ error: LogError)
-}
-
-package protocol RetentionPolicy: Sendable {
-    func mustKeep(sequence: SequenceNumber, kind: UInt8, body: Span<UInt8>) -> Bool
-}
-
-/// What opening found and did.
-package struct RecoveryReport: Hashable, Sendable {
-    package var wasCreated = false
-    package var wasClosedCleanly = true
-    package var tornBytes = 0
-    package var replayedRecords: UInt64 = 0
-    package var checkpoint: SequenceNumber?
-    /// Sentences for an operator: what was found and where it was saved.
-    package var findings: [String] = []
-    package init() {}
+extension Frame {
+    /// Calls `body` with each record until it returns false; returns whether it went through.
+    package func forEachEntry(
+        file: String, _ body: (borrowing EntryView, Timestamp) throws(LogError) -> Bool
+    ) throws(LogError) -> Bool {
+        let bytes = raw
+        var cursor = EntryCursor(bytes.span, firstSequence: header.firstSequence)
+        do {
+            while let entry = try cursor.next() {
+                guard try body(entry, header.time) else { return false }
+            }
+        } catch let error as LogError {
+            throw error
+        } catch {
+            throw LogError(
+                .corrupt, "\(file) holds a frame at offset \(offset) whose records can't be told apart (\(error))",
+                file: file, offset: offset)
+        }
+        return true
+    }
 }

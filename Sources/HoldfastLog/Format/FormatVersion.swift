@@ -1,0 +1,54 @@
+// What every file of a store says about its format before anything else in it is believed.
+
+package import HoldfastBytes
+
+/// A format version with the features a file uses.
+package struct FormatVersion: Hashable, Sendable {
+    package var major: UInt16 = Self.currentMajor
+    package var minor: UInt16 = 0
+    /// Features a reader may ignore.
+    package var compatible: UInt32 = 0
+    /// Features a reader may ignore as long as it does not write.
+    package var readOnlyCompatible: UInt32 = 0
+    /// Features that must be known.
+    package var incompatible: UInt32 = 0
+
+    package static let currentMajor: UInt16 = 1
+    package static let byteCount = 16
+
+    package init() {}
+
+    package func encode(into writer: inout ByteWriter) {
+        writer.append(littleEndian: major)
+        writer.append(littleEndian: minor)
+        writer.append(littleEndian: compatible)
+        writer.append(littleEndian: readOnlyCompatible)
+        writer.append(littleEndian: incompatible)
+    }
+
+    package init(from reader: inout ByteReader) throws(ByteReaderError) {
+        major = try reader.u16()
+        minor = try reader.u16()
+        compatible = try reader.u32()
+        readOnlyCompatible = try reader.u32()
+        incompatible = try reader.u32()
+    }
+
+    /// Refuses what this version of the library must not read or write.
+    package func check(file: String, forWriting: Bool) throws(LogError) {
+        if major != Self.currentMajor || incompatible != 0 {
+            throw LogError(
+                .unsupportedFormat,
+                "\(file) has format \(major).\(minor) with features \(incompatible); this library reads format "
+                    + "\(Self.currentMajor) without further features: use a newer version of Holdfast",
+                file: file)
+        }
+        if forWriting && readOnlyCompatible != 0 {
+            throw LogError(
+                .unsupportedFormat,
+                "\(file) uses features \(readOnlyCompatible) that this version may read but not write: "
+                    + "use a newer version of Holdfast",
+                file: file)
+        }
+    }
+}

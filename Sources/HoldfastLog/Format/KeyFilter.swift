@@ -1,0 +1,47 @@
+// A Bloom filter over the keys (job ids) of a sealed segment: whoever looks for one job's records skips the segments
+// that can't hold any. Ten bits a key and seven probes give about 1 % false positives
+// (Bloom 1970; probe positions by double hashing, Kirsch and Mitzenmacher 2006).
+
+internal import HoldfastBytes
+
+package struct KeyFilter: Hashable, Sendable {
+    private var bits: [UInt8]
+
+    static let bitsPerKey = 10
+    static let probes: UInt64 = 7
+    static let byteCountMax = 16 << 20
+
+    package init(keys: Set<UInt64>) {
+        let bytes = min(Self.byteCountMax, (keys.count * Self.bitsPerKey + 7) / 8)
+        bits = [UInt8](repeating: 0, count: bytes)
+        for key in keys {
+            for bit in Self.positions(key, bitCount: bytes * 8) { bits[bit >> 3] |= 1 << UInt8(bit & 7) }
+        }
+    }
+
+    init(from reader: inout ByteReader) throws(ByteReaderError) {
+        bits = try reader.countedArray(atMost: Self.byteCountMax)
+    }
+
+    func encode(into writer: inout ByteWriter) { writer.append(counted: bits) }
+
+    /// False when the segment certainly holds no record of `key`.
+    package func mayContain(_ key: UInt64) -> Bool {
+        if bits.isEmpty { return false }
+        return Self.positions(key, bitCount: bits.count * 8).allSatisfy { bits[$0 >> 3] & (1 << UInt8($0 & 7)) != 0 }
+    }
+
+    private static func positions(_ key: UInt64, bitCount: Int) -> some Sequence<Int> {
+        let first = mixed(key)
+        let step = mixed(first) | 1
+        return (0..<probes).lazy.map { Int((first &+ $0 &* step) % UInt64(bitCount)) }
+    }
+
+    // The finaliser of SplitMix64 (Steele, Lea and Flood 2014).
+    private static func mixed(_ value: UInt64) -> UInt64 {
+        var z = value &+ 0x9E37_79B9_7F4A_7C15
+        z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
+        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
+        return z ^ (z >> 31)
+    }
+}

@@ -1,0 +1,104 @@
+// The payload of a sealed segment's last frame: what a reader needs to seek in the segment without a scan, and what
+// proves that the segment is whole. Behind the frame stands a footer of 16 bytes, so that it is found from the end:
+//
+//     seal frame offset u64 · seal frame bytes with header u32 · magic "SEAL"
+
+package import HoldfastBytes
+
+/// Where one frame of a sealed segment starts.
+package struct FrameIndexEntry: Hashable, Sendable {
+    package var firstSequence: SequenceNumber
+    package var time: Timestamp
+    package var offset: Int
+}
+
+/// The decoded payload of a seal frame.
+package struct SealFrame: Hashable, Sendable {
+    package var lastSequence: SequenceNumber
+    package var rawBytes: Int
+    package var firstTime: Timestamp
+    package var lastTime: Timestamp
+    /// How many records of each kind, by ascending kind.
+    package var kindCounts: [KindCount]
+    package var index: [FrameIndexEntry]
+    package var filter: KeyFilter
+    /// SHA-256 of the predecessor's chain value followed by every byte of this file before the seal frame.
+    package var chain: [UInt8]
+
+    package struct KindCount: Hashable, Sendable {
+        package var kind: UInt8
+        package var count: UInt64
+    }
+
+    package static let footerBytes = 16
+    package static let footerMagic = Array("SEAL".utf8)
+    static let framesMax: UInt64 = 1 << 24
+
+    package var recordCount: UInt64 { kindCounts.reduce(0) { $0 + $1.count } }
+
+    package func encode(into writer: inout ByteWriter) {
+        writer.append(varint: lastSequence.rawValue)
+        writer.append(varint: UInt64(rawBytes))
+        writer.append(varint: UInt64(firstTime.milliseconds))
+        writer.append(varint: UInt64(lastTime.milliseconds))
+        writer.append(varint: UInt64(kindCounts.count))
+        for entry in kindCounts {
+            writer.append(entry.kind)
+            writer.append(varint: entry.count)
+        }
+        writer.append(varint: UInt64(index.count))
+        var last = FrameIndexEntry(firstSequence: .zero, time: .zero, offset: 0)
+        for entry in index {
+            assert(entry.firstSequence >= last.firstSequence && entry.offset > last.offset, "an index ascends")
+            writer.append(varint: entry.firstSequence.rawValue - last.firstSequence.rawValue)
+            writer.append(varint: UInt64(entry.time.milliseconds - last.time.milliseconds))
+            writer.append(varint: UInt64(entry.offset - last.offset))
+            last = entry
+        }
+        filter.encode(into: &writer)
+        writer.append(chain)
+    }
+
+    package init(_ payload: Span<UInt8>) throws(ByteReaderError) {
+        var reader = ByteReader(payload)
+        let timeMax = UInt64(Timestamp.max.milliseconds)
+        lastSequence = SequenceNumber(try reader.varint(atMost: SequenceNumber.max.rawValue))
+        rawBytes = Int(try reader.varint(atMost: 1 << 40))
+        firstTime = Timestamp(milliseconds: Int64(try reader.varint(atMost: timeMax)))
+        lastTime = Timestamp(milliseconds: Int64(try reader.varint(atMost: timeMax)))
+        kindCounts = []
+        for _ in 0..<(try reader.varint(atMost: 255)) {
+            kindCounts.append(KindCount(kind: try reader.u8(), count: try reader.varint()))
+        }
+        // Each entry takes three bytes at least, so the count can't make us allocate more than the file holds.
+        let frames = Int(try reader.varint(atMost: min(Self.framesMax, UInt64(reader.remaining / 3))))
+        index = []
+        index.reserveCapacity(frames)
+        var last = FrameIndexEntry(firstSequence: .zero, time: .zero, offset: 0)
+        for _ in 0..<frames {
+            last.firstSequence = last.firstSequence.advanced(
+                by: try reader.varint(atMost: SequenceNumber.max.rawValue - last.firstSequence.rawValue))
+            let later = try reader.varint(atMost: timeMax - UInt64(last.time.milliseconds))
+            last.time = Timestamp(milliseconds: last.time.milliseconds + Int64(later))
+            last.offset += Int(try reader.varint(atMost: 1 << 40))
+            index.append(last)
+        }
+        filter = try KeyFilter(from: &reader)
+        chain = try reader.array(32)
+        guard reader.isAtEnd else { throw ByteReaderError(.tooLong, at: reader.offset) }
+    }
+
+    package init(
+        lastSequence: SequenceNumber, rawBytes: Int, firstTime: Timestamp, lastTime: Timestamp,
+        kindCounts: [KindCount], index: [FrameIndexEntry], filter: KeyFilter, chain: [UInt8]
+    ) {
+        self.lastSequence = lastSequence
+        self.rawBytes = rawBytes
+        self.firstTime = firstTime
+        self.lastTime = lastTime
+        self.kindCounts = kindCounts
+        self.index = index
+        self.filter = filter
+        self.chain = chain
+    }
+}

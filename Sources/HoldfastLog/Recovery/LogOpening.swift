@@ -1,0 +1,220 @@
+// The rest of opening, once the journal's end is known: the ring, the leftovers of interrupted work, replay, and the
+// threads; and closing, which undoes it.
+
+package import HoldfastBytes
+
+extension WriteAheadLog {
+    /// Sets up index and ring from the walk, and installs the manifest of the new epoch.
+    func prepare(_ scan: JournalScan, now: Timestamp) throws(LogError) {
+        index.setSealed(manifest.sealed)
+        for (number, segment) in scan.segments.enumerated() {
+            let path = layout.path(segment.journal)
+            let name = layout.relative(path)
+            if number <= scan.tail {
+                index.addJournal(
+                    .init(
+                        header: segment.header, path: path, name: name, frames: segment.frames,
+                        lastSequence: segment.lastSequence, end: segment.end))
+            }
+            if number < scan.tail {
+                full.append(
+                    FullSegment(
+                        journal: segment.journal,
+                        source: SegmentSource(header: segment.header, path: path, name: name, end: segment.end),
+                        lastSequence: segment.lastSequence, link: scan.links[number]))
+            }
+        }
+        headerTime = max(now, scan.time)
+        try install(manifest)
+        do {
+            for (number, segment) in scan.segments.enumerated() where number >= scan.tail {
+                let opened = try files.openForWriting(segment.journal, header: segment.header)
+                if number == scan.tail { active = opened } else { spares.append(opened) }
+            }
+        } catch {
+            throw LogError(error, doing: "opening the journal")
+        }
+        try removeLeftovers()
+        while manifest.journals.lazy.filter({ !$0.isOversized }).count < options.journalSegmentCount {
+            let slot = manifest.nextSlot
+            do {
+                try addSpare(slot: slot, bytes: options.journalSegmentBytes, isNew: true, now: now)
+            } catch {
+                // With a segment to write to, a full disk only means less room; sealing makes more.
+                if error.code == .noSpace && active != nil { break }
+                throw error
+            }
+        }
+        if active == nil {
+            let first = spares.removeFirst()
+            active = first
+            tail = SegmentHeader.byteCount
+            index.addJournal(.init(header: first.header, path: first.path, name: first.name))
+        }
+    }
+
+    /// Unlinks what interrupted work left behind: files with names of ours that the manifest does not name.
+    private func removeLeftovers() throws(LogError) {
+        let journals = Set(manifest.journals.map { StoreLayout.journalName(slot: $0.slot) })
+        let sealed = Set(manifest.sealed.map { StoreLayout.sealedName(first: $0.firstSequence, id: $0.id) })
+        let checkpoints = Set(
+            manifest.checkpoints.flatMap { checkpoint in
+                (0..<checkpoint.copies).map { StoreLayout.checkpointName(checkpoint.sequence, copy: $0) }
+            })
+        do {
+            try fileSystem.unlinkIfPresent(layout.manifestTemporary)
+            for (directory, suffix, known) in [
+                (layout.journalDirectory, ".jnl", journals), (layout.segmentsDirectory, ".seg", sealed),
+                (layout.checkpointsDirectory, ".ckpt", checkpoints),
+            ] {
+                for name in try fileSystem.list(directory) where name.hasSuffix(suffix) && !known.contains(name) {
+                    try fileSystem.unlink(directory + "/" + name)
+                }
+            }
+        } catch {
+            throw LogError(error, doing: "removing leftovers of interrupted work")
+        }
+    }
+
+    // MARK: - Replay, before `start`
+
+    /// Returns the newest checkpoint not yet returned, whole and checked, or `nil` when there is none left. Call it
+    /// again after the image proved unusable.
+    package func nextCheckpoint() -> (sequence: SequenceNumber, image: [UInt8])? {
+        while !checkpointCandidates.isEmpty {
+            let candidate = checkpointCandidates.removeFirst()
+            for copy in 0..<candidate.copies {
+                let path = layout.path(candidate, copy: copy)
+                do {
+                    let file = try CheckpointFile(
+                        fileSystem, path: path, name: layout.relative(path), store: files.store,
+                        sequence: candidate.sequence)
+                    return (file.sequence, file.image)
+                } catch {
+                    checkpointFindings.append("\(error.message); an older one is used")
+                }
+            }
+        }
+        return nil
+    }
+
+    /// What was wrong with checkpoints that were passed over.
+    package var passedOverCheckpoints: [String] { checkpointFindings }
+
+    /// Whether the log holds every record that any checkpoint covered, so that a replay without one is exact.
+    package var isComplete: Bool { manifest.compactedThrough == .zero }
+    /// A checkpoint below it does not suffice for a replay: records behind it were dropped.
+    package var compactedThrough: SequenceNumber { manifest.compactedThrough }
+
+    /// Calls `body` for each record after `sequence`, in order, with the time of its frame, until it returns false.
+    ///
+    /// - Throws: `.corrupt` when a frame is damaged, or what `body` throws.
+    package func forEachEntry(
+        after sequence: SequenceNumber, _ body: (borrowing EntryView, Timestamp) throws(LogError) -> Bool
+    ) throws(LogError) {
+        guard sequence < .max else { return }
+        var goesOn = true
+        for source in try index.sources(key: nil, from: sequence.next) where goesOn {
+            try forEachEntry(in: source) { (entry, time) throws(LogError) in
+                if entry.sequence > sequence { goesOn = try body(entry, time) }
+                return goesOn
+            }
+        }
+    }
+
+    /// Starts the threads; appending goes on at `nextSequence`.
+    package func start(delegate: any LogDelegate) throws(LogError) {
+        lock.withLock { self.delegate = delegate }
+        do {
+            threads = [
+                try DedicatedThread(name: "holdfast-commit") { [self] in runCommitter() },
+                try DedicatedThread(name: "holdfast-maint") { [self] in runMaintenance() },
+            ]
+        } catch {
+            throw LogError(error, doing: "starting the log's threads")
+        }
+    }
+
+    // MARK: - Closing
+
+    /// Commits what was appended, writes a checkpoint and the close frame, and releases the store. Later calls throw
+    /// `.closed`; a second `close` does nothing.
+    ///
+    /// - Throws: The failure that poisoned the log, or the first that happens now; the store is released all the same.
+    package func close() throws(LogError) {
+        let isFirst = lock.withLock {
+            guard case .open = state.phase else {
+                if case .failed = state.phase, !isCommitterStopping { return true }
+                return false
+            }
+            return true
+        }
+        guard isFirst else { return }
+        var failure: LogError?
+        if !threads.isEmpty {
+            do { _ = try checkpoint() } catch { failure = error }
+        }
+        let waiters = lock.withLock {
+            state.beginClose()
+            isMaintenanceStopping = true
+            isCommitterStopping = true
+            workSignal.notifyAll()
+            maintenanceSignal.notifyAll()
+            return takeRoomWaiters()
+        }
+        resume(waiters)
+        for thread in threads { thread.join() }
+        threads = []
+        do {
+            try writeCloseFrame()
+        } catch {
+            failure = failure ?? error
+        }
+        active?.file.close()
+        active = nil
+        for spare in spares { spare.file.close() }
+        spares = []
+        storeLock.release()
+        if let failure { throw failure }
+    }
+
+    private func writeCloseFrame() throws(LogError) {
+        if case .failed(let error) = lock.withLock({ state.phase }) { throw error }
+        try syncActive()
+        lock.withLock { syncedPosition = max(syncedPosition, durablePosition) }
+        try writeControl(.close, next: lock.withLock { next })
+        lock.withLock { state.closed() }
+    }
+
+    // MARK: - Failing and waking
+
+    /// Poisons the log. The lock is held on entry and on return, but not while waiters are resumed.
+    func failLocked(_ error: LogError) {
+        if case .failed = state.phase { return }
+        state.fail(error)
+        var waiters = takeRoomWaiters()
+        waiters.append(contentsOf: flyingWaiters)
+        waiters.append(contentsOf: fillingWaiters)
+        flyingWaiters = []
+        fillingWaiters = []
+        for signal in [evenSignal, oddSignal, workSignal, maintenanceSignal, requestSignal] { signal.notifyAll() }
+        let delegate = delegate
+        lock.unlock()
+        delegate?.logDidFail(error)
+        resume(waiters)
+        lock.lock()
+    }
+
+    /// The caller holds the lock, and resumes what it gets after releasing it.
+    func takeRoomWaiters() -> [Waiter] {
+        if blockedForRoom > 0 { roomSignal.notifyAll() }
+        if roomWaiters.isEmpty { return [] }
+        let waiters = roomWaiters
+        roomWaiters.removeAll(keepingCapacity: true)
+        return waiters
+    }
+
+    func resume(_ waiters: [Waiter]) {
+        for waiter in waiters { waiter.resume() }
+    }
+}

@@ -1,0 +1,237 @@
+// Opening: from a directory to a journal that can be written again.
+//
+//  1. The directory is missing, empty, the remains of an interrupted creation, a store, or something else; something
+//     else is not touched.
+//  2. The lock is taken, then the manifest is read: nobody changes it from here on.
+//  3. The journal is walked, and what stopped the walk is judged by the table in RecoveryDecision.
+//  4. What was torn is copied to lost/, synced, and only then zeroed, synced: a crash in between finds it again.
+//  5. What is kept above the watermark is written again and synced. After a crash the page cache may hold bytes that
+//     never reached the disk and are marked clean; nothing is trusted before this.
+//  6. A manifest with the next epoch is installed. From then on a writer of an earlier epoch is superseded.
+
+internal import HoldfastBytes
+
+struct LogRecovery {
+    let layout: StoreLayout
+    let fileSystem: any FileSystem
+    var report = RecoveryReport()
+
+    struct Opened {
+        var manifest: Manifest
+        var scan: JournalScan
+        var next: SequenceNumber
+        var lock: any FileLock
+    }
+
+    /// Runs steps 1 to 5; on failure the lock is released and nothing that was acknowledged has changed.
+    mutating func open(
+        options: LogOptions, createIfMissing: Bool, now: Timestamp
+    ) throws(LogError) -> Opened {
+        let exists = try examineDirectory(createIfMissing: createIfMissing)
+        let lock = try takeLock(now: now)
+        do {
+            var manifest: Manifest
+            if exists, let found = try manifests.read() {
+                manifest = found
+            } else {
+                manifest = Manifest(store: StoreIdentity(bytes: Randomness.bytes(StoreIdentity.byteCount)))
+                try io("creating the store") { () throws(IOFailure) in try manifests.replace(with: manifest) }
+                report.wasCreated = true
+            }
+            try checkSealedFiles(manifest)
+            let scan = try JournalScan(manifest, layout: layout, fileSystem: fileSystem)
+            let next = try settle(scan, manifest: &manifest, now: now)
+            return Opened(manifest: manifest, scan: scan, next: next, lock: lock)
+        } catch {
+            lock.release()
+            throw error
+        }
+    }
+
+    private var manifests: ManifestStore { ManifestStore(layout: layout, fileSystem: fileSystem) }
+
+    // MARK: - Directory and lock
+
+    /// Returns whether there is a manifest; makes the directories when there is nothing.
+    private func examineDirectory(createIfMissing: Bool) throws(LogError) -> Bool {
+        let status = try io("looking at \(layout.root)") { () throws(IOFailure) in
+            try fileSystem.status(of: layout.root)
+        }
+        guard let status else {
+            guard createIfMissing else {
+                throw LogError(.notAStore, "\(layout.root) does not exist: check the path, or let it be created")
+            }
+            try io("creating \(layout.root)") { () throws(IOFailure) in
+                try fileSystem.createDirectory(layout.root)
+                try fileSystem.syncDirectory(layout.parent)
+            }
+            try makeDirectories(existing: [])
+            return false
+        }
+        guard status.kind == .directory else {
+            throw LogError(.notAStore, "\(layout.root) is not a directory: a store is a directory")
+        }
+        let names = try io("listing \(layout.root)") { () throws(IOFailure) in try fileSystem.list(layout.root) }
+        if names.contains("MANIFEST") { return true }
+        try refuseWithoutManifest(names, createIfMissing: createIfMissing)
+        try makeDirectories(existing: names)
+        return false
+    }
+
+    private func refuseWithoutManifest(_ names: [String], createIfMissing: Bool) throws(LogError) {
+        let own: Set = ["LOCK", "MANIFEST.tmp", "journal", "segments", "checkpoints", "lost"]
+        if let stranger = names.first(where: { !own.contains($0) }) {
+            throw LogError(
+                .notAStore,
+                "\(layout.root) is not a store: it holds \(stranger) and no MANIFEST; choose an empty directory")
+        }
+        for directory in layout.directories where names.contains(layout.relative(directory)) {
+            let files = try io("listing \(directory)") { () throws(IOFailure) in try fileSystem.list(directory) }
+            if let file = files.first {
+                throw LogError(
+                    .corrupt,
+                    "\(layout.root) holds \(layout.relative(directory))/\(file) but no MANIFEST: restore MANIFEST from "
+                        + "a backup, or salvage the store",
+                    file: "MANIFEST")
+            }
+        }
+        guard createIfMissing else {
+            throw LogError(.notAStore, "\(layout.root) holds no store: check the path, or let it be created")
+        }
+    }
+
+    private func makeDirectories(existing: [String]) throws(LogError) {
+        try io("creating the store's directories") { () throws(IOFailure) in
+            for directory in layout.directories where !existing.contains(layout.relative(directory)) {
+                try fileSystem.createDirectory(directory)
+            }
+            try fileSystem.syncDirectory(layout.root)
+        }
+    }
+
+    private func takeLock(now: Timestamp) throws(LogError) -> any FileLock {
+        let note = ProcessNote.current(now: now)
+        let outcome = try io("locking the store") { () throws(IOFailure) in
+            try fileSystem.lock(layout.lock, note: note)
+        }
+        switch outcome {
+        case .acquired(let lock): return lock
+        case .heldByOther(let holder):
+            throw LogError(
+                .locked,
+                "\(layout.root) is in use by \(ProcessNote.holder(in: holder)): stop it, or reach the store through it",
+                file: "LOCK")
+        }
+    }
+
+    private func checkSealedFiles(_ manifest: Manifest) throws(LogError) {
+        for segment in manifest.sealed {
+            let path = layout.path(segment)
+            let status = try io("looking at \(path)") { () throws(IOFailure) in try fileSystem.status(of: path) }
+            guard let status, status.bytes == segment.bytes else {
+                throw LogError(
+                    .corrupt,
+                    "\(layout.relative(path)) is missing or does not have the \(segment.bytes) bytes that the manifest "
+                        + "names: restore the file, or salvage the store",
+                    file: layout.relative(path), offset: status?.bytes ?? 0,
+                    sequences: segment.firstSequence...segment.lastSequence)
+            }
+        }
+    }
+
+    // MARK: - The tail
+
+    /// Judges the end of the journal and repairs it. Returns the sequence number to go on with.
+    private mutating func settle(
+        _ scan: JournalScan, manifest: inout Manifest, now: Timestamp
+    ) throws(LogError) -> SequenceNumber {
+        report.journalRecords = scan.segments.reduce(0) { sum, segment in
+            sum + (segment.frames.isEmpty ? 0 : segment.lastSequence.rawValue - segment.frames[0].first.rawValue + 1)
+        }
+        if scan.segments.isEmpty { return max(manifest.reserved, scan.nextSequence) }
+        let row = RecoveryDecision.row(for: scan.finding)
+        let isClean = scan.closedEpoch == manifest.epoch && row.verdict == .cleanEnd
+        report.wasClosedCleanly = isClean || scan.epoch == Epoch(0)
+        switch row.verdict {
+        case .refuse:
+            throw refusal(row, scan)
+        case .tornTail:
+            try cutTail(scan, row: row, now: now)
+            try rewriteTail(scan)
+        case .cleanEnd:
+            if !isClean { try rewriteTail(scan) }
+        }
+        manifest.durable = max(scan.watermark, scan.tailPosition)
+        if isClean { return scan.nextSequence }
+        let next = max(manifest.reserved, scan.nextSequence)
+        report.skippedSequences = next.rawValue - scan.nextSequence.rawValue
+        return next
+    }
+
+    private func refusal(_ row: RecoveryDecision.Row, _ scan: JournalScan) -> LogError {
+        let segment = scan.segments[scan.tail]
+        let name = layout.relative(layout.path(segment.journal))
+        return LogError(
+            .corrupt,
+            "\(name) is damaged at offset \(scan.stopOffset) (\(row.name)): records from sequence number "
+                + "\(scan.nextSequence) on can't be read, and the log vouches for everything below position "
+                + "\(scan.watermark); restore the file from a backup, or salvage the store",
+            file: name, offset: scan.stopOffset, sequences: scan.nextSequence...SequenceNumber.max)
+    }
+
+    /// Saves the torn bytes, then zeroes them.
+    private mutating func cutTail(
+        _ scan: JournalScan, row: RecoveryDecision.Row, now: Timestamp
+    ) throws(LogError) {
+        let segment = scan.segments[scan.tail]
+        let start = segment.end
+        let bound = min(segment.bytes.count, start + segment.header.inFlightBytesMax)
+        let last = segment.bytes[start..<bound].lastIndex { $0 != 0 }
+        let count = last.map { $0 + 1 - start } ?? 0
+        let name = layout.relative(layout.path(segment.journal))
+        let saved =
+            "\(StoreLayout.padded(segment.header.id.rawValue, 8))-\(StoreLayout.padded(UInt64(start), 12))"
+            + "-\(StoreLayout.padded(UInt64(now.milliseconds), 14))"
+        let sentence =
+            "\(name): \(count) bytes from offset \(start) on were an unacknowledged write (\(row.name)); cut off and "
+            + "saved as lost/\(saved).bin"
+        try io("cutting a torn write off") { () throws(IOFailure) in
+            if count > 0 {
+                try fileSystem.unlinkIfPresent(layout.lostDirectory + "/\(saved).bin")
+                try fileSystem.unlinkIfPresent(layout.lostDirectory + "/\(saved).txt")
+                try fileSystem.createDurably(
+                    layout.lostDirectory + "/\(saved).bin", segment.bytes.span.extracting(start..<(start + count)))
+                try fileSystem.createDurably(
+                    layout.lostDirectory + "/\(saved).txt", Array((sentence + "\n").utf8).span)
+                try fileSystem.syncDirectory(layout.lostDirectory)
+            }
+            let file = try fileSystem.open(layout.path(segment.journal), .readWrite)
+            defer { file.close() }
+            let zeros = [UInt8](repeating: 0, count: bound - start)
+            if !zeros.isEmpty { try file.write(zeros.span, at: start) }
+            try file.sync()
+        }
+        report.tornBytes = count
+        report.findings.append(sentence)
+    }
+
+    /// Writes what is kept above the watermark again, and syncs it.
+    private func rewriteTail(_ scan: JournalScan) throws(LogError) {
+        for segment in scan.segments[...scan.tail] where segment.end > SegmentHeader.byteCount {
+            let base = segment.header.base
+            guard base.advanced(by: segment.end) > scan.watermark else { continue }
+            let below = scan.watermark > base ? Int(scan.watermark.rawValue - base.rawValue) : 0
+            let start = max(SegmentHeader.byteCount, below & ~(FrameFormat.journalAlignment - 1))
+            try io("making the end of the journal durable") { () throws(IOFailure) in
+                let file = try fileSystem.open(layout.path(segment.journal), .readWrite)
+                defer { file.close() }
+                try file.write(segment.bytes.span.extracting(start..<segment.end), at: start)
+                try file.sync()
+            }
+        }
+    }
+
+    private func io<R>(_ doing: String, _ body: () throws(IOFailure) -> R) throws(LogError) -> R {
+        do { return try body() } catch { throw LogError(error, doing: doing) }
+    }
+}

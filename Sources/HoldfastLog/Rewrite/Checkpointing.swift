@@ -1,0 +1,135 @@
+// Checkpoints: the state of the layer above, installed by the manifest once the log is durable past it. A checkpoint
+// that claimed records which a crash then took away would bring back acknowledged-looking state from nothing.
+
+package import HoldfastBytes
+
+extension WriteAheadLog {
+    static let checkpointsKept = 2
+
+    /// Writes and installs an image, in `copies` files. Returns the sequence number it stands for.
+    func installCheckpoint(copies: Int, unlessStarving: Bool = false) throws(LogError) -> SequenceNumber {
+        guard let delegate = lock.withLock({ delegate }) else { return .zero }
+        var image = ByteWriter(capacity: 64 << 10)
+        let (sequence, ticket) = delegate.writeCheckpointImage(into: &image)
+        if let newest = manifest.checkpoints.first, newest.sequence == sequence, newest.copies >= copies {
+            return sequence
+        }
+        guard try awaitDurable(ticket, unlessStarving: unlessStarving) else { return .zero }
+        if options.durability != .commit { try syncForCheckpoint() }
+        let durable = lock.withLock { durablePosition }
+        var checkpoint = Manifest.Checkpoint(sequence: sequence, bytes: 0, copies: copies)
+        do {
+            for copy in 0..<copies {
+                checkpoint.bytes = try CheckpointFile.write(
+                    fileSystem, path: layout.path(checkpoint, copy: copy), store: files.store, sequence: sequence,
+                    durable: durable, image: image.bytes)
+            }
+            try fileSystem.syncDirectory(layout.checkpointsDirectory)
+        } catch {
+            throw LogError(error, doing: "writing a checkpoint")
+        }
+        var changed = manifest
+        changed.checkpoints.removeAll { $0.sequence == sequence }
+        changed.checkpoints.insert(checkpoint, at: 0)
+        let obsolete = changed.checkpoints.dropFirst(Self.checkpointsKept)
+        changed.checkpoints.removeLast(obsolete.count)
+        try install(changed)
+        do {
+            for old in obsolete {
+                for copy in 0..<old.copies { try fileSystem.unlinkIfPresent(layout.path(old, copy: copy)) }
+            }
+        } catch {
+            throw LogError(error, doing: "removing an old checkpoint")
+        }
+        return sequence
+    }
+
+    /// Waits on the maintenance thread, serving the committer meanwhile; false when it gives way to a starving one.
+    private func awaitDurable(_ ticket: CommitTicket, unlessStarving: Bool) throws(LogError) -> Bool {
+        lock.lock()
+        while true {
+            if let outcome = state.outcome(of: ticket) {
+                lock.unlock()
+                try outcome.get()
+                return true
+            }
+            if let position = requests.firstIndex(where: { if case .oversized = $0 { true } else { false } }),
+                case .oversized(let bytes) = requests.remove(at: position)
+            {
+                lock.unlock()
+                try addOversized(bytes)
+                lock.lock()
+                continue
+            }
+            if isStarving && unlessStarving || isStarving && !full.isEmpty {
+                lock.unlock()
+                return false
+            }
+            _ = maintenanceSignal.wait(lock, milliseconds: 5)
+        }
+    }
+
+    /// In the weaker modes records may be written and not synced; an image must not outlive them.
+    private func syncForCheckpoint() throws(LogError) {
+        lock.lock()
+        defer { lock.unlock() }
+        let target = durablePosition
+        isSyncWanted = true
+        workSignal.notifyOne()
+        while syncedPosition < target {
+            if case .failed(let error) = state.phase { throw error }
+            if isStarving { throw LogError(.closed, "the journal is full: the checkpoint is put off") }
+            _ = maintenanceSignal.wait(lock, milliseconds: 5)
+        }
+    }
+
+    // MARK: - What callers ask
+
+    /// Writes and installs an image that the delegate makes. Returns its sequence number.
+    ///
+    /// - Throws: `.noSpace`, `.poisoned`, `.closed`; earlier checkpoints stay in force.
+    package func checkpoint() throws(LogError) -> SequenceNumber {
+        let answer = MaintenanceRequest.Answer<SequenceNumber>()
+        return try ask(.checkpoint(answer), answer)
+    }
+
+    /// Seals the journal and rewrites the sealed segments without what is no longer needed.
+    ///
+    /// - Throws: `.noSpace`, `.corrupt`, `.poisoned`, `.closed`; the segments stay as they were.
+    package func compact() throws(LogError) -> CompactionResult {
+        let answer = MaintenanceRequest.Answer<CompactionResult>()
+        return try ask(.compact(answer), answer)
+    }
+
+    private func ask<Value>(
+        _ request: MaintenanceRequest, _ answer: MaintenanceRequest.Answer<Value>
+    ) throws(LogError) -> Value {
+        lock.lock()
+        defer { lock.unlock() }
+        switch state.phase {
+        case .open: break
+        case .failed(let error): throw error
+        case .closing, .closed: throw LogError(.closed, "the store is closed: open it again")
+        }
+        requests.append(request)
+        maintenanceSignal.notifyOne()
+        while true {
+            if let outcome = answer.outcome { return try outcome.get() }
+            requestSignal.wait(lock)
+        }
+    }
+
+    /// What the log counts about itself.
+    package var statistics: LogStatistics {
+        lock.withLock {
+            var result = counters
+            result.sealedSegments = manifest.sealed.count
+            result.journalSegments = manifest.journals.count
+            result.sealedBytes = manifest.sealed.reduce(0) { $0 + $1.bytes }
+            result.journalBytes = manifest.journals.reduce(0) { $0 + $1.bytes }
+            result.checkpointBytes = manifest.checkpoints.reduce(0) { $0 + $1.bytes * $1.copies }
+            result.logBytes = result.sealedBytes + result.journalBytes + result.checkpointBytes
+            return result
+        }
+    }
+}

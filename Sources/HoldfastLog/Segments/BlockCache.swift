@@ -1,0 +1,75 @@
+// Decoded frames, the newest first to stay. First in, first out: a job store reads each record about once, soon after
+// it was written or in order, so recency of use tells little more than age.
+
+internal import HoldfastBytes
+
+/// One decoded frame. Its offsets are found at the first look-up. Guarded by the index's lock.
+final class DecodedBlock: @unchecked Sendable {
+    // SENDABLE: `raw` and `first` never change; `offsets` and `sequences` are touched under the index's lock only.
+    let raw: [UInt8]
+    private let first: SequenceNumber
+    private var offsets: [UInt32] = []
+    private var sequences: [UInt64] = []
+
+    init(raw: [UInt8], first: SequenceNumber) {
+        self.raw = raw
+        self.first = first
+    }
+
+    /// Returns the record, or `nil` when the frame does not hold it.
+    func entry(_ sequence: SequenceNumber) -> StoredEntry? {
+        if offsets.isEmpty { buildOffsets() }
+        let index = sequences.partitioningIndex { $0 >= sequence.rawValue }
+        guard index < sequences.count, sequences[index] == sequence.rawValue else { return nil }
+        let bytes = raw
+        var cursor = EntryCursor(bytes.span.extracting(Int(offsets[index])..<bytes.count), firstSequence: .zero)
+        guard let entry = try? cursor.next() else { return nil }
+        return StoredEntry(sequence: sequence, kind: entry.kind, body: [UInt8](copying: entry.body))
+    }
+
+    private func buildOffsets() {
+        let bytes = raw
+        var cursor = EntryCursor(bytes.span, firstSequence: first)
+        while true {
+            let offset = cursor.offset
+            guard let entry = try? cursor.next() else { return }
+            offsets.append(UInt32(offset))
+            sequences.append(entry.sequence.rawValue)
+        }
+    }
+}
+
+/// Decoded frames by place, at most `byteCountMax` of raw bytes (one frame may be larger, then it is alone).
+struct BlockCache {
+    private struct Key: Hashable {
+        let id: SegmentID
+        let offset: Int
+    }
+    private var blocks: [Key: DecodedBlock] = [:]
+    private var order: [Key] = []
+    private var oldest = 0
+    private var byteCount = 0
+
+    static let byteCountMax = 8 << 20
+    /// What a block costs beyond its raw bytes, roughly: so that many tiny frames are bounded too.
+    static let overheadBytes = 160
+
+    func find(id: SegmentID, offset: Int) -> DecodedBlock? { blocks[Key(id: id, offset: offset)] }
+
+    mutating func insert(_ block: DecodedBlock, id: SegmentID, offset: Int) {
+        let key = Key(id: id, offset: offset)
+        guard blocks.updateValue(block, forKey: key) == nil else { return }
+        order.append(key)
+        byteCount += block.raw.count + Self.overheadBytes
+        while byteCount > Self.byteCountMax, oldest < order.count - 1 {
+            if let evicted = blocks.removeValue(forKey: order[oldest]) {
+                byteCount -= evicted.raw.count + Self.overheadBytes
+            }
+            oldest += 1
+        }
+        if oldest > 4096, oldest > order.count / 2 {
+            order.removeFirst(oldest)
+            oldest = 0
+        }
+    }
+}

@@ -1,0 +1,74 @@
+// Reads and replaces the manifest. Replacement is the one commit point for everything that is not a journal frame:
+//
+//  1. MANIFEST.tmp is written and synced. A crash leaves the old manifest and a leftover.
+//  2. It is renamed over MANIFEST. A crash leaves the old or the new one, each whole.
+//  3. The directory is synced. Only then may what the old one named be recycled or unlinked.
+
+internal import HoldfastBytes
+
+package struct ManifestStore: Sendable {
+    let layout: StoreLayout
+    let fileSystem: any FileSystem
+
+    package init(layout: StoreLayout, fileSystem: any FileSystem) {
+        self.layout = layout
+        self.fileSystem = fileSystem
+    }
+
+    /// Reads the manifest, or returns `nil` when there is none.
+    package func read() throws(LogError) -> Manifest? {
+        do {
+            guard let status = try fileSystem.status(of: layout.manifest) else { return nil }
+            guard status.kind == .file, status.bytes <= Manifest.byteCountMax else {
+                throw LogError(.corrupt, "MANIFEST is no file of a sensible size", file: "MANIFEST")
+            }
+            let bytes = try fileSystem.contents(of: layout.manifest)
+            return try Manifest(bytes.span)
+        } catch let failure as IOFailure {
+            throw LogError(failure, doing: "reading the manifest")
+        } catch let error as LogError {
+            throw error
+        } catch {
+            preconditionFailure("only typed errors are thrown above: \(error)")
+        }
+    }
+
+    /// Replaces the manifest durably.
+    ///
+    /// - Complexity: Two syncs.
+    package func replace(with manifest: Manifest) throws(IOFailure) {
+        var writer = ByteWriter()
+        manifest.encode(into: &writer)
+        if try fileSystem.status(of: layout.manifestTemporary) != nil {
+            try fileSystem.unlink(layout.manifestTemporary)
+        }
+        try fileSystem.createDurably(layout.manifestTemporary, writer.bytes)
+        try fileSystem.rename(layout.manifestTemporary, to: layout.manifest)
+        try fileSystem.syncDirectory(layout.root)
+    }
+}
+
+extension FileSystem {
+    /// Reads a whole file.
+    package func contents(of path: String) throws(IOFailure) -> [UInt8] {
+        let file = try open(path, .read)
+        defer { file.close() }
+        var bytes = [UInt8](repeating: 0, count: try file.size())
+        let count = try file.read(into: &bytes, at: 0)
+        if count < bytes.count { bytes.removeLast(bytes.count - count) }
+        return bytes
+    }
+
+    /// Creates a file with synced content; its name is not durable before its directory is synced.
+    func createDurably(_ path: String, _ bytes: Span<UInt8>) throws(IOFailure) {
+        let file = try open(path, .create)
+        defer { file.close() }
+        try file.write(bytes, at: 0)
+        try file.sync()
+    }
+
+    /// Unlinks a file that may be gone already.
+    func unlinkIfPresent(_ path: String) throws(IOFailure) {
+        if try status(of: path) != nil { try unlink(path) }
+    }
+}
