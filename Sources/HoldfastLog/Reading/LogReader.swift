@@ -1,0 +1,192 @@
+// Reading a store without owning it: dump, verify and stat work on a live store, a closed one and a damaged one, and
+// never write a byte. Beside a living owner the reader stops at the highest position that the files vouch for, so it
+// never shows what a crash could still take back. Where the owner recycles or rewrites a segment under its hands, it
+// reads the manifest again and goes on by sequence number; damage is only what the manifest still names.
+
+package import HoldfastBytes
+
+package struct LogReader: Sendable {
+    package let layout: StoreLayout
+    package let fileSystem: any FileSystem
+    package private(set) var manifest: Manifest
+    package private(set) var scan: JournalScan
+    /// The owner's note, when the store is open somewhere.
+    package let holder: String?
+
+    static let attemptsMax = 5
+
+    /// Opens a store for reading.
+    ///
+    /// - Throws: `.notAStore`, `.corrupt`, `.unsupportedFormat`, `.permission`, `.ioFailed`.
+    package static func open(directory: String, fileSystem: any FileSystem) throws(LogError) -> LogReader {
+        let layout = StoreLayout(root: directory)
+        let holder: String?
+        do { holder = try fileSystem.lockHolder(layout.lock) } catch {
+            guard error.kind == .notFound else { throw LogError(error, doing: "looking for the store's owner") }
+            holder = nil
+        }
+        let (manifest, scan) = try load(layout, fileSystem)
+        return LogReader(layout: layout, fileSystem: fileSystem, manifest: manifest, scan: scan, holder: holder)
+    }
+
+    private static func load(
+        _ layout: StoreLayout, _ fileSystem: any FileSystem
+    ) throws(LogError) -> (Manifest, JournalScan) {
+        let manifests = ManifestStore(layout: layout, fileSystem: fileSystem)
+        var attempts = 0
+        while true {
+            guard let manifest = try manifests.read() else {
+                throw LogError(
+                    .notAStore, "\(layout.root) is not a store: it has no MANIFEST; check the path", file: "MANIFEST")
+            }
+            do {
+                return (manifest, try JournalScan(manifest, layout: layout, fileSystem: fileSystem))
+            } catch {
+                // The owner may have recycled a segment in between: then the manifest is a new one.
+                attempts += 1
+                guard attempts < attemptsMax, try manifests.read() != manifest else { throw error }
+            }
+        }
+    }
+
+    // MARK: - What there is
+
+    /// The position up to which this reader shows records.
+    package var end: LogPosition {
+        holder == nil ? scan.tailPosition : min(scan.tailPosition, scan.watermark)
+    }
+
+    /// The journal segments with frames to show, oldest first.
+    package var journalSources: [SegmentSource] {
+        scan.segments.prefix(scan.tail + 1).compactMap { segment in
+            let path = layout.path(segment.journal)
+            let limit = end > segment.header.base ? Int(end.rawValue - segment.header.base.rawValue) : 0
+            let last = min(segment.end, limit)
+            guard last > SegmentHeader.byteCount else { return nil }
+            return SegmentSource(header: segment.header, path: path, name: layout.relative(path), end: last)
+        }
+    }
+
+    /// Opens the sealed segment that the manifest lists as `segment`.
+    package func sealedSource(
+        _ segment: Manifest.Sealed
+    ) throws(LogError) -> (source: SegmentSource, seal: SealFrame) {
+        let path = layout.path(segment)
+        let name = layout.relative(path)
+        let loaded = try SealedSegment.read(fileSystem, path: path, name: name, size: segment.bytes)
+        let known = Set(manifest.ancestors.map(\.store)).union([manifest.store])
+        guard loaded.source.header.id == segment.id, known.contains(loaded.source.header.store),
+            loaded.seal.chain == segment.chain, loaded.seal.lastSequence == segment.lastSequence
+        else {
+            throw LogError(
+                .corrupt,
+                "\(name) is not the segment that the manifest names (it is segment \(loaded.source.header.id) of store "
+                    + "\(loaded.source.header.store)): put the right file back, or salvage the store",
+                file: name, offset: 0)
+        }
+        return loaded
+    }
+
+    /// What keeps the journal from being read to its end, if anything does.
+    package var journalDamage: LogError? {
+        let row = RecoveryDecision.row(for: scan.finding)
+        guard case .refuse = row.verdict, !scan.segments.isEmpty else { return nil }
+        // Beside a living owner, what lies above the watermark is still moving.
+        if holder != nil && !scan.finding.isBelowWatermark { return nil }
+        let name = layout.relative(layout.path(scan.segments[scan.tail].journal))
+        return LogError(
+            .corrupt,
+            "\(name) is damaged at offset \(scan.stopOffset) (\(row.name)): records from sequence number "
+                + "\(scan.nextSequence) on can't be read",
+            file: name, offset: scan.stopOffset, sequences: scan.nextSequence...SequenceNumber.max)
+    }
+
+    // MARK: - Walking
+
+    /// Calls `body` with each frame from the one that may hold `sequence` on, in order, until it returns false. A
+    /// frame may be shown twice when its segment was rewritten meanwhile: go by sequence number.
+    ///
+    /// - Throws: `.corrupt` at the first damage, after everything before it was shown.
+    package mutating func forEachFrame(
+        from sequence: SequenceNumber, _ body: (SegmentSource, Frame) throws(LogError) -> Bool
+    ) throws(LogError) {
+        var next = sequence
+        var attempts = 0
+        while true {
+            do throws(LogError) {
+                try walk(from: &next, body)
+                if let damage = journalDamage { throw damage }
+                return
+            } catch {
+                attempts += 1
+                guard holder != nil, attempts < Self.attemptsMax else { throw error }
+                let before = manifest
+                (manifest, scan) = try Self.load(layout, fileSystem)
+                guard manifest != before, !isNamed(error.file) else { throw error }
+            }
+        }
+    }
+
+    private func walk(
+        from next: inout SequenceNumber, _ body: (SegmentSource, Frame) throws(LogError) -> Bool
+    ) throws(LogError) {
+        var goesOn = true
+        for segment in manifest.sealed where goesOn && segment.lastSequence >= next {
+            var (source, seal) = try sealedSource(segment)
+            let wanted = next
+            if let entry = seal.index.last(where: { $0.firstSequence <= wanted }) { source.start = entry.offset }
+            try show(source, from: &next, goesOn: &goesOn, body)
+        }
+        for source in journalSources where goesOn { try show(source, from: &next, goesOn: &goesOn, body) }
+    }
+
+    private func show(
+        _ source: SegmentSource, from next: inout SequenceNumber, goesOn: inout Bool,
+        _ body: (SegmentSource, Frame) throws(LogError) -> Bool
+    ) throws(LogError) {
+        var reached = next
+        var going = true
+        try source.forEachFrame(fileSystem) { (frame) throws(LogError) in
+            let header = frame.header
+            let last = header.firstSequence.rawValue + UInt64(header.recordCount)
+            if header.recordCount > 0 && source.header.role == .journal && last <= reached.rawValue { return true }
+            going = try body(source, frame)
+            if header.recordCount > 0 { reached = max(reached, header.firstSequence) }
+            return going
+        }
+        next = reached
+        goesOn = going
+    }
+
+    private func isNamed(_ file: String?) -> Bool {
+        guard let file else { return true }
+        return manifest.sealed.contains { layout.relative(layout.path($0)) == file }
+            || manifest.journals.contains { layout.relative(layout.path($0)) == file }
+    }
+
+    /// Opens one segment file on its own, sealed or journal.
+    ///
+    /// - Throws: `.corrupt` when it has no valid header or seal, `.unsupportedFormat`, `.ioFailed`.
+    package static func openSegment(_ path: String, fileSystem: any FileSystem) throws(LogError) -> SegmentSource {
+        let header: SegmentHeader
+        let size: Int
+        do {
+            let file = try fileSystem.open(path, .read)
+            defer { file.close() }
+            size = try file.size()
+            header = try SegmentHeader.read(file, name: path)
+        } catch let failure as IOFailure {
+            throw LogError(failure, doing: "reading \(path)")
+        } catch let error as LogError {
+            throw error
+        } catch {
+            preconditionFailure("only typed errors are thrown above: \(error)")
+        }
+        if header.role == .sealed, let sealed = try? SealedSegment.read(
+            fileSystem, path: path, name: path, size: nil)
+        {
+            return sealed.source
+        }
+        return SegmentSource(header: header, path: path, name: path, end: size)
+    }
+}
