@@ -28,6 +28,13 @@ struct CommandFailure: Error {
         self.init("could not open the store \(directory): \(error.message)", exitCode: Self.notOpenedCode)
     }
 
+    /// Files that can't be read: damaged, of a newer version, or no store at all.
+    init(reading path: String, _ error: LogError) {
+        let isDamaged = error.code == .corrupt
+        self.init(
+            "could not read \(path): \(error.message)", exitCode: isDamaged ? Self.damagedCode : Self.notOpenedCode)
+    }
+
     init(_ error: SystemError) { self.init(error.description) }
     init(_ failure: IOFailure) { self.init(failure.description) }
 }

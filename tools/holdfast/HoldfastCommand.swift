@@ -39,6 +39,7 @@ import ArgumentParser
             ]),
             CommandGroup(name: "Queues", subcommands: [PauseCommand.self, ResumeCommand.self, PurgeCommand.self]),
             CommandGroup(name: "Stores", subcommands: [
+                DumpCommand.self, VerifyCommand.self,
                 StatCommand.self, CheckpointCommand.self, CompactCommand.self,
             ]),
             CommandGroup(name: "Programs", subcommands: [ShellCommand.self]),

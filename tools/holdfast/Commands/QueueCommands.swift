@@ -6,7 +6,7 @@ import Holdfast
 
 /// Which queue is meant.
 struct QueueArgument: ParsableArguments {
-    @Option(name: [.short, .customLong("queue")], help: ArgumentHelp("The queue.", valueName: "name"))
+    @Option(name: [.customShort("q"), .customLong("queue")], help: ArgumentHelp("The queue.", valueName: "name"))
     var name: String
 }
 

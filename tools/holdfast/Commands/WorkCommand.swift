@@ -31,7 +31,7 @@ struct WorkCommand: ParsableCommand {
     @OptionGroup var store: StoreArgument
     @OptionGroup var queue: QueueArgument
 
-    @Option(name: [.short, .customLong("jobs")], help: ArgumentHelp(
+    @Option(name: [.customShort("j"), .customLong("jobs")], help: ArgumentHelp(
         "How many commands run at a time (as many as there are processors).", valueName: "count"))
     var jobs: Int?
 
@@ -57,13 +57,11 @@ struct WorkCommand: ParsableCommand {
 
     @OptionGroup var opening: OpenOptions
 
-    @Argument(parsing: .captureForPassthrough, help: "The command and its arguments, after --.")
+    @Argument(parsing: .postTerminator, help: "The command and its arguments, after --.")
     var command: [String] = []
 
-    private var words: [String] { command.first == "--" ? Array(command.dropFirst()) : command }
-
     func validate() throws {
-        if words.isEmpty { throw ValidationError("give the command after --, such as: -- echo {}") }
+        if command.isEmpty { throw ValidationError("give the command after --, such as: -- echo {}") }
         if let jobs, !(1...1024).contains(jobs) { throw ValidationError("-j is \(jobs); give 1 to 1024") }
         if lease.milliseconds < 1000 { throw ValidationError("--lease is \(lease.defaultValueDescription); give 1s or more") }
     }
@@ -93,7 +91,7 @@ struct WorkCommand: ParsableCommand {
         let pool = WorkPool(
             store: store,
             settings: WorkSettings(
-                queue: queue.name, command: CommandTemplate(words), workers: jobs ?? Terminal.processors,
+                queue: queue.name, command: CommandTemplate(command), workers: jobs ?? Terminal.processors,
                 lease: lease.duration, grace: grace.duration, retryDelay: retryDelay?.duration, untilEmpty: untilEmpty,
                 name: worker, printsOutput: printsOutput),
             signals: signals)

@@ -209,9 +209,18 @@ extension JSONWriter {
 
     mutating func object(_ record: HistoryRecord) {
         beginObject()
+        fieldsOfHead(record)
+        fields(of: record)
+        endObject()
+    }
+
+    mutating func fieldsOfHead(_ record: HistoryRecord) {
         field("seq", record.sequence.rawValue)
         field("at_ms", record.time.milliseconds)
         field("kind", record.kind)
+    }
+
+    mutating func fields(of record: HistoryRecord) {
         for entry in record.fields {
             switch entry.value {
             case .bytes(let bytes) where entry.name == "payload": text("payload", bytes)
@@ -227,6 +236,5 @@ extension JSONWriter {
                 value(flag)
             }
         }
-        endObject()
     }
 }
