@@ -254,8 +254,8 @@ extension File {
     }
 
     @Test func aLockExcludesOtherThreads() throws {
+        // SENDABLE: `count` is only touched with `lock` held.
         final class Shared: @unchecked Sendable {
-            // SENDABLE: `count` is only touched with `lock` held.
             let lock = CallerLock()
             var count = 0
         }
