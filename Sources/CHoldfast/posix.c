@@ -60,6 +60,12 @@ int holdfast_lock_exclusive(int descriptor) {
     return errno == EACCES ? -EAGAIN : -errno;
 }
 
+int holdfast_unlock(int descriptor) {
+    struct flock lock = whole_file();
+    lock.l_type = F_UNLCK;
+    return fcntl(descriptor, F_OFD_SETLK, &lock) < 0 ? -errno : 0;
+}
+
 int holdfast_lock_held(int descriptor) {
     struct flock lock = whole_file();
     if (fcntl(descriptor, F_OFD_GETLK, &lock) < 0) {
@@ -80,6 +86,8 @@ int holdfast_lock_exclusive(int descriptor) {
     }
     return errno == EWOULDBLOCK ? -EAGAIN : -errno;
 }
+
+int holdfast_unlock(int descriptor) { return flock(descriptor, LOCK_UN) < 0 ? -errno : 0; }
 
 int holdfast_lock_held(int descriptor) {
     // There is no way to ask without taking it for a moment; a shared lock at least leaves other askers alone.

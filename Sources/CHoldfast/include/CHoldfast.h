@@ -32,6 +32,8 @@ int holdfast_dsync_flag(void);
 /// Takes an exclusive open-file-description lock on the whole file without waiting.
 /// Returns 0, -EAGAIN when another description holds it, or -errno.
 int holdfast_lock_exclusive(int descriptor);
+/// Releases that lock even while another process, forked but not yet exec'd, shares the description. 0 or -errno.
+int holdfast_unlock(int descriptor);
 /// 1 when an exclusive lock on the file is held by someone else, 0 when not, -errno on failure.
 int holdfast_lock_held(int descriptor);
 /// Makes written data durable, through the device's cache (fdatasync, F_FULLFSYNC on Darwin). 0 or -errno.

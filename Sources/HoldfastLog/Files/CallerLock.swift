@@ -3,11 +3,11 @@
 // take it first. It is not recursive, and is never held across file operations.
 
 #if canImport(Glibc)
-internal import Glibc
+    internal import Glibc
 #elseif canImport(Musl)
-internal import Musl
+    internal import Musl
 #else
-internal import Darwin
+    internal import Darwin
 #endif
 
 /// A mutual exclusion lock for state that many threads want.

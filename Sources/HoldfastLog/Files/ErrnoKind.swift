@@ -1,11 +1,11 @@
 // Where the system's error codes are told apart. Layers above see only `IOFailure.Kind`.
 
 #if canImport(Glibc)
-internal import Glibc
+    internal import Glibc
 #elseif canImport(Musl)
-internal import Musl
+    internal import Musl
 #else
-internal import Darwin
+    internal import Darwin
 #endif
 
 extension IOFailure.Kind {

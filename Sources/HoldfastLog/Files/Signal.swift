@@ -3,11 +3,11 @@
 // what they wait for in a loop.
 
 #if canImport(Glibc)
-internal import Glibc
+    internal import Glibc
 #elseif canImport(Musl)
-internal import Musl
+    internal import Musl
 #else
-internal import Darwin
+    internal import Darwin
 #endif
 
 /// Lets threads that hold a lock wait for a change made under that lock.
@@ -21,13 +21,13 @@ internal import Darwin
         unsafe condition = .allocate(capacity: 1)
         unsafe condition.initialize(to: pthread_cond_t())
         #if canImport(Darwin)
-        let result = unsafe pthread_cond_init(condition, nil)
+            let result = unsafe pthread_cond_init(condition, nil)
         #else
-        var attributes = pthread_condattr_t()
-        unsafe pthread_condattr_init(&attributes)
-        unsafe pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC)
-        let result = unsafe pthread_cond_init(condition, &attributes)
-        unsafe pthread_condattr_destroy(&attributes)
+            var attributes = pthread_condattr_t()
+            unsafe pthread_condattr_init(&attributes)
+            unsafe pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC)
+            let result = unsafe pthread_cond_init(condition, &attributes)
+            unsafe pthread_condattr_destroy(&attributes)
         #endif
         precondition(result == 0, "a condition could not be made")
     }
@@ -56,15 +56,15 @@ internal import Darwin
         var time = timespec()
         // SAFETY: all pointers are to initialised memory that outlives the calls, and this thread holds the mutex.
         #if canImport(Darwin)
-        time.tv_sec = bounded / 1_000
-        time.tv_nsec = bounded % 1_000 * 1_000_000
-        let result = unsafe pthread_cond_timedwait_relative_np(condition, lock.mutex, &time)
+            time.tv_sec = bounded / 1_000
+            time.tv_nsec = bounded % 1_000 * 1_000_000
+            let result = unsafe pthread_cond_timedwait_relative_np(condition, lock.mutex, &time)
         #else
-        unsafe clock_gettime(CLOCK_MONOTONIC, &time)
-        let nanoseconds = Int(time.tv_nsec) + bounded % 1_000 * 1_000_000
-        time.tv_sec += bounded / 1_000 + nanoseconds / 1_000_000_000
-        time.tv_nsec = nanoseconds % 1_000_000_000
-        let result = unsafe pthread_cond_timedwait(condition, lock.mutex, &time)
+            unsafe clock_gettime(CLOCK_MONOTONIC, &time)
+            let nanoseconds = Int(time.tv_nsec) + bounded % 1_000 * 1_000_000
+            time.tv_sec += bounded / 1_000 + nanoseconds / 1_000_000_000
+            time.tv_nsec = nanoseconds % 1_000_000_000
+            let result = unsafe pthread_cond_timedwait(condition, lock.mutex, &time)
         #endif
         assert(result == 0 || result == ETIMEDOUT, "waiting failed")
         return result != ETIMEDOUT
