@@ -1,0 +1,39 @@
+// What can happen together with other operations in one atomic commit.
+
+public import HoldfastBytes
+
+/// One operation of a batch.
+public enum BatchOperation: Hashable, Sendable {
+    /// Adds a job.
+    case enqueue(queue: String, payload: [UInt8], options: EnqueueOptions = EnqueueOptions())
+    /// Completes a job.
+    case ack(LeaseIdentity, result: [UInt8]? = nil)
+    /// Gives a job back; `after` is `nil` for what the retry policy says.
+    case requeue(LeaseIdentity, after: Duration? = nil, error: String? = nil, countsAttempt: Bool = true)
+    /// Dead-letters a job.
+    case bury(LeaseIdentity, error: String? = nil)
+    /// Cancels a job.
+    case cancel(JobID)
+    /// Records a side effect's value.
+    case effect(scope: String, key: String, fencedBy: LeaseIdentity? = nil, value: [UInt8])
+}
+
+/// What one operation of a batch did.
+public enum BatchReply: Hashable, Sendable {
+    /// A job was added, or one with its unique key was there.
+    case enqueued(EnqueueResult)
+    /// A job was given back.
+    case requeued(RequeueOutcome)
+    /// The effect's value, the first ever recorded.
+    case effect(EffectResult)
+    /// A job was completed, buried or cancelled.
+    case done
+}
+
+/// The value recorded under a scope and key.
+public struct EffectResult: Hashable, Sendable {
+    /// The first value ever recorded.
+    public let value: [UInt8]
+    /// Whether it was there before this call.
+    public let isReplayed: Bool
+}

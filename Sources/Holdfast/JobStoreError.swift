@@ -1,0 +1,101 @@
+// The one error of the store. Its message names the field or file, says what was wrong and what to do; its code is the
+// one that the line protocol uses.
+
+internal import HoldfastBytes
+internal import HoldfastEngine
+internal import HoldfastLog
+
+/// Why the store refused a request or could not serve it.
+public struct JobStoreError: Error, Hashable, Sendable, CustomStringConvertible {
+    /// What went wrong, for programs.
+    public struct Code: Hashable, Sendable, CustomStringConvertible {
+        private enum Value: String, Hashable, Sendable {
+            case badRequest = "bad_request"
+            case tooLarge = "too_large"
+            case notFound = "not_found"
+            case leaseLost = "lease_lost"
+            case invalidState = "invalid_state"
+            case queueFull = "queue_full"
+            case locked = "locked"
+            case corrupt = "corrupt"
+            case unsupportedFormat = "unsupported_format"
+            case ioError = "io_error"
+            case noSpace = "no_space"
+            case closed = "closed"
+            case notAStore = "not_a_store"
+            case permissionDenied = "permission_denied"
+        }
+        private let value: Value
+
+        /// The request makes no sense; nothing was changed.
+        public static let badRequest = Code(value: .badRequest)
+        /// A field is longer than its limit; nothing was changed.
+        public static let tooLarge = Code(value: .tooLarge)
+        /// No such job.
+        public static let notFound = Code(value: .notFound)
+        /// The token is not the job's active lease.
+        public static let leaseLost = Code(value: .leaseLost)
+        /// The job is in a state that does not allow the request.
+        public static let invalidState = Code(value: .invalidState)
+        /// The queue takes no more jobs.
+        public static let queueFull = Code(value: .queueFull)
+        /// Another process has the store open.
+        public static let locked = Code(value: .locked)
+        /// Bytes that had been acknowledged are damaged or missing.
+        public static let corrupt = Code(value: .corrupt)
+        /// A newer version wrote the store.
+        public static let unsupportedFormat = Code(value: .unsupportedFormat)
+        /// A file operation failed; the store takes no more changes until it is opened again.
+        public static let ioError = Code(value: .ioError)
+        /// The disk is full; nothing was changed and the store stays open.
+        public static let noSpace = Code(value: .noSpace)
+        /// The store was closed.
+        public static let closed = Code(value: .closed)
+        /// The directory holds something else.
+        public static let notAStore = Code(value: .notAStore)
+        /// The system refused access to the store's files.
+        public static let permissionDenied = Code(value: .permissionDenied)
+
+        /// The code in the line protocol, such as `lease_lost`.
+        public var name: String { value.rawValue }
+        /// The same as `name`.
+        public var description: String { name }
+    }
+
+    /// What went wrong, for programs.
+    public let code: Code
+    /// What went wrong and what to do, for people.
+    public let message: String
+    /// Which operation of a batch was refused, counted from 0; `nil` outside batches.
+    public let index: Int?
+
+    package init(_ code: Code, _ message: String, index: Int? = nil) {
+        self.code = code
+        self.message = message
+        self.index = index
+    }
+
+    /// The code and the message.
+    public var description: String { "\(code.name): \(message)" }
+
+    /// Returns the same error for the operation at `index` of a batch.
+    package func at(_ index: Int) -> JobStoreError { JobStoreError(code, message, index: index) }
+}
+
+extension JobStoreError {
+    /// Translates a failure of the log, keeping file, offset and sequence numbers in the message.
+    init(_ error: LogError) {
+        let code: Code =
+            switch error.code {
+            case .notAStore: .notAStore
+            case .locked: .locked
+            case .corrupt: .corrupt
+            case .unsupportedFormat: .unsupportedFormat
+            case .noSpace: .noSpace
+            case .closed: .closed
+            case .permission: .permissionDenied
+            default: .ioError
+            }
+        self.init(code, error.message)
+    }
+}

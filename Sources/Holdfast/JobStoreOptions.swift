@@ -1,0 +1,76 @@
+// How a store is opened. Every setting has a default that suits a program that wants its jobs to survive power loss.
+
+package import HoldfastLog
+
+/// The settings of one open store.
+public struct JobStoreOptions: Sendable {
+    /// When a call may return.
+    public enum Durability: Hashable, Sendable {
+        /// Once what it did survives power loss.
+        case commit
+        /// Once it is written; it survives power loss at most this many milliseconds later.
+        case interval(milliseconds: Int)
+        /// Once it is written; the system decides when it survives power loss.
+        case none
+    }
+
+    /// How much of the log of finished jobs is kept for `history` and inspection.
+    public enum History: Hashable, Sendable {
+        /// Compaction drops all of it.
+        case none
+        /// Compaction keeps about the newest `count` bytes of records.
+        case bytes(Int)
+        /// Compaction keeps everything.
+        case unlimited
+    }
+
+    /// When a call may return.
+    public var durability = Durability.commit
+    /// The size of one journal segment; at least 65,536.
+    public var journalSegmentBytes = 8 << 20
+    /// The longest payload that is accepted; at most 64 MiB.
+    public var payloadBytesMax = 16 << 20
+    /// How much is kept of finished jobs.
+    public var history = History.bytes(256 << 20)
+    /// Writes a checkpoint after each so many bytes of records, besides those the log writes by itself.
+    public var checkpointEveryBytes: Int?
+    /// Where the store reads the time.
+    public var clock: any StoreClock = SystemClock()
+    /// Whether a missing store is created.
+    public var createIfMissing = true
+    /// Where the files are; `nil` for the system's own.
+    package var fileSystem: (any FileSystem)?
+
+    /// Creates the default settings.
+    public init() {}
+
+    /// The smallest `journalSegmentBytes`.
+    public static let journalSegmentBytesMin = 65_536
+    /// The largest `journalSegmentBytes`.
+    public static let journalSegmentBytesMax = 1 << 30
+    /// The longest `interval`.
+    public static let intervalMillisecondsMax = 3_600_000
+
+    func validate() throws(JobStoreError) {
+        let segmentRange = Self.journalSegmentBytesMin...Self.journalSegmentBytesMax
+        guard segmentRange.contains(journalSegmentBytes) else {
+            throw JobStoreError(
+                .badRequest,
+                "journalSegmentBytes is \(journalSegmentBytes); give \(segmentRange.lowerBound) to \(segmentRange.upperBound)")
+        }
+        guard (1...Limits.payloadBytesMax).contains(payloadBytesMax) else {
+            throw JobStoreError(
+                .badRequest, "payloadBytesMax is \(payloadBytesMax); give 1 to \(Limits.payloadBytesMax)")
+        }
+        if case .interval(let milliseconds) = durability, !(1...Self.intervalMillisecondsMax).contains(milliseconds) {
+            throw JobStoreError(
+                .badRequest, "the durability interval is \(milliseconds) ms; give 1 to \(Self.intervalMillisecondsMax)")
+        }
+        if case .bytes(let count) = history, count < 0 {
+            throw JobStoreError(.badRequest, "history is \(count) bytes; give 0 or more")
+        }
+        if let count = checkpointEveryBytes, count < 1 {
+            throw JobStoreError(.badRequest, "checkpointEveryBytes is \(count); give 1 or more, or leave it out")
+        }
+    }
+}

@@ -1,0 +1,52 @@
+// A clock for tests and for replaying: it stands until it is moved. `JobStore.advanceClock` moves it and records the
+// move, so that time goes on where it was after a restart.
+
+public import HoldfastBytes
+internal import Synchronization
+
+/// A clock that moves only when told.
+public final class ManualClock: StoreClock {
+    private struct State {
+        var now: Timestamp
+        var observers: [@Sendable () -> Void] = []
+    }
+    // Uncontended: the store reads it under its own lock.
+    private let state: Mutex<State>
+
+    /// Where a clock stands unless told otherwise.
+    public static let defaultStart = Timestamp(milliseconds: 1_700_000_000_000)
+
+    /// Creates a clock that stands at `start`.
+    public init(startingAt start: Timestamp = ManualClock.defaultStart) {
+        state = Mutex(State(now: start))
+    }
+
+    /// Returns where the clock stands.
+    public func wallNow() -> Timestamp { state.withLock { $0.now } }
+
+    /// Returns where the clock stands, as a duration since 1970.
+    public func monotonicNow() -> Duration { .milliseconds(wallNow().milliseconds) }
+
+    /// Moves the clock without recording it, and lets the stores that use it notice.
+    ///
+    /// - Precondition: `milliseconds` is not negative.
+    public func advance(byMilliseconds milliseconds: Int64) {
+        for observer in move(byMilliseconds: milliseconds) { observer() }
+    }
+
+    /// Moves the clock and returns whom to tell.
+    @discardableResult
+    func move(byMilliseconds milliseconds: Int64) -> [@Sendable () -> Void] {
+        precondition(milliseconds >= 0, "time does not go back")
+        return state.withLock { state in
+            state.now = state.now.advanced(byMilliseconds: milliseconds)
+            return state.observers
+        }
+    }
+
+    /// Moves the clock to `time` unless it is already past it.
+    func raise(to time: Timestamp) { state.withLock { $0.now = max($0.now, time) } }
+
+    /// Calls `observer` after each `advance`.
+    func observe(_ observer: @escaping @Sendable () -> Void) { state.withLock { $0.observers.append(observer) } }
+}

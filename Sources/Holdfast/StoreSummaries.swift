@@ -1,0 +1,96 @@
+// What the store says about itself: counts, digests, and what opening, draining and compacting did.
+
+public import HoldfastBytes
+
+/// Counts of what a store holds.
+public struct StoreStats: Hashable, Sendable {
+    /// Counts of one queue.
+    public struct Queue: Hashable, Sendable {
+        /// The queue.
+        public var name: String
+        /// Jobs that may be leased.
+        public var ready: Int
+        /// Jobs that wait for their time.
+        public var scheduled: Int
+        /// Jobs that workers have.
+        public var leased: Int
+        /// Dead letters.
+        public var dead: Int
+        /// Whether the queue leases nothing.
+        public var isPaused: Bool
+    }
+
+    /// The last sequence number.
+    public var sequence: SequenceNumber
+    /// Sorted by name.
+    public var queues: [Queue]
+    /// Acks since the store was created.
+    public var completed: UInt64
+    /// Bytes of all files.
+    public var logBytes: Int
+    /// Sealed segments.
+    public var sealedSegments: Int
+    /// Journal segments.
+    public var journalSegments: Int
+    /// Commit groups written since the store was opened.
+    public var commits: UInt64
+    /// Syncs since the store was opened.
+    public var syncs: UInt64
+    /// How often a call had to wait for room in the journal.
+    public var stalls: UInt64
+
+    /// All segments.
+    public var segments: Int { sealedSegments + journalSegments }
+}
+
+/// A fingerprint of the queue and effect state.
+public struct StoreDigest: Hashable, Sendable {
+    /// The last sequence number it covers.
+    public let sequence: SequenceNumber
+    /// 32 hexadecimal digits; equal for equal states, however they came about.
+    public let hex: String
+}
+
+/// What opening a store found.
+public struct RecoverySummary: Hashable, Sendable {
+    /// Whether the store did not exist before.
+    public let wasCreated: Bool
+    /// Whether the last owner closed it.
+    public let wasClosedCleanly: Bool
+    /// Bytes of an unfinished commit that were cut off and saved to `lost/`.
+    public let tornBytes: Int
+    /// Records that were applied after the checkpoint.
+    public let replayedRecords: UInt64
+    /// The checkpoint that was loaded.
+    public let checkpoint: SequenceNumber?
+    /// Sentences for an operator.
+    public let findings: [String]
+}
+
+/// What compaction did.
+public struct CompactionSummary: Hashable, Sendable {
+    /// Bytes of segments before.
+    public let bytesBefore: Int
+    /// Bytes of segments after.
+    public let bytesAfter: Int
+    /// Segments before.
+    public let segmentsBefore: Int
+    /// Segments after.
+    public let segmentsAfter: Int
+}
+
+/// What a redrive did.
+public struct RedriveResult: Hashable, Sendable {
+    /// Dead jobs made ready again.
+    public let count: Int
+    /// Dead jobs left because another job holds their unique key.
+    public let skipped: Int
+}
+
+/// What a paused queue still holds.
+public struct DrainStatus: Hashable, Sendable {
+    /// Jobs that are ready or scheduled.
+    public let pending: Int
+    /// Jobs that workers have.
+    public let leased: Int
+}
