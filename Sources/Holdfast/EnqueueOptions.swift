@@ -33,4 +33,10 @@ public struct EnqueueResult: Hashable, Sendable {
     public let id: JobID
     /// Whether a live job already held the unique key.
     public let isDuplicate: Bool
+
+    /// Creates a result, as a store would return it.
+    public init(id: JobID, isDuplicate: Bool) {
+        self.id = id
+        self.isDuplicate = isDuplicate
+    }
 }

@@ -31,22 +31,24 @@ public final class ManualClock: StoreClock {
     ///
     /// - Precondition: `milliseconds` is not negative.
     public func advance(byMilliseconds milliseconds: Int64) {
-        for observer in move(byMilliseconds: milliseconds) { observer() }
+        move(byMilliseconds: milliseconds)
+        notifyObservers()
     }
 
-    /// Moves the clock and returns whom to tell.
-    @discardableResult
-    func move(byMilliseconds milliseconds: Int64) -> [@Sendable () -> Void] {
+    /// Moves the clock and tells nobody.
+    func move(byMilliseconds milliseconds: Int64) {
         precondition(milliseconds >= 0, "time does not go back")
-        return state.withLock { state in
-            state.now = state.now.advanced(byMilliseconds: milliseconds)
-            return state.observers
-        }
+        state.withLock { $0.now = $0.now.advanced(byMilliseconds: milliseconds) }
     }
 
     /// Moves the clock to `time` unless it is already past it.
     func raise(to time: Timestamp) { state.withLock { $0.now = max($0.now, time) } }
 
-    /// Calls `observer` after each `advance`.
+    /// Calls `observer` after each move.
     func observe(_ observer: @escaping @Sendable () -> Void) { state.withLock { $0.observers.append(observer) } }
+
+    /// Tells the stores that the clock was moved. The caller holds no store's lock.
+    func notifyObservers() {
+        for observer in state.withLock({ $0.observers }) { observer() }
+    }
 }

@@ -168,7 +168,8 @@ extension QueueState {
             let unique = UniqueKey(queue: table.lanes[entry.lane].queue, key: key)
             if let other = uniqueKeys[unique], other.job != job.rawValue {
                 throw EngineError(
-                    .invalidState, "job \(other.job) holds the unique key of job \(job); redrive it when that has ended",
+                    .invalidState,
+                    "job \(other.job) holds the unique key of job \(job); redrive this one when that has ended",
                     job: job)
             }
         }

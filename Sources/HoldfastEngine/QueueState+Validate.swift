@@ -112,7 +112,8 @@ extension QueueState {
 
     /// The entry of a job whose active lease is `token`.
     func leasedEntry(_ job: JobID, _ token: LeaseToken) -> JobEntry? {
-        guard let entry = entries[job.rawValue], entry.phase == .leased, entry.token == token.rawValue else { return nil }
+        guard let entry = entries[job.rawValue], entry.phase == .leased, entry.token == token.rawValue
+        else { return nil }
         return entry
     }
 

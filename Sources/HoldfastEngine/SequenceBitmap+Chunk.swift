@@ -274,7 +274,8 @@ extension SequenceBitmap.Chunk {
         }
         head += UInt16(number)
         if start >= 64 && start * 2 >= words.count {
-            words.removeFirst(start)
+            // A new array, so that the memory goes as the numbers do.
+            words = Array(words[start...])
             head = 0
         }
     }

@@ -151,7 +151,9 @@ extension WriteAheadLog {
         }
         guard isFirst else { return }
         var failure: LogError?
-        if !threads.isEmpty {
+        // A log that was never started (its replay failed) is left as it was found.
+        let wasStarted = !threads.isEmpty
+        if wasStarted {
             do { _ = try checkpoint() } catch { failure = error }
         }
         let waiters = lock.withLock {
@@ -166,7 +168,7 @@ extension WriteAheadLog {
         for thread in threads { thread.join() }
         threads = []
         do {
-            try writeCloseFrame()
+            if wasStarted { try writeCloseFrame() }
         } catch {
             failure = failure ?? error
         }

@@ -1,0 +1,178 @@
+// What inspection shows, put together from the state's entry of a job and its records.
+
+internal import HoldfastBytes
+internal import HoldfastEngine
+
+extension JobInfo {
+    /// A job as its enqueue record describes it.
+    init(_ id: JobID, _ enqueue: Enqueue, enqueuedAt: Timestamp, state: State) {
+        self.init(id: id, queue: enqueue.lane.queue, state: state)
+        take(enqueue.lane)
+        take(enqueue, enqueuedAt)
+    }
+
+    /// A job that has an entry. What can't be read of it is left out.
+    init(
+        _ id: JobID, _ status: JobStatus, _ enqueued: (Enqueue, Timestamp)?, from core: StoreCore
+    ) throws(JobStoreError) {
+        self.init(id: id, queue: status.lane.queue, state: State(status.state))
+        take(status.lane)
+        if let (enqueue, time) = enqueued { take(enqueue, time) }
+        attempt = Int(status.attempt)
+        if state == .scheduled { runAt = status.runAt }
+        if state == .leased {
+            deadline = status.deadline
+            token = status.token
+            worker = status.worker
+        }
+        if state == .dead { finishedAt = status.diedAt }
+        if let sequence = status.lastErrorSequence { lastError = try core.record(sequence)?.mutation.failureText }
+        if let sequence = status.progressSequence,
+            case .heartbeat(let heartbeat) = try core.record(sequence)?.mutation
+        {
+            progress = heartbeat.progress
+        }
+    }
+
+    /// A job that the state does not know (any more), as its records tell; `nil` when they don't say how it ended.
+    init?(_ id: JobID, _ enqueue: Enqueue, enqueuedAt: Timestamp, finishedBy records: [Record]) {
+        self.init(id, enqueue, enqueuedAt: enqueuedAt, state: .completed)
+        for record in records {
+            switch record.mutation {
+            case .lease(let grant): attempt = Int(grant.attempt)
+            case .requeue(let requeue) where !requeue.countsAttempt: attempt = max(attempt - 1, 0)
+            case .redrive: attempt = 0
+            case .heartbeat(let heartbeat): progress = heartbeat.progress ?? progress
+            case .ack(let ack): (state, result, finishedAt) = (.completed, ack.result, record.time)
+            case .cancel: (state, finishedAt) = (.cancelled, record.time)
+            default: break
+            }
+            lastError = record.mutation.failureText ?? lastError
+        }
+        if finishedAt == nil { return nil }
+    }
+
+    private mutating func take(_ lane: Lane) {
+        queue = lane.queue
+        priority = Int(lane.priority)
+        maxAttempts = Int(lane.maxAttempts)
+        group = lane.group.isEmpty ? nil : lane.group
+    }
+
+    private mutating func take(_ enqueue: Enqueue, _ time: Timestamp) {
+        enqueuedAt = time
+        uniqueKey = enqueue.uniqueKey
+        headers = enqueue.headers.map { JobHeader(name: $0.name, value: $0.value) }
+        payload = enqueue.payload
+    }
+}
+
+extension HistoryRecord {
+    init(_ record: Record) {
+        sequence = record.sequence
+        time = record.time
+        var list = FieldList()
+        kind = Self.describe(record.mutation, &list)
+        fields = list.fields
+    }
+
+    /// Collects the fields that are there.
+    private struct FieldList {
+        var fields: [Field] = []
+
+        mutating func add(_ name: String, _ value: Int64) { fields.append(Field(name: name, value: .integer(value))) }
+        mutating func add(_ name: String, _ value: LeaseToken) { add(name, Int64(clamping: value.rawValue)) }
+        mutating func add(_ name: String, _ value: Timestamp?) { if let value { add(name, value.milliseconds) } }
+        mutating func add(_ name: String, _ value: Bool) { fields.append(Field(name: name, value: .flag(value))) }
+        mutating func add(_ name: String, _ value: String?) {
+            if let value, !value.isEmpty { fields.append(Field(name: name, value: .text(value))) }
+        }
+        mutating func add(_ name: String, _ value: [UInt8]?) {
+            if let value { fields.append(Field(name: name, value: .bytes(value))) }
+        }
+    }
+
+    private static func describe(_ mutation: Mutation, _ list: inout FieldList) -> String {
+        switch mutation {
+        case .enqueue(let enqueue):
+            describe(enqueue, &list)
+            return "enqueue"
+        case .lease(let grant):
+            list.add("attempt", Int64(grant.attempt))
+            list.add("deadline_ms", grant.deadline)
+            list.add("worker", grant.worker)
+            return "lease"
+        case .heartbeat(let heartbeat):
+            list.add("token", heartbeat.token)
+            list.add("deadline_ms", heartbeat.deadline)
+            list.add("progress", heartbeat.progress)
+            return "heartbeat"
+        case .ack(let ack):
+            list.add("token", ack.token)
+            list.add("result", ack.result)
+            return "ack"
+        case .requeue(let requeue):
+            describe(requeue, &list)
+            return "requeue"
+        case .expire(let expire):
+            describe(expire, &list)
+            return "expire"
+        case .bury(let bury):
+            list.add("token", bury.token)
+            list.add("reason", bury.reason == .unreadable ? "unreadable" : "buried")
+            list.add("error", bury.error)
+            return "bury"
+        case .redrive: return "redrive"
+        case .cancel: return "cancel"
+        case .effect(let effect):
+            list.add("scope", effect.scope)
+            list.add("key", effect.key)
+            list.add("value", effect.value)
+            return "effect"
+        case .queueSettings(let settings):
+            list.add("queue", settings.queue)
+            return "queue_settings"
+        case .clock: return "clock"
+        }
+    }
+
+    private static func describe(_ enqueue: Enqueue, _ list: inout FieldList) {
+        list.add("queue", enqueue.lane.queue)
+        list.add("priority", Int64(enqueue.lane.priority))
+        list.add("max_attempts", Int64(enqueue.lane.maxAttempts))
+        list.add("group", enqueue.lane.group)
+        list.add("run_at_ms", enqueue.runAt)
+        list.add("unique_key", enqueue.uniqueKey)
+        list.add("unique_until_ms", enqueue.uniqueUntil)
+        list.add("start_by_ms", enqueue.startBy)
+        list.add("payload_bytes", Int64(enqueue.payload.count))
+    }
+
+    private static func describe(_ requeue: Requeue, _ list: inout FieldList) {
+        list.add("token", requeue.token)
+        switch requeue.outcome {
+        case .ready: list.add("state", "ready")
+        case .scheduled(let runAt):
+            list.add("state", "scheduled")
+            list.add("run_at_ms", runAt)
+        case .dead: list.add("state", "dead")
+        }
+        list.add("counts", requeue.countsAttempt)
+        list.add("error", requeue.error)
+    }
+
+    private static func describe(_ expire: Expire, _ list: inout FieldList) {
+        switch expire {
+        case .lease(_, let token, let isDead):
+            list.add("reason", "lease expired")
+            list.add("token", token)
+            list.add("state", isDead ? "dead" : "ready")
+        case .startBy:
+            list.add("reason", "ttl expired")
+            list.add("state", "dead")
+        case .uniqueKey(_, let key, _):
+            list.add("reason", "unique key released")
+            list.add("unique_key", key)
+        }
+    }
+}

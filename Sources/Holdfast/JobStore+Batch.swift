@@ -1,0 +1,150 @@
+// Several operations in one atomic commit. All are decided before anything is applied: the scope carries what the
+// earlier ones decided to the later ones, so that one refusal leaves nothing behind.
+
+internal import HoldfastBytes
+internal import HoldfastEngine
+internal import HoldfastLog
+
+extension JobStore {
+    /// Does all operations in one atomic commit, or none.
+    ///
+    /// - Parameter operations: At most 10,000, with at most 64 MiB of payloads, values and results.
+    /// - Returns: What each did, in order.
+    /// - Throws: What the first refused operation would throw by itself; its `index` says which it is.
+    /// - Postcondition: All of them are durable.
+    public func batch(_ operations: [BatchOperation]) async throws(JobStoreError) -> [BatchReply] {
+        try await core.submitAsync(AtomicBatch(operations: operations)).value()
+    }
+
+    /// Decides a batch; blocks only for room in the journal, and to read the enqueue records of jobs to be cancelled.
+    package func submitBatch(_ operations: [BatchOperation]) -> Pending<[BatchReply]> {
+        core.submit(AtomicBatch(operations: operations))
+    }
+}
+
+/// A batch.
+struct AtomicBatch: StoreOperation {
+    let operations: [BatchOperation]
+    private var lookups: [JobID: EnqueueLookup] = [:]
+
+    init(operations: [BatchOperation]) { self.operations = operations }
+
+    var access: OperationAccess { operations.allSatisfy(\.isSettling) ? .settles : .changes }
+
+    func validate(_ options: JobStoreOptions) throws(JobStoreError) {
+        guard operations.count <= Limits.batchOperationsMax else {
+            throw JobStoreError(
+                .tooLarge,
+                "`ops` holds \(operations.count) operations; split it into batches of at most "
+                    + "\(Limits.batchOperationsMax)")
+        }
+        var bytes = 0
+        for (index, operation) in operations.enumerated() {
+            bytes += operation.bytes
+            do { try operation.validate(options) } catch { throw error.at(index) }
+        }
+        guard bytes <= Limits.batchBytesMax else {
+            throw JobStoreError(
+                .tooLarge, "`ops` holds \(bytes) bytes; split it into batches of at most \(Limits.batchBytesMax)")
+        }
+    }
+
+    mutating func supply(_ lookup: EnqueueLookup, for job: JobID) { lookups[job] = lookup }
+
+    mutating func run(on core: StoreCore, at now: Timestamp) throws(JobStoreError) -> OperationOutcome<[BatchReply]> {
+        var scope = BatchScope()
+        var mutations: [Mutation] = []
+        var replies: [BatchReply] = []
+        var replayed: [(index: Int, sequence: SequenceNumber)] = []
+        let first = core.log.nextSequence
+        for (index, operation) in operations.enumerated() {
+            do throws(JobStoreError) {
+                var lane: Lane?
+                if case .cancel(let id) = operation {
+                    guard let known = try core.knownJob(id, lookups[id]) else { return .needsRecord(id) }
+                    lane = known.lane
+                }
+                let command = try operation.command(at: now, lane: lane)
+                let next = first.advanced(by: UInt64(mutations.count))
+                let decision = try core.decide(command, at: now, next: next, in: &scope)
+                decision.mutations.forEach { mutations.append($0) }
+                replies.append(operation.reply(decision.reply))
+                if case .effect(false, let sequence) = decision.reply { replayed.append((index, sequence)) }
+            } catch { throw error.at(index) }
+        }
+        for mutation in mutations { core.commit(mutation, at: now) }
+        guard !replayed.isEmpty else { return .value(replies) }
+        let (values, decided) = (replayed, replies)
+        return .deferred { () throws(JobStoreError) -> [BatchReply] in
+            var replies = decided
+            for (index, sequence) in values {
+                do throws(JobStoreError) {
+                    let value = try core.effectValue(sequence)
+                    replies[index] = .effect(EffectResult(value: value, isReplayed: true))
+                } catch { throw error.at(index) }
+            }
+            return replies
+        }
+    }
+}
+
+extension BatchOperation {
+    fileprivate var isSettling: Bool {
+        switch self {
+        case .enqueue, .effect: false
+        case .ack, .requeue, .bury, .cancel: true
+        }
+    }
+
+    /// The bytes that count towards a batch's limit.
+    fileprivate var bytes: Int {
+        switch self {
+        case .enqueue(_, let payload, _): payload.count
+        case .ack(_, let result): result?.count ?? 0
+        case .requeue(_, _, let error, _), .bury(_, let error): error?.utf8.count ?? 0
+        case .cancel: 0
+        case .effect(_, _, _, let value): value.count
+        }
+    }
+
+    fileprivate func validate(_ options: JobStoreOptions) throws(JobStoreError) {
+        switch self {
+        case .enqueue(let queue, let payload, let enqueueOptions):
+            try EnqueueOperation(queue: queue, payload: payload, options: enqueueOptions).validate(options)
+        case .ack(_, let result): try Limits.checkValue(result, "result")
+        case .requeue(let lease, let after, let error, let counts):
+            try RequeueOperation(lease: lease, after: after, error: error, countsAttempt: counts).validate(options)
+        case .bury(_, let error): try Limits.checkValue(error, "error")
+        case .cancel: break
+        case .effect(let scope, let key, let fence, let value):
+            try EffectOperation(scope: scope, key: key, fence: fence, value: value).validate(options)
+        }
+    }
+
+    fileprivate func command(at now: Timestamp, lane: Lane?) throws(JobStoreError) -> Command {
+        switch self {
+        case .enqueue(let queue, let payload, let options):
+            return .enqueue(try EnqueueOperation(queue: queue, payload: payload, options: options).record(at: now))
+        case .ack(let lease, let result): return .ack(job: lease.id, token: lease.token, result: result)
+        case .requeue(let lease, let after, let error, let countsAttempt):
+            return try RequeueOperation(
+                lease: lease, after: after, error: error, countsAttempt: countsAttempt
+            ).command(at: now)
+        case .bury(let lease, let error):
+            return .bury(job: lease.id, token: lease.token, reason: .buried, error: error)
+        case .cancel(let id): return .cancel(job: id, lane: lane)
+        case .effect(let scope, let key, let fence, let value):
+            return EffectOperation(scope: scope, key: key, fence: fence, value: value).command
+        }
+    }
+
+    fileprivate func reply(_ reply: Reply) -> BatchReply {
+        switch self {
+        case .enqueue: .enqueued(EnqueueResult(reply))
+        case .requeue: .requeued(RequeueOutcome(reply))
+        // The value of one that was there before is read after the commit.
+        case .effect(_, _, _, let value): .effect(EffectResult(value: value, isReplayed: false))
+        case .ack, .bury, .cancel: .done
+        }
+    }
+}

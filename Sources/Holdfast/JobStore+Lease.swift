@@ -1,0 +1,91 @@
+// Taking jobs to run.
+
+internal import HoldfastBytes
+internal import HoldfastLog
+
+extension JobStore {
+    /// Leases up to `limit` ready jobs of a queue, highest priority first, then lowest id.
+    ///
+    /// - Parameters:
+    ///   - limit: 1 to 10,000; fewer are returned when fewer are ready, or when their payloads pass 32 MiB.
+    ///   - duration: 1 ms to 7 days.
+    ///   - worker: Who asks, for people to read.
+    ///   - waitingUpTo: How long to wait for a job when none is ready; `nil` not at all.
+    /// - Returns: The leases. None when nothing was ready in time, or when the task was cancelled while it waited.
+    /// - Throws: `.badRequest`, `.noSpace`, `.closed` or the store's failure; no job is leased then.
+    /// - Postcondition: Every returned lease is durable.
+    public func lease(
+        from queue: String, limit: Int = 1, for duration: Duration = .seconds(30), worker: String = "",
+        waitingUpTo: Duration? = nil
+    ) async throws(JobStoreError) -> [Lease] {
+        try await lease(
+            from: [queue], limit: limit, for: duration, worker: worker, waitingUpTo: waitingUpTo)
+    }
+
+    /// Leases up to `limit` ready jobs of several queues, earlier named queues first.
+    ///
+    /// - Throws: As `lease(from:limit:for:worker:waitingUpTo:)` for one queue.
+    public func lease(
+        from queues: [String], limit: Int = 1, for duration: Duration = .seconds(30), worker: String = "",
+        waitingUpTo: Duration? = nil
+    ) async throws(JobStoreError) -> [Lease] {
+        let operation = try LeaseOperation(
+            queues: queues, limit: limit, duration: duration, worker: worker, waitingUpTo: waitingUpTo, core: core)
+        let pending = await core.submitAsync(operation)
+        guard let waiter = operation.waiter, waiter.isRegistered else { return try await pending.value() }
+        return try await waiter.wait(on: core).value()
+    }
+
+    func leaseBlocking(
+        from queues: [String], limit: Int, for duration: Duration, worker: String, waitingUpTo: Duration?
+    ) throws(JobStoreError) -> [Lease] {
+        let operation = try LeaseOperation(
+            queues: queues, limit: limit, duration: duration, worker: worker, waitingUpTo: waitingUpTo, core: core)
+        let pending = core.submit(operation)
+        guard let waiter = operation.waiter, waiter.isRegistered else { return try pending.valueBlocking() }
+        return try waiter.waitBlocking(on: core).valueBlocking()
+    }
+
+    /// How many leases wait for a job.
+    package var waitingLeaseCount: Int { core.lock.withLock { core.waiters.count } }
+
+    /// Decides a lease that does not wait; blocks only for room in the journal.
+    package func submitLease(
+        from queues: [String], limit: Int = 1, for duration: Duration = .seconds(30), worker: String = ""
+    ) -> Pending<[Lease]> {
+        do {
+            return core.submit(
+                try LeaseOperation(
+                    queues: queues, limit: limit, duration: duration, worker: worker, waitingUpTo: nil, core: core))
+        } catch { return core.refusal(error) }
+    }
+}
+
+/// A lease, which may wait.
+struct LeaseOperation: StoreOperation {
+    let request: LeaseRequest
+    /// Registered when nothing is ready.
+    let waiter: LeaseWaiter?
+
+    var access: OperationAccess { .changes }
+
+    init(
+        queues: [String], limit: Int, duration: Duration, worker: String, waitingUpTo: Duration?, core: StoreCore
+    ) throws(JobStoreError) {
+        request = try LeaseRequest(queues: queues, limit: limit, duration: duration, worker: worker)
+        guard let waitingUpTo, waitingUpTo > .zero else {
+            waiter = nil
+            return
+        }
+        try core.timer.start(on: core)
+        // Longer than a century is for ever.
+        let wait = min(waitingUpTo, .seconds(3_200_000_000))
+        waiter = LeaseWaiter(request: request, timesOutAt: core.clock.monotonicNow() + wait)
+    }
+
+    mutating func run(on core: StoreCore, at now: Timestamp) throws(JobStoreError) -> OperationOutcome<[Lease]> {
+        if let read = try request.lease(on: core, at: now) { return .deferred(read) }
+        if let waiter { core.register(waiter) }
+        return .value([])
+    }
+}

@@ -1,0 +1,84 @@
+// The store as a whole: counts, its fingerprint, checkpoints, compaction.
+
+public import HoldfastBytes
+internal import HoldfastEngine
+internal import HoldfastLog
+
+extension JobStore {
+    /// Returns counts of what the store holds.
+    ///
+    /// - Throws: `.closed` or the store's failure.
+    public func stats() async throws(JobStoreError) -> StoreStats {
+        try await core.submitAsync(StatsOperation()).value()
+    }
+
+    /// Returns a fingerprint of the queue and effect state, equal for equal states however they came about.
+    ///
+    /// - Throws: `.closed` or the store's failure.
+    /// - Complexity: O(state).
+    public func digest() async throws(JobStoreError) -> StoreDigest {
+        try await core.submitAsync(DigestOperation()).value()
+    }
+
+    /// Writes the state to disk, so that the next open replays less.
+    ///
+    /// - Returns: The last sequence number it covers.
+    /// - Throws: `.noSpace`, `.closed` or the store's failure; an earlier checkpoint stays in place then.
+    @discardableResult
+    public func checkpoint() async throws(JobStoreError) -> SequenceNumber {
+        let core = core
+        return try await StoreCore.onThread("holdfast-ckpt") { () throws(JobStoreError) -> SequenceNumber in
+            try core.checkpoint()
+        }
+    }
+
+    /// Rewrites the log without the records that neither the state nor the kept history needs.
+    ///
+    /// - Throws: `.noSpace`, `.corrupt`, `.closed` or the store's failure; the log is as it was then.
+    @discardableResult
+    public func compact() async throws(JobStoreError) -> CompactionSummary {
+        let core = core
+        return try await StoreCore.onThread("holdfast-comp") { () throws(JobStoreError) -> CompactionSummary in
+            try core.compact()
+        }
+    }
+
+    /// Counts as of now.
+    package func submitStats() -> Pending<StoreStats> { core.submit(StatsOperation()) }
+
+    /// The fingerprint as of now.
+    package func submitDigest() -> Pending<StoreDigest> { core.submit(DigestOperation()) }
+}
+
+/// Counts what the store holds.
+struct StatsOperation: StoreOperation {
+    var access: OperationAccess { .reads }
+
+    mutating func run(on core: StoreCore, at now: Timestamp) throws(JobStoreError) -> OperationOutcome<StoreStats> {
+        let queues = core.state.queueCounts(at: now).map { row in
+            StoreStats.Queue(
+                name: row.queue, ready: row.counts.ready, scheduled: row.counts.scheduled, leased: row.counts.leased,
+                dead: row.counts.dead, isPaused: row.isPaused)
+        }
+        let (sequence, completed) = (core.state.lastSequence, core.state.completedCount)
+        return .deferred { () throws(JobStoreError) -> StoreStats in
+            let log = core.log.statistics
+            return StoreStats(
+                sequence: sequence, queues: queues, completed: completed, logBytes: log.logBytes,
+                sealedSegments: log.sealedSegments, journalSegments: log.journalSegments, commits: log.commits,
+                syncs: log.syncs, stalls: log.stalls)
+        }
+    }
+}
+
+/// Takes the state's fingerprint, of a copy, so that nobody waits for it.
+struct DigestOperation: StoreOperation {
+    var access: OperationAccess { .reads }
+
+    mutating func run(on core: StoreCore, at now: Timestamp) throws(JobStoreError) -> OperationOutcome<StoreDigest> {
+        let copy = core.state
+        return .deferred { () throws(JobStoreError) -> StoreDigest in
+            StoreDigest(sequence: copy.lastSequence, hex: copy.digest().description)
+        }
+    }
+}

@@ -1,0 +1,211 @@
+// What concerns a whole queue: pausing, draining, and its dead letters. And moving a manual clock.
+
+public import HoldfastBytes
+internal import HoldfastEngine
+
+extension JobStore {
+    /// Makes up to `limit` dead jobs of a queue ready again, their attempts counted from zero.
+    ///
+    /// - Parameter limit: 1 to 10,000.
+    /// - Returns: How many; jobs whose unique key another job holds are left and counted apart.
+    /// - Throws: `.badRequest`, `.noSpace`, `.closed` or the store's failure.
+    public func redrive(queue: String, limit: Int = 10_000) async throws(JobStoreError) -> RedriveResult {
+        try await core.submitAsync(CommandOperation.redrive(queue: queue, limit: limit)).value()
+    }
+
+    /// Cancels all dead jobs of a queue.
+    ///
+    /// - Returns: How many.
+    /// - Throws: `.badRequest`, `.closed` or the store's failure; some may be cancelled then.
+    public func purge(queue: String) async throws(JobStoreError) -> Int {
+        var (count, after) = (0, JobID(0))
+        while true {
+            let step = try await core.submitAsync(PurgeOperation(queue: queue, after: after)).value()
+            count += step.count
+            guard let last = step.last else { return count }
+            after = last
+        }
+    }
+
+    /// Stops leasing from a queue; enqueues go on.
+    ///
+    /// - Throws: `.badRequest`, `.noSpace`, `.closed` or the store's failure.
+    public func pause(_ queue: String) async throws(JobStoreError) {
+        try await core.submitAsync(CommandOperation.setPaused(queue, true)).value()
+    }
+
+    /// Leases from a paused queue again.
+    ///
+    /// - Throws: `.badRequest`, `.noSpace`, `.closed` or the store's failure.
+    public func resume(_ queue: String) async throws(JobStoreError) {
+        try await core.submitAsync(CommandOperation.setPaused(queue, false)).value()
+    }
+
+    /// Pauses a queue and says what it still holds.
+    ///
+    /// - Throws: `.badRequest`, `.noSpace`, `.closed` or the store's failure.
+    public func drain(_ queue: String) async throws(JobStoreError) -> DrainStatus {
+        try await core.submitAsync(DrainOperation(queue: queue)).value()
+    }
+
+    /// Moves the manual clock and records that, so that time goes on from there after a restart.
+    ///
+    /// - Parameter milliseconds: 0 or more.
+    /// - Returns: The new time.
+    /// - Throws: `.badRequest` when the store has no manual clock or the time would pass the year 9999; `.noSpace`,
+    ///   `.closed` or the store's failure.
+    @discardableResult
+    public func advanceClock(by milliseconds: Int64) async throws(JobStoreError) -> Timestamp {
+        let pending = await core.submitAsync(AdvanceOperation(milliseconds: milliseconds))
+        core.manualClock?.notifyObservers()
+        return try await pending.value()
+    }
+}
+
+// Each blocks only for room in the journal.
+extension JobStore {
+    /// Decides a redrive of a queue.
+    package func submitRedrive(queue: String, limit: Int = 10_000) -> Pending<RedriveResult> {
+        core.submit(CommandOperation.redrive(queue: queue, limit: limit))
+    }
+
+    /// Decides a purge, in several commits when there are many dead jobs.
+    package func submitPurge(queue: String) -> Pending<Int> {
+        var operation = PurgeOperation(queue: queue, after: JobID(0))
+        while true {
+            let pending = core.submit(operation)
+            guard case .value(let step) = pending.outcome else { return pending.map { $0.count } }
+            guard let last = step.last else { return pending.map { $0.count } }
+            operation = PurgeOperation(queue: queue, after: last, countBefore: step.count)
+        }
+    }
+
+    /// Decides a pause.
+    package func submitPause(_ queue: String) -> Pending<Void> { core.submit(CommandOperation.setPaused(queue, true)) }
+
+    /// Decides a resumption.
+    package func submitResume(_ queue: String) -> Pending<Void> { core.submit(CommandOperation.setPaused(queue, false)) }
+
+    /// Decides a drain.
+    package func submitDrain(_ queue: String) -> Pending<DrainStatus> { core.submit(DrainOperation(queue: queue)) }
+
+    /// Moves the manual clock.
+    package func submitAdvanceClock(by milliseconds: Int64) -> Pending<Timestamp> {
+        let pending = core.submit(AdvanceOperation(milliseconds: milliseconds))
+        core.manualClock?.notifyObservers()
+        return pending
+    }
+
+    /// Reads the store's time, durable with all that was submitted before.
+    package func submitNow() -> Pending<Timestamp> { core.submit(NowOperation()) }
+}
+
+extension CommandOperation where Value == RedriveResult {
+    static func redrive(queue: String, limit: Int) -> CommandOperation<RedriveResult> {
+        CommandOperation(.changes) { () throws(JobStoreError) -> Command in
+            try Limits.checkName(queue, "queue")
+            try Limits.checkCount(limit, "limit")
+            return .redriveQueue(queue: queue, limit: limit)
+        } value: { reply in
+            guard case .redriven(let count, let skipped) = reply else {
+                preconditionFailure("a redrive is answered by counts")
+            }
+            return RedriveResult(count: count, skipped: skipped)
+        }
+    }
+}
+
+extension CommandOperation where Value == Void {
+    static func setPaused(_ queue: String, _ isPaused: Bool) -> CommandOperation<Void> {
+        CommandOperation(.changes) { () throws(JobStoreError) -> Command in
+            try Limits.checkName(queue, "queue")
+            return .setPaused(queue: queue, isPaused)
+        } value: { _ in }
+    }
+}
+
+/// Cancels dead jobs, a bounded number at a time.
+struct PurgeOperation: StoreOperation {
+    /// How far one step got.
+    struct Step: Sendable {
+        let count: Int
+        /// Where the next step goes on; `nil` when there is none.
+        let last: JobID?
+    }
+    let queue: String
+    let after: JobID
+    var countBefore = 0
+
+    private static let stepMax = 1_000
+
+    var access: OperationAccess { .settles }
+
+    func validate(_ options: JobStoreOptions) throws(JobStoreError) { try Limits.checkName(queue, "queue") }
+
+    mutating func run(on core: StoreCore, at now: Timestamp) throws(JobStoreError) -> OperationOutcome<Step> {
+        let jobs = core.state.unfinishedJobs(
+            queue: queue, state: .dead, after: after, limit: Self.stepMax, at: now)
+        for job in jobs { _ = try core.perform(.cancel(job: job, lane: nil), at: now) }
+        return .value(Step(count: countBefore + jobs.count, last: jobs.count == Self.stepMax ? jobs.last : nil))
+    }
+}
+
+/// Pauses a queue and counts what it holds.
+struct DrainOperation: StoreOperation {
+    let queue: String
+
+    var access: OperationAccess { .changes }
+
+    func validate(_ options: JobStoreOptions) throws(JobStoreError) { try Limits.checkName(queue, "queue") }
+
+    mutating func run(on core: StoreCore, at now: Timestamp) throws(JobStoreError) -> OperationOutcome<DrainStatus> {
+        _ = try core.perform(.setPaused(queue: queue, true), at: now)
+        for row in core.state.queueCounts(at: now) where row.queue == queue {
+            return .value(DrainStatus(pending: row.counts.ready + row.counts.scheduled, leased: row.counts.leased))
+        }
+        return .value(DrainStatus(pending: 0, leased: 0))
+    }
+}
+
+/// Moves the manual clock, once, before its time is read.
+struct AdvanceOperation: StoreOperation {
+    let milliseconds: Int64
+    private var isMoved = false
+
+    init(milliseconds: Int64) { self.milliseconds = milliseconds }
+
+    // Time that was answered must not go back over a restart, so the record goes even on a full disk.
+    var access: OperationAccess { .settles }
+
+    func validate(_ options: JobStoreOptions) throws(JobStoreError) {
+        guard let clock = options.clock as? ManualClock else {
+            throw JobStoreError(.badRequest, "the store runs on the system's clock; open it with a manual clock")
+        }
+        guard milliseconds >= 0 else {
+            throw JobStoreError(.badRequest, "`ms` is \(milliseconds); give 0 or more, because time does not go back")
+        }
+        _ = try Limits.instant(clock.wallNow(), plus: milliseconds, "ms")
+    }
+
+    mutating func prepare(_ core: StoreCore) {
+        guard !isMoved, let clock = core.manualClock else { return }
+        // Catch up first: the store's time may be ahead of a clock that another store reads too.
+        clock.raise(to: core.latestTime)
+        clock.move(byMilliseconds: milliseconds)
+        isMoved = true
+    }
+
+    mutating func run(on core: StoreCore, at now: Timestamp) throws(JobStoreError) -> OperationOutcome<Timestamp> {
+        _ = try core.perform(.advanceClock, at: now)
+        return .value(now)
+    }
+}
+
+/// Reads the time.
+struct NowOperation: StoreOperation {
+    var access: OperationAccess { .reads }
+
+    mutating func run(on core: StoreCore, at now: Timestamp) throws(JobStoreError) -> OperationOutcome<Timestamp> {
+        .value(now)
+    }
+}

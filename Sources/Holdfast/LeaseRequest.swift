@@ -1,0 +1,129 @@
+// What a lease asks for, and how what was granted gets its payloads. Payloads are read after the commit, outside the
+// lock. One that can't be read costs that job only: it is dead-lettered as `unreadable`, and the rest of the lease goes
+// on. What would pass the limit on bytes is given back untouched; a crash before that only lets those leases expire.
+
+internal import HoldfastBytes
+internal import HoldfastEngine
+internal import HoldfastLog
+
+/// The parameters of a lease.
+struct LeaseRequest: Sendable {
+    let queues: [String]
+    let limit: Int
+    let milliseconds: Int64
+    let worker: String
+
+    init(queues: [String], limit: Int, duration: Duration, worker: String) throws(JobStoreError) {
+        guard !queues.isEmpty else {
+            throw JobStoreError(.badRequest, "`queue` names no queue; give one or more")
+        }
+        for queue in queues { try Limits.checkName(queue, "queue") }
+        try Limits.checkCount(limit, "limit")
+        try Limits.checkWorker(worker)
+        self.queues = queues
+        self.limit = limit
+        self.milliseconds = try Limits.leaseMilliseconds(duration)
+        self.worker = worker
+    }
+
+    /// Leases under the lock.
+    ///
+    /// - Returns: What reads the payloads later; `nil` when nothing could be leased.
+    func lease(
+        on core: StoreCore, at now: Timestamp
+    ) throws(JobStoreError) -> (@Sendable () throws(JobStoreError) -> [Lease])? {
+        let next = core.log.nextSequence
+        let command = Command.lease(queues: queues, limit: limit, milliseconds: milliseconds, worker: worker)
+        guard case .leased(let grants) = try core.perform(command, at: now) else {
+            preconditionFailure("a lease is answered by grants")
+        }
+        if grants.isEmpty { return nil }
+        let lastErrors = grants.map { core.state.status(of: $0.job)?.lastErrorSequence }
+        return { () throws(JobStoreError) -> [Lease] in
+            try LeaseReader(core: core, grants: grants, firstToken: next, lastErrors: lastErrors).read()
+        }
+    }
+}
+
+/// Reads the payloads of granted leases.
+private struct LeaseReader {
+    let core: StoreCore
+    let grants: [LeaseGrant]
+    let firstToken: SequenceNumber
+    let lastErrors: [SequenceNumber?]
+
+    func read() throws(JobStoreError) -> [Lease] {
+        var leases: [Lease] = []
+        leases.reserveCapacity(grants.count)
+        var bytes = 0
+        for (index, grant) in grants.enumerated() {
+            let enqueue: Enqueue
+            let enqueuedAt: Timestamp
+            switch core.lookUp(grant.job) {
+            case .found(let found, let time): (enqueue, enqueuedAt) = (found, time)
+            case .failed(let error) where error.code != .corrupt && error.code != .unsupportedFormat: throw error
+            case .failed(let error):
+                bury(index, error.message)
+                continue
+            case .missing:
+                bury(index, "its enqueue record is not in the log")
+                continue
+            }
+            bytes += enqueue.payload.count
+            if bytes > Limits.leasedBytesMax, !leases.isEmpty {
+                giveBack(from: index)
+                break
+            }
+            leases.append(
+                Lease(
+                    id: grant.job, token: token(index), attempt: Int(grant.attempt), queue: enqueue.lane.queue,
+                    priority: Int(enqueue.lane.priority),
+                    group: enqueue.lane.group.isEmpty ? nil : enqueue.lane.group, payload: enqueue.payload,
+                    headers: enqueue.headers.map { JobHeader(name: $0.name, value: $0.value) },
+                    enqueuedAt: enqueuedAt, deadline: grant.deadline, lastError: lastError(index)))
+        }
+        return leases
+    }
+
+    private func token(_ index: Int) -> LeaseToken { LeaseToken(firstToken.advanced(by: UInt64(index))) }
+
+    private func lastError(_ index: Int) -> String? {
+        // A record that is gone or damaged says nothing; the job runs all the same.
+        guard let sequence = lastErrors[index], let record = try? core.record(sequence) else { return nil }
+        return record.mutation.failureText
+    }
+
+    private func bury(_ index: Int, _ error: String) {
+        let job = grants[index].job
+        let token = token(index)
+        // Refused only when the lease has ended meanwhile: then the next one finds the damage again.
+        _ = core.submit(
+            CommandOperation<Void>(.settles) {
+                .bury(job: job, token: token, reason: .unreadable, error: error)
+            } value: { _ in })
+    }
+
+    private func giveBack(from index: Int) {
+        for index in index..<grants.count {
+            let job = grants[index].job
+            let token = token(index)
+            _ = core.submit(
+                CommandOperation<Void>(.settles) {
+                    .requeue(job: job, token: token, delayMilliseconds: 0, error: nil, countsAttempt: false)
+                } value: { _ in })
+        }
+    }
+}
+
+extension Mutation {
+    /// How the attempt that this record ends failed; `nil` when it did not, or did not say.
+    var failureText: String? {
+        switch self {
+        case .requeue(let requeue): requeue.error
+        case .bury(let bury): bury.error ?? (bury.reason == .unreadable ? "unreadable" : nil)
+        case .expire(.lease): "lease expired"
+        case .expire(.startBy): "ttl expired"
+        default: nil
+        }
+    }
+}

@@ -1,0 +1,91 @@
+// What the log asks of the store, on its own threads: an image of the state for a checkpoint, what a rewrite may drop,
+// and which job a record belongs to. Copying `state` is cheap (its parts are copied when next changed), so the lock is
+// held only for that.
+
+internal import HoldfastBytes
+internal import HoldfastEngine
+internal import HoldfastLog
+
+/// Answers the log. The log keeps it for as long as it lives, so it must not keep the store.
+final class LogBridge: LogDelegate {
+    weak let core: StoreCore?
+
+    init(core: StoreCore) { self.core = core }
+
+    func writeCheckpointImage(into image: inout ByteWriter) -> (sequence: SequenceNumber, ticket: CommitTicket) {
+        guard let core else { preconditionFailure("the log's threads end before the store does") }
+        let (copy, ticket) = core.lock.withLock { (core.state, core.log.ticket) }
+        copy.encodeImage(into: &image)
+        return (copy.lastSequence, ticket)
+    }
+
+    func retention() -> any RetentionPolicy {
+        guard let core else { preconditionFailure("the log's threads end before the store does") }
+        return core.lock.withLock { core.retention }
+    }
+
+    func key(sequence: SequenceNumber, kind: UInt8, body: Span<UInt8>) -> UInt64? {
+        if kind == RecordKind.enqueue.rawValue { return sequence.rawValue }
+        // A record that can't be decoded has no key here; whoever reads it meets the damage.
+        guard let record = try? Record(sequence: sequence, kind: kind, body: body) else { return nil }
+        return record.mutation.job(sequence)?.rawValue
+    }
+
+    func logDidFail(_ error: LogError) { core?.logDidFail(error) }
+}
+
+extension StoreCore {
+    /// What a rewrite must keep, as of now. The caller holds the lock.
+    fileprivate var retention: StoreRetention {
+        let historyStart: SequenceNumber? =
+            switch options.history {
+            case .none: nil
+            case .bytes(let count): window.start(keeping: count)
+            case .unlimited: .zero
+            }
+        return StoreRetention(state: state, historyStart: historyStart)
+    }
+
+    /// Remembers the first failure and ends every wait. The caller does not hold the lock.
+    fileprivate func logDidFail(_ error: LogError) {
+        let (leases, effects) = lock.withLock {
+            if failure == nil { failure = JobStoreError(error) }
+            return (waiters.removeAll(), flights.removeAll())
+        }
+        for waiter in leases { waiter.fail(JobStoreError(error), on: self) }
+        for waiter in effects { waiter.wake() }
+    }
+}
+
+/// Keeps what the state needs and the newest history.
+struct StoreRetention: RetentionPolicy {
+    let state: QueueState
+    /// Where kept history begins; `nil` when none is kept.
+    let historyStart: SequenceNumber?
+
+    func mustKeep(sequence: SequenceNumber, kind: UInt8, body: Span<UInt8>) -> Bool {
+        if let historyStart, sequence >= historyStart { return true }
+        return state.isNeeded(sequence: sequence, kind: kind)
+    }
+}
+
+extension Mutation {
+    /// The job that a record at `sequence` is about.
+    func job(_ sequence: SequenceNumber) -> JobID? {
+        switch self {
+        case .enqueue: JobID(sequence)
+        case .lease(let grant): grant.job
+        case .heartbeat(let heartbeat): heartbeat.job
+        case .ack(let ack): ack.job
+        case .requeue(let requeue): requeue.job
+        case .expire(.lease(let job, _, _)): job
+        case .expire(.startBy(let job)): job
+        case .expire(.uniqueKey(_, _, let job)): job
+        case .bury(let bury): bury.job
+        case .redrive(let redrive): redrive.job
+        case .cancel(let cancel): cancel.job
+        case .effect(let effect): effect.fence?.job
+        case .queueSettings, .clock: nil
+        }
+    }
+}

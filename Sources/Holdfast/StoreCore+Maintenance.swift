@@ -1,0 +1,80 @@
+// Checkpoints, compaction, closing: long work, on threads of its own.
+
+internal import HoldfastBytes
+internal import HoldfastLog
+
+extension StoreCore {
+    /// Runs blocking work on a thread of its own and returns or throws what it does.
+    static func onThread<Value: Sendable>(
+        _ name: String, _ body: @escaping @Sendable () throws(JobStoreError) -> Value
+    ) async throws(JobStoreError) -> Value {
+        let result: Result<Value, JobStoreError> = await withCheckedContinuation { continuation in
+            do {
+                _ = try DedicatedThread(name: name) { continuation.resume(returning: Result(catching: body)) }
+            } catch {
+                let message = "no thread could be started: \(error); raise the limit of threads"
+                continuation.resume(returning: .failure(JobStoreError(.ioError, message)))
+            }
+        }
+        return try result.get()
+    }
+
+    /// Writes a checkpoint.
+    func checkpoint() throws(JobStoreError) -> SequenceNumber {
+        try lock.withLock { () throws(JobStoreError) in try checkOpen() }
+        do { return try log.checkpoint() } catch { throw failure(from: error) }
+    }
+
+    /// Rewrites the log without what nobody needs.
+    func compact() throws(JobStoreError) -> CompactionSummary {
+        try lock.withLock { () throws(JobStoreError) in try checkOpen() }
+        let result: CompactionResult
+        do { result = try log.compact() } catch { throw failure(from: error) }
+        return CompactionSummary(
+            bytesBefore: result.bytesBefore, bytesAfter: result.bytesAfter, segmentsBefore: result.segmentsBefore,
+            segmentsAfter: result.segmentsAfter)
+    }
+
+    /// Writes the checkpoint that `checkpointing` asked for, in the background.
+    func startCheckpoint() {
+        let finish: @Sendable () -> Void = {
+            self.lock.withLock {
+                self.checkpointing.isRunning = false
+                self.checkpointing.finished.notifyAll()
+            }
+        }
+        do {
+            _ = try DedicatedThread(name: "holdfast-ckpt") {
+                // One that fails is tried again after as many bytes; what matters of the failure the log remembers.
+                _ = try? self.log.checkpoint()
+                finish()
+            }
+        } catch { finish() }
+    }
+
+    /// Closes the store. A second call does nothing.
+    func close() throws(JobStoreError) {
+        let waiting = lock.withLock { () -> (leases: [LeaseWaiter], effects: [EffectWaiter])? in
+            if isClosed { return nil }
+            isClosed = true
+            while checkpointing.isRunning { checkpointing.finished.wait(lock) }
+            return (waiters.removeAll(), flights.removeAll())
+        }
+        guard let waiting else { return }
+        for waiter in waiting.leases { waiter.fail(Self.closedError, on: self) }
+        for waiter in waiting.effects { waiter.wake() }
+        timer.stop(on: self)
+        readers.stop()
+        do { try log.close() } catch { throw failure(from: error) }
+    }
+
+    /// Closes a store that nobody holds any more.
+    func closeInBackground() {
+        guard !lock.withLock({ isClosed }) else { return }
+        // Without a thread the store stays locked until the process ends, and is recovered by the next open.
+        _ = try? DedicatedThread(name: "holdfast-close") { try? self.close() }
+    }
+
+    /// A manual clock was moved without an operation.
+    func clockMoved() { lock.withLock { timer.poke() } }
+}

@@ -1,0 +1,322 @@
+// The heart of the store. Everything that changes goes through `attempt`, under one lock:
+//
+//  1. refuse when the store failed or was closed; ask the log for room;
+//  2. read the clock once: time = max(clock, latest time), so it never goes back;
+//  3. record everything that is overdue at that time, so that nothing below rests on a passed deadline;
+//  4. decide, append, apply: the same `apply` that replays the log;
+//  5. hand jobs that became ready to leases that wait for them;
+//  6. take a ticket that covers all of it.
+//
+// No answer leaves before its ticket is durable, not even a refusal: it may rest on a change that a crash undoes.
+// What is appended in one hold of the lock is one atomic group, so a crash keeps all of an operation or nothing.
+
+internal import HoldfastBytes
+internal import HoldfastEngine
+internal import HoldfastLog
+
+/// The state of an open store and the lock's discipline.
+final class StoreCore: @unchecked Sendable {
+    // SENDABLE: every `var` is read and written only under `lock`, which is the log's own; the rest never changes.
+    let log: WriteAheadLog
+    let lock: CallerLock
+    let options: JobStoreOptions
+    let clock: any StoreClock
+    let manualClock: ManualClock?
+    let readers = ReaderThread()
+    let timer = DeadlineTimer()
+
+    var state: QueueState
+    /// The latest time in any record or answer.
+    private(set) var latestTime: Timestamp
+    var isClosed = false
+    var failure: JobStoreError?
+    var waiters = LeaseWaiters()
+    var flights = EffectFlights()
+    var window: HistoryWindow
+    var checkpointing = CheckpointTrigger()
+
+    /// How many overdue records are written before asking for room again.
+    static let overdueChunk = 10_000
+
+    init(log: WriteAheadLog, options: JobStoreOptions, replay: StoreReplay) {
+        self.log = log
+        lock = log.lock
+        self.options = options
+        clock = options.clock
+        manualClock = options.clock as? ManualClock
+        state = replay.state
+        latestTime = replay.latestTime
+        checkpointing.everyBytes = options.checkpointEveryBytes
+        window = HistoryWindow(last: replay.state.lastSequence, bytes: log.statistics.sealedBytes + replay.bytes)
+        manualClock?.raise(to: self.latestTime)
+    }
+
+    // MARK: - Submitting
+
+    /// Runs the locked part of an operation; blocks only for room in the log.
+    func submit<Operation: StoreOperation>(_ operation: Operation) -> Pending<Operation.Value> {
+        var operation = operation
+        do { try operation.validate(options) } catch { return refusal(error) }
+        while true {
+            switch attempt(&operation) {
+            case .done(let pending): return pending
+            case .needsRoom: log.waitForRoomBlocking()
+            case .needsRecord(let job): operation.supply(lookUp(job), for: job)
+            }
+        }
+    }
+
+    /// Runs the locked part of an operation; suspends only for room in the log.
+    func submitAsync<Operation: StoreOperation>(_ operation: Operation) async -> Pending<Operation.Value> {
+        var operation = operation
+        do { try operation.validate(options) } catch { return refusal(error) }
+        while true {
+            switch attempt(&operation) {
+            case .done(let pending): return pending
+            case .needsRoom: await log.waitForRoom()
+            case .needsRecord(let job): operation.supply(await readers.run { self.lookUp(job) }, for: job)
+            }
+        }
+    }
+
+    private enum Attempt<Value: Sendable> {
+        case done(Pending<Value>)
+        case needsRoom
+        case needsRecord(JobID)
+    }
+
+    private func attempt<Operation: StoreOperation>(_ operation: inout Operation) -> Attempt<Operation.Value> {
+        var served: [LeaseWaiter] = []
+        lock.lock()
+        let result = attemptLocked(&operation, &served)
+        let wantsCheckpoint = checkpointing.take()
+        lock.unlock()
+        for waiter in served { waiter.wake() }
+        if wantsCheckpoint { startCheckpoint() }
+        return result
+    }
+
+    private func attemptLocked<Operation: StoreOperation>(
+        _ operation: inout Operation, _ served: inout [LeaseWaiter]
+    ) -> Attempt<Operation.Value> {
+        do {
+            try checkOpen()
+            if operation.access != .reads {
+                guard try hasRoom(isSettling: operation.access == .settles) else { return .needsRoom }
+            }
+        } catch { return .done(refusal(error)) }
+        operation.prepare(self)
+        let now = readTime()
+        do {
+            guard try recordOverdue(at: now) else { return .needsRoom }
+        } catch { return .done(refusal(error)) }
+        let outcome: Pending<Operation.Value>.Outcome
+        do {
+            switch try operation.run(on: self, at: now) {
+            case .value(let value): outcome = .value(value)
+            case .deferred(let work): outcome = .deferred(work)
+            case .needsRecord(let job): return .needsRecord(job)
+            }
+        } catch { outcome = .refused(error) }
+        if !waiters.isEmpty { serveWaiters(at: now, &served) }
+        return .done(Pending(core: self, ticket: log.ticket, outcome: outcome))
+    }
+
+    func refusal<Value>(_ error: JobStoreError) -> Pending<Value> {
+        Pending(core: self, ticket: nil, outcome: .refused(error))
+    }
+
+    // MARK: - Under the lock
+
+    /// Throws when the store takes no more operations.
+    func checkOpen() throws(JobStoreError) {
+        if let failure { throw failure }
+        if isClosed { throw Self.closedError }
+    }
+
+    static let closedError = JobStoreError(.closed, "the store is closed; open it again")
+
+    /// Whether records may be appended now.
+    func hasRoom(isSettling: Bool) throws(JobStoreError) -> Bool {
+        let admission: Admission
+        do { admission = try log.admission(isSettling: isSettling) } catch { throw JobStoreError(error) }
+        if case .wait = admission { return false }
+        return true
+    }
+
+    /// Reads the clock once; the time it returns never goes back.
+    func readTime() -> Timestamp {
+        latestTime = max(latestTime, clock.wallNow())
+        return latestTime
+    }
+
+    /// Records all that is overdue at `now` and lets due jobs be leased.
+    ///
+    /// - Returns: False when the log has no room for all of it yet; call again at a later time.
+    func recordOverdue(at now: Timestamp) throws(JobStoreError) -> Bool {
+        while state.hasOverdue(at: now) {
+            guard try hasRoom(isSettling: true) else { return false }
+            let mutations = state.overdue(at: now, limit: Self.overdueChunk)
+            assert(!mutations.isEmpty, "what is overdue can be recorded")
+            if mutations.isEmpty { break }
+            for mutation in mutations { commit(mutation, at: now) }
+        }
+        state.promoteDue(at: now)
+        return true
+    }
+
+    /// Decides one command and carries it out.
+    func perform(_ command: Command, at now: Timestamp) throws(JobStoreError) -> Reply {
+        var scope = BatchScope()
+        let decision = try decide(command, at: now, next: log.nextSequence, in: &scope)
+        switch decision.mutations {
+        case .none: break
+        case .one(let mutation): commit(mutation, at: now)
+        case .many(let mutations): for mutation in mutations { commit(mutation, at: now) }
+        }
+        return decision.reply
+    }
+
+    /// Decides one command.
+    func decide(
+        _ command: Command, at now: Timestamp, next: SequenceNumber, in scope: inout BatchScope
+    ) throws(JobStoreError) -> Decision {
+        do { return try state.decide(command, at: now, next: next, in: &scope) } catch { throw JobStoreError(error) }
+    }
+
+    /// Appends one record and applies it.
+    func commit(_ mutation: Mutation, at now: Timestamp) {
+        let record = Record(sequence: log.nextSequence, time: now, mutation: mutation)
+        #if DEBUG || INTERNAL_CHECKS
+            do { try state.validate(record) } catch { preconditionFailure("an illegal record was decided: \(error)") }
+        #endif
+        var bytes = 0
+        log.append(kind: record.mutation.kind.rawValue, time: now) { writer in
+            let start = writer.count
+            record.encodeBody(into: &writer)
+            bytes = writer.count - start
+        }
+        state.apply(record)
+        #if INTERNAL_CHECKS
+            state.checkInvariants()
+        #endif
+        window.note(record.sequence, bytes: bytes)
+        checkpointing.note(bytes: bytes)
+    }
+
+    // MARK: - Reading the log; the caller does not hold the lock
+
+    /// Returns the enqueue record of a job. Blocks until it is durable when it is not yet.
+    func lookUp(_ job: JobID) -> EnqueueLookup {
+        do {
+            var entry = try log.entry(job.sequence)
+            if entry == nil {
+                // It may have been appended but not committed.
+                let ticket = lock.withLock { log.ticket }
+                try log.waitBlocking(for: ticket)
+                entry = try log.entry(job.sequence)
+            }
+            guard let entry, let record = try decoded(entry), case .enqueue(let enqueue) = record.mutation else {
+                return .missing
+            }
+            return .found(enqueue, at: record.time)
+        } catch {
+            return .failed(JobStoreError(error))
+        }
+    }
+
+    /// Returns the record at `sequence`, or `nil` when the log does not hold it any more.
+    func record(_ sequence: SequenceNumber) throws(JobStoreError) -> Record? {
+        do {
+            guard let entry = try log.entry(sequence) else { return nil }
+            return try decoded(entry)
+        } catch { throw JobStoreError(error) }
+    }
+
+    /// Returns the records of a job up to and including `last`, oldest first.
+    func records(of job: JobID, through last: SequenceNumber) throws(JobStoreError) -> [Record] {
+        guard job.rawValue > 0, job.sequence <= last else { return [] }
+        do {
+            var result: [Record] = []
+            for entry in try log.entries(key: job.rawValue, from: job.sequence) {
+                guard entry.sequence <= last else { break }
+                if let record = try decoded(entry) { result.append(record) }
+            }
+            return result
+        } catch { throw JobStoreError(error) }
+    }
+
+    /// Calls `body` with each record after `first` up to `last` that the log holds, until it returns false.
+    func forEachRecord(
+        after first: SequenceNumber, through last: SequenceNumber, _ body: (Record) -> Bool
+    ) throws(JobStoreError) {
+        var position = first
+        var failures = 0
+        while position < last {
+            let start = position
+            do {
+                try log.forEachEntry(after: start) { (entry, _) throws(LogError) in
+                    guard entry.sequence <= last else { return false }
+                    let record = try Record(checking: entry.sequence, kind: entry.kind, body: entry.body)
+                    position = entry.sequence
+                    return record.map(body) ?? true
+                }
+                return
+            } catch {
+                // A segment may have been recycled or rewritten while it was read; damage stays, that passes.
+                failures = position > start ? 0 : failures + 1
+                if failures == Self.readAttemptsMax { throw JobStoreError(error) }
+            }
+        }
+    }
+
+    private static let readAttemptsMax = 4
+
+    private func decoded(_ entry: StoredEntry) throws(LogError) -> Record? {
+        try Record(checking: entry.sequence, kind: entry.kind, body: entry.body.span)
+    }
+
+    // MARK: - Failing
+
+    /// Returns the failure to report for `error`: the first one wins.
+    func failure(from error: LogError) -> JobStoreError {
+        let mapped = JobStoreError(error)
+        return lock.withLock { failure ?? mapped }
+    }
+}
+
+extension Record {
+    /// Decodes a record from the log, naming its sequence number when it can't be; `nil` for one that may be skipped.
+    init?(checking sequence: SequenceNumber, kind: UInt8, body: Span<UInt8>) throws(LogError) {
+        do {
+            guard let record = try Record(sequence: sequence, kind: kind, body: body) else { return nil }
+            self = record
+        } catch { throw LogError(error, at: sequence) }
+    }
+}
+
+extension LogError {
+    /// Says that the record at `sequence` is not one the state can take.
+    init(_ error: EngineError, at sequence: SequenceNumber) {
+        let isNewer = error.code == .unsupportedFormat
+        let remedy = isNewer ? "open the store with a newer version" : "restore the store from a backup"
+        self.init(
+            isNewer ? .unsupportedFormat : .corrupt, "record \(sequence): \(error.message); \(remedy)",
+            sequences: sequence...sequence)
+    }
+}
+
+extension JobStoreError {
+    /// Translates a refusal of the engine.
+    init(_ error: EngineError) {
+        let code: Code =
+            switch error.code {
+            case .notFound: .notFound
+            case .leaseLost: .leaseLost
+            case .invalidState: .invalidState
+            case .unsupportedFormat: .unsupportedFormat
+            default: .corrupt
+            }
+        self.init(code, error.message)
+    }
+}

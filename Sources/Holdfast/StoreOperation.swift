@@ -1,0 +1,128 @@
+// The shape of every operation: a part that runs under the store's lock, decides and changes the state, and a result
+// that is only shown once what it rests on is durable.
+
+internal import HoldfastBytes
+internal import HoldfastEngine
+internal import HoldfastLog
+
+/// What an operation asks of the log.
+enum OperationAccess: Hashable, Sendable {
+    /// Nothing; on a full disk it still works.
+    case reads
+    /// Room for new records.
+    case changes
+    /// Room, from the reserve when the disk is full: it ends something and so can free space.
+    case settles
+}
+
+/// How the locked part of an operation ended, unless it was refused.
+enum OperationOutcome<Value: Sendable>: Sendable {
+    case value(Value)
+    /// The rest reads the log; it runs once the commit is durable, never under the lock.
+    case deferred(@Sendable () throws(JobStoreError) -> Value)
+    /// Nothing was changed: the operation runs again once it was supplied with this job's enqueue record.
+    case needsRecord(JobID)
+}
+
+/// What the log holds under a job's id.
+enum EnqueueLookup: Sendable {
+    case found(Enqueue, at: Timestamp)
+    /// No record, or one that is not an enqueue.
+    case missing
+    case failed(JobStoreError)
+}
+
+/// One operation on a store.
+protocol StoreOperation: Sendable {
+    associatedtype Value: Sendable
+    var access: OperationAccess { get }
+    /// Checks what can be checked without the state.
+    func validate(_ options: JobStoreOptions) throws(JobStoreError)
+    /// Runs under the lock once there is room, before the time is read; may run more than once.
+    mutating func prepare(_ core: StoreCore)
+    /// Runs under the lock, after everything overdue at `now` was recorded.
+    mutating func run(on core: StoreCore, at now: Timestamp) throws(JobStoreError) -> OperationOutcome<Value>
+    /// Answers `needsRecord`.
+    mutating func supply(_ lookup: EnqueueLookup, for job: JobID)
+}
+
+extension StoreOperation {
+    func validate(_ options: JobStoreOptions) throws(JobStoreError) {}
+    mutating func prepare(_ core: StoreCore) {}
+    mutating func supply(_ lookup: EnqueueLookup, for job: JobID) {}
+}
+
+/// An operation that is one command to the engine, whose reply is the result.
+struct CommandOperation<Value: Sendable>: StoreOperation {
+    let access: OperationAccess
+    /// The command, or why there is none.
+    let command: Result<Command, JobStoreError>
+    let value: @Sendable (Reply) -> Value
+
+    init(
+        _ access: OperationAccess, _ command: () throws(JobStoreError) -> Command,
+        value: @escaping @Sendable (Reply) -> Value
+    ) {
+        self.access = access
+        self.command = Result(catching: command)
+        self.value = value
+    }
+
+    func validate(_ options: JobStoreOptions) throws(JobStoreError) { _ = try command.get() }
+
+    mutating func run(on core: StoreCore, at now: Timestamp) throws(JobStoreError) -> OperationOutcome<Value> {
+        .value(value(try core.perform(try command.get(), at: now)))
+    }
+}
+
+/// An operation whose effect is decided but perhaps not durable yet.
+package struct Pending<Value: Sendable>: Sendable {
+    enum Outcome: Sendable {
+        case value(Value)
+        case refused(JobStoreError)
+        case deferred(@Sendable () throws(JobStoreError) -> Value)
+    }
+    let core: StoreCore
+    /// Covers the state that the outcome rests on; `nil` when it rests on none.
+    let ticket: CommitTicket?
+    let outcome: Outcome
+
+    /// Returns the same with another result.
+    func map<Other>(_ transform: @escaping @Sendable (Value) -> Other) -> Pending<Other> {
+        let mapped: Pending<Other>.Outcome =
+            switch outcome {
+            case .value(let value): .value(transform(value))
+            case .refused(let error): .refused(error)
+            case .deferred(let work): .deferred { () throws(JobStoreError) -> Other in transform(try work()) }
+            }
+        return Pending<Other>(core: core, ticket: ticket, outcome: mapped)
+    }
+
+    /// Returns the result once it is durable.
+    ///
+    /// - Throws: The refusal, once what it rests on is durable; or the store's failure.
+    package func value() async throws(JobStoreError) -> Value {
+        if let ticket {
+            do { try await core.log.wait(for: ticket) } catch { throw core.failure(from: error) }
+        }
+        switch outcome {
+        case .value(let value): return value
+        case .refused(let error): throw error
+        case .deferred(let work): return try await core.readers.run(work)
+        }
+    }
+
+    /// Returns the result once it is durable, blocking this thread.
+    ///
+    /// - Throws: The refusal, once what it rests on is durable; or the store's failure.
+    package func valueBlocking() throws(JobStoreError) -> Value {
+        if let ticket {
+            do { try core.log.waitBlocking(for: ticket) } catch { throw core.failure(from: error) }
+        }
+        switch outcome {
+        case .value(let value): return value
+        case .refused(let error): throw error
+        case .deferred(let work): return try work()
+        }
+    }
+}
