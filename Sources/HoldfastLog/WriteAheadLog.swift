@@ -123,6 +123,7 @@ package final class WriteAheadLog: @unchecked Sendable {
     var checkpointCandidates: [Manifest.Checkpoint]
     var checkpointFindings: [String] = []
     var threads: [DedicatedThread] = []
+    var lastSealing = ContinuousClock.now
 
     /// How many sequence numbers are reserved ahead.
     static let reservationStride: UInt64 = 1 << 20

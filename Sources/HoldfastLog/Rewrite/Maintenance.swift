@@ -96,6 +96,7 @@ extension WriteAheadLog {
         case request(MaintenanceRequest)
         case reserve
         case seal([FullSegment])
+        case merge(ArraySlice<Manifest.Sealed>)
         case replenish
     }
 
@@ -106,7 +107,8 @@ extension WriteAheadLog {
         if reserved.rawValue - next.rawValue <= Self.reservationStride / 2 { return .reserve }
         if !full.isEmpty { return .seal(full) }
         if manifest.journals.lazy.filter({ !$0.isOversized }).count < options.journalSegmentCount { return .replenish }
-        return nil
+        let mergeable = Self.mergeableTail(manifest.sealed)
+        return mergeable.isEmpty ? nil : .merge(mergeable)
     }
 
     private func perform(_ work: Work) {
@@ -125,6 +127,7 @@ extension WriteAheadLog {
                 _ = try outcome.get()
             case .reserve: try extendReservation()
             case .seal(let segments): try seal(segments)
+            case .merge(let segments): try merge(segments)
             case .replenish: try replenish()
             }
         } catch {

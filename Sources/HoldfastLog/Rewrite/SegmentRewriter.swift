@@ -26,7 +26,7 @@ extension WriteAheadLog {
         if !lock.withLock({ isStarving }) { _ = try installCheckpoint(copies: 1, unlessStarving: true) }
         let sources = segments.map(\.source)
         var last = manifest.sealed.last?.chain
-        let made = try rewrite(sources, policy: KeepAll(), chain: &last, high: !lock.withLock { isStarving })
+        let made = try rewrite(sources, policy: KeepAll(), chain: &last, high: isQuiet())
         var changed = manifest
         changed.nextSegment = lock.withLock { manifest.nextSegment }
         changed.sealed += made.segments
@@ -40,6 +40,13 @@ extension WriteAheadLog {
         for segment in segments { try retire(segment.journal) }
     }
 
+    /// Whether the log fills slowly enough for the better compression, which takes 25 times the time of the fast one.
+    private func isQuiet() -> Bool {
+        let now = ContinuousClock.now
+        defer { lastSealing = now }
+        return now - lastSealing > .seconds(2)
+    }
+
     private func retire(_ journal: Manifest.Journal) throws(LogError) {
         if journal.isOversized || journal.bytes != options.journalSegmentBytes {
             do {
@@ -50,6 +57,51 @@ extension WriteAheadLog {
             }
         } else {
             try addSpare(slot: journal.slot, bytes: journal.bytes, isNew: false, now: latestKnownTime)
+        }
+    }
+
+    // MARK: - Merging
+
+    /// The newest sealed segments when they are enough and small enough to be one, else none.
+    ///
+    /// A journal segment that served single commits seals into a few kilobytes, so their number, and with it the
+    /// manifest and the time to open, would grow with time. Eight neighbours of one size class become one of the next:
+    /// at most eight per class stay, and a record is rewritten at most three times.
+    static func mergeableTail(_ sealed: [Manifest.Sealed]) -> ArraySlice<Manifest.Sealed> {
+        let tail = sealed.suffix(mergeCount)
+        guard tail.count == mergeCount, let largest = tail.map(\.bytes).max(), let newest = tail.last else { return [] }
+        guard let limit = mergeClasses.first(where: { newest.bytes <= $0 }), largest <= limit else { return [] }
+        return tail
+    }
+
+    static let mergeCount = 8
+    static let mergeClasses = [256 << 10, 2 << 20, 16 << 20]
+
+    /// Rewrites neighbours into one segment and keeps every record.
+    func merge(_ run: ArraySlice<Manifest.Sealed>) throws(LogError) {
+        let ids = Set(run.map(\.id))
+        guard let first = run.first, let last = run.last else { return }
+        let sources = try index.sources(key: nil, from: first.firstSequence).filter { ids.contains($0.header.id) }
+        var chain = manifest.sealed.dropLast(run.count).last?.chain
+        let made = try rewrite(sources, policy: KeepAll(), chain: &chain, high: isQuiet())
+        assert(made.segments.last?.lastSequence == last.lastSequence, "a merge keeps every record")
+        try replaceSealed(manifest.sealed.dropLast(run.count) + made.segments, removing: Array(run))
+    }
+
+    /// Installs a new list of sealed segments and unlinks those it no longer holds.
+    private func replaceSealed(
+        _ segments: [Manifest.Sealed], removing old: [Manifest.Sealed], compactedThrough: SequenceNumber? = nil
+    ) throws(LogError) {
+        var changed = manifest
+        changed.sealed = segments
+        if let compactedThrough { changed.compactedThrough = max(changed.compactedThrough, compactedThrough) }
+        try install(changed)
+        index.setSealed(changed.sealed)
+        do {
+            for segment in old { try fileSystem.unlinkIfPresent(layout.path(segment)) }
+            try fileSystem.syncDirectory(layout.segmentsDirectory)
+        } catch {
+            throw LogError(error, doing: "removing rewritten segments")
         }
     }
 
@@ -70,19 +122,10 @@ extension WriteAheadLog {
         var chain: [UInt8]?
         let sources = try index.sources(key: nil, from: .zero).filter { $0.header.role == .sealed }
         let made = try rewrite(sources, policy: policy, chain: &chain, high: true)
-        var changed = manifest
-        changed.sealed = made.segments
-        if made.dropped > 0 { changed.compactedThrough = max(changed.compactedThrough, lastSealed.lastSequence) }
-        try install(changed)
-        index.setSealed(changed.sealed)
-        do {
-            for segment in old { try fileSystem.unlinkIfPresent(layout.path(segment)) }
-            try fileSystem.syncDirectory(layout.segmentsDirectory)
-        } catch {
-            throw LogError(error, doing: "removing rewritten segments")
-        }
-        result.segmentsAfter = changed.sealed.count
-        result.bytesAfter = changed.sealed.reduce(0) { $0 + $1.bytes }
+        try replaceSealed(
+            made.segments, removing: old, compactedThrough: made.dropped > 0 ? lastSealed.lastSequence : nil)
+        result.segmentsAfter = made.segments.count
+        result.bytesAfter = made.segments.reduce(0) { $0 + $1.bytes }
         result.recordsDropped = made.dropped
         return result
     }
