@@ -222,7 +222,8 @@ struct ShellOperationTests {
         try shell.expect(#"{"op":"lease","queue":"q"}"#, #"{"leases":[{"id":1}]}"#)
         try shell.expect(#"{"op":"drain","queue":"q"}"#, #"{"ok":true,"pending":1,"leased":1}"#)
         try shell.expect(#"{"op":"lease","queue":"q"}"#, #"{"leases":[]}"#)
-        try shell.expect(#"{"op":"purge","queue":"q"}"#, #"{"ok":true,"count":2}"#)
+        try shell.expect(#"{"op":"bury","id":1,"token":5}"#, #"{"ok":true}"#)
+        try shell.expect(#"{"op":"purge","queue":"q"}"#, #"{"ok":true,"count":1}"#)
     }
 
     @Test func historyTellsAJobsLife() throws {
@@ -252,7 +253,8 @@ struct ShellOperationTests {
     }
 
     @Test func checkpointsAndCompactionLeaveTheDigestAlone() throws {
-        for _ in 0..<50 { try shell.ask(#"{"op":"enqueue","queue":"q","payload":"p"}"#) }
+        try shell.sendAll(Array(repeating: #"{"op":"enqueue","queue":"q","payload":"p"}"#, count: 50))
+        for id in 1...50 { #expect(try shell.receive()["id"]?.integer == Int64(id)) }
         let before = try shell.ask(#"{"op":"digest"}"#)
         try shell.expect(#"{"op":"checkpoint"}"#, #"{"ok":true,"seq":50}"#)
         let reply = try shell.expect(#"{"op":"compact"}"#, #"{"ok":true}"#)
