@@ -124,12 +124,14 @@ struct CommandEndToEndTests {
         let marker = directory.path + "/started"
         let words = [
             try CommandHarness.executable(), "work", directory.store, "-q", "k", "--", "sh", "-c",
-            "echo x >> \(marker); exec tail -f /dev/null", "{}",
+            "echo $$ > \(marker).new; mv \(marker).new \(marker); exec sleep 60", "{}",
         ]
         let worker = try ChildProcess.start(words.map { [UInt8]($0.utf8) }, environment: [], hasInput: false)
         while access(marker, F_OK) != 0 { try Poll.wait(for: [], milliseconds: 5) }
         _ = kill(worker.id, SIGKILL)
         #expect(try CommandHarness.finish(worker).exit == .signal(SIGKILL))
+        // What it ran outlives it; the attempt is void all the same.
+        defer { _ = try? CommandHarness.run("/bin/sh", ["-c", "kill $(cat \(marker))"]) }
         let result = try CommandHarness.holdfast(
             "work", directory.store, "-q", "k", "--until-empty", "--", "echo", "{}")
         #expect(result.errors.contains("1 jobs were running"))

@@ -25,7 +25,9 @@ struct LineReader: ~Copyable {
     private let interruptions: [Descriptor]
     private let separator: UInt8
     private let lineBytesMax: Int
+    /// Its first `filled` bytes have been read; the rest is room.
     private var buffer: [UInt8] = []
+    private var filled = 0
     private var start = 0
     /// Up to here no separator has been found.
     private var searched = 0
@@ -62,12 +64,12 @@ struct LineReader: ~Copyable {
                 continue
             }
             if isAtEnd {
-                let hasRest = start < buffer.count || isSkipping
-                let event = hasRest ? take(upTo: buffer.count) : .end
-                start = buffer.count
+                let hasRest = start < filled || isSkipping
+                let event = hasRest ? take(upTo: filled) : .end
+                start = filled
                 return event ?? .end
             }
-            if buffer.count - start > lineBytesMax {
+            if filled - start > lineBytesMax {
                 if !isSkipping {
                     isSkipping = true
                     discard()
@@ -80,7 +82,7 @@ struct LineReader: ~Copyable {
     }
 
     private mutating func discard() {
-        buffer.removeAll(keepingCapacity: true)
+        filled = 0
         start = 0
         searched = 0
     }
@@ -94,14 +96,14 @@ struct LineReader: ~Copyable {
     }
 
     private mutating func separatorIndex() -> Int? {
-        if searched == buffer.count { return nil }
+        if searched == filled { return nil }
         let found: Int? = buffer.withUnsafeBytes { bytes in
             guard let base = bytes.baseAddress,
-                let place = memchr(base + searched, Int32(separator), bytes.count - searched)
+                let place = memchr(base + searched, Int32(separator), filled - searched)
             else { return nil }
             return UnsafeRawPointer(place) - base
         }
-        searched = found ?? buffer.count
+        searched = found ?? filled
         return found
     }
 
@@ -114,25 +116,32 @@ struct LineReader: ~Copyable {
             }
             if !ready[0] { return }
         }
-        if start > 0 {
-            buffer.removeSubrange(0..<start)
-            searched -= start
-            start = 0
-        }
-        let filled = buffer.count
-        // Doubling keeps the copying of a very long line linear.
-        let room = max(Self.chunkBytes, filled)
-        buffer.append(contentsOf: repeatElement(0, count: room))
+        makeRoom()
+        let place = filled
         let outcome: Result<Int, SystemError> = buffer.withUnsafeMutableBytes { bytes in
             do throws(SystemError) {
-                return .success(try source.read(into: UnsafeMutableRawBufferPointer(rebasing: bytes[filled...])))
+                return .success(try source.read(into: UnsafeMutableRawBufferPointer(rebasing: bytes[place...])))
             } catch {
                 return .failure(error)
             }
         }
-        let count = (try? outcome.get()) ?? 0
-        buffer.removeLast(room - count)
-        _ = try outcome.get()
+        let count = try outcome.get()
+        filled += count
         if count == 0 { isAtEnd = true }
+    }
+
+    /// Moves what is left to the front, and doubles the memory when it is full: both cost a byte's share each.
+    private mutating func makeRoom() {
+        if start > 0 && (start == filled || buffer.count - filled < Self.chunkBytes / 4) {
+            buffer.withUnsafeMutableBytes { bytes in
+                if let base = bytes.baseAddress { memmove(base, base + start, filled - start) }
+            }
+            filled -= start
+            searched -= start
+            start = 0
+        }
+        if buffer.count - filled < Self.chunkBytes / 4 {
+            buffer.append(contentsOf: repeatElement(0, count: max(Self.chunkBytes, buffer.count)))
+        }
     }
 }
