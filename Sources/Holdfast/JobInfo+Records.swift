@@ -1,7 +1,7 @@
 // What inspection shows, put together from the state's entry of a job and its records.
 
 internal import HoldfastBytes
-internal import HoldfastEngine
+package import HoldfastEngine
 
 extension JobInfo {
     /// A job as its enqueue record describes it.
@@ -68,7 +68,7 @@ extension JobInfo {
 }
 
 extension HistoryRecord {
-    init(_ record: Record) {
+    package init(_ record: Record) {
         sequence = record.sequence
         time = record.time
         var list = FieldList()

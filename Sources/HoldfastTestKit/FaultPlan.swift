@@ -30,7 +30,9 @@ public struct FaultPlan: Hashable, Sendable {
         public var operation: Int
         /// Whether all later operations fail too.
         public var isLasting: Bool
+        /// What it reports.
         public var kind: Kind
+        /// What it leaves behind.
         public var effect: Effect
 
         /// Describes the failure of operation number `operation`.
@@ -45,6 +47,7 @@ public struct FaultPlan: Hashable, Sendable {
     /// The operation during which power is lost: it may have happened in part, it does not return, and all later
     /// operations fail.
     public var crashOperation: Int?
+    /// The operations that fail; the first fault that fits an operation counts.
     public var faults: [Fault] = []
     /// How many bytes the disk holds, in whole blocks of 4,096. A write that needs more leaves what fits and fails.
     public var capacityBytes: Int?

@@ -3,13 +3,13 @@
 
 internal import HoldfastLog
 
+// SENDABLE: `isClosed` is only touched in `access`, under the file system's lock; the rest never changes.
 /// An open file of a simulated file system.
 final class SimulatedFile: File, @unchecked Sendable {
     private let fileSystem: SimulatedFileSystem
     private let node: Int
     private let path: String
     private let mode: OpenMode
-    // SENDABLE: `isClosed` is only touched in `access`, under the file system's lock; the rest never changes.
     private var isClosed = false
 
     init(_ fileSystem: SimulatedFileSystem, node: Int, path: String, mode: OpenMode) {

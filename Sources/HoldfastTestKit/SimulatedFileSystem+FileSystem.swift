@@ -27,7 +27,7 @@ extension SimulatedFileSystem: FileSystem {
             let target = try state.locate(to, "rename", reporting: from)
             guard let node = source.node else { throw IOFailure(.notFound, "rename", from) }
             guard node != target.node else { return }
-            try state.checkRename(node, to: target, from)
+            try state.checkRename(node, source, to: target, from)
             let isCrash = try state.begin("rename", from, to)
             state.tree.rename(source, to: target)
             if isCrash { throw .powerLost("rename", from) }
@@ -188,8 +188,13 @@ extension SimulatedFileSystem.State {
     }
 
     fileprivate func checkRename(
-        _ node: Int, to target: SimulatedFileSystemTree.Location, _ from: String
+        _ node: Int, _ source: SimulatedFileSystemTree.Location, to target: SimulatedFileSystemTree.Location,
+        _ from: String
     ) throws(IOFailure) {
+        // A directory that holds what is renamed is not empty, and Linux says so before anything else.
+        if let replaced = target.node, tree.isDirectory(replaced), tree.contains(replaced, above: source.directory) {
+            throw IOFailure(.exists, "rename", from)
+        }
         if tree.isDirectory(node) {
             guard !tree.contains(node, above: target.directory) else {
                 throw IOFailure(.io, "rename", from, "Invalid argument")

@@ -9,6 +9,7 @@
 
 internal import HoldfastLog
 
+// SENDABLE: `state` is only touched with `lock` held.
 /// A simulated disk.
 public final class SimulatedFileSystem: @unchecked Sendable {
     /// All that changes, guarded by `lock`.
@@ -25,7 +26,6 @@ public final class SimulatedFileSystem: @unchecked Sendable {
         var operationLog: [String] = []
     }
 
-    // SENDABLE: `state` is only touched with `lock` held.
     private let lock = CallerLock()
     private var state = State()
 

@@ -32,7 +32,6 @@ struct SimulatedFileSystemContent {
     /// What separates the two.
     private var pending: [Int: [Fragment]] = [:]
     private var pendingSizes: [Int] = []
-    private(set) var allocatedBlocks = 0
 
     /// An empty file.
     init() {}
@@ -64,6 +63,9 @@ struct SimulatedFileSystemContent {
         _ = read(into: &span, at: 0)
         return all
     }
+
+    /// How many blocks the readers' side takes. Counted when asked, because that is rare.
+    var allocatedBlocks: Int { blocks.count { $0 != nil } }
 
     /// How many blocks a write to this range would add.
     func newBlocks(for range: Range<Int>) -> Int {
@@ -98,7 +100,6 @@ struct SimulatedFileSystemContent {
             let (last, rest) = newSize.quotientAndRemainder(dividingBy: Self.blockBytes)
             let firstCut = rest == 0 ? last : last + 1
             for block in min(firstCut, blocks.count)..<blocks.count {
-                if blocks[block] != nil { allocatedBlocks -= 1 }
                 blocks[block] = nil
                 pending[block] = nil
             }
@@ -133,6 +134,12 @@ struct SimulatedFileSystemContent {
     func afterCrash(_ chance: inout CrashChance) -> SimulatedFileSystemContent {
         var image = SimulatedFileSystemContent()
         image.durableBlocks = durableBlocks
+        if pending.isEmpty && pendingSizes.isEmpty {
+            image.blocks = durableBlocks
+            image.durableSize = durableSize
+            image.size = durableSize
+            return image
+        }
         let sizes = pendingSizes.prefix(chance.survivors(of: pendingSizes.count))
         let finalSize = sizes.last ?? durableSize
         // A file that shrank and grew again has zeros in between, unless they were written to since.
@@ -146,7 +153,6 @@ struct SimulatedFileSystemContent {
         image.durableSize = finalSize
         image.size = finalSize
         image.blocks = image.durableBlocks
-        image.allocatedBlocks = image.blocks.count { $0 != nil }
         return image
     }
 
@@ -180,7 +186,6 @@ struct SimulatedFileSystemContent {
 
     /// Puts bytes into one block of the readers' side. A block of zeros is shared by all that have one.
     private mutating func store(_ part: Span<UInt8>, block: Int, start: Int) -> Fragment {
-        if block >= blocks.count || blocks[block] == nil { allocatedBlocks += 1 }
         if part.count == Self.blockBytes {
             let whole = part.isAllZero ? Self.zeroBlock : Self.array(part)
             Self.set(block, of: &blocks, to: whole)

@@ -1,1 +1,65 @@
-@main struct HoldfastCommand { static func main() {} }
+// The `holdfast` command. Its output is for people on a terminal and, with `--json`, for programs; errors are one
+// sentence on standard error that says what to do.
+//
+// Exit codes: 0 done · 1 refused, or something failed that the store survives · 2 the store can't be opened ·
+// 3 the store failed while open · 4 the store is damaged (`verify`) · 64 the command line makes no sense.
+
+import ArgumentParser
+
+#if canImport(Glibc)
+    import Glibc
+#elseif canImport(Musl)
+    import Musl
+#else
+    import Darwin
+#endif
+
+@main struct HoldfastCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "holdfast",
+        abstract: "Keeps jobs in a durable log, and runs them.",
+        discussion: """
+            A store is a directory. Put jobs in, run a command for each of them, and look at what happened:
+
+              printf '%s\\n' *.wav | holdfast enqueue /tmp/store --queue encode
+              holdfast work /tmp/store --queue encode --until-empty -- flac {}
+              holdfast stat /tmp/store
+
+            What is enqueued survives power loss before its id is printed. A worker that dies, by whatever means, \
+            loses nothing: run it again and it goes on.
+
+            Exit codes: 0 done; 1 refused or failed; 2 the store can't be opened; 3 the store failed while open; \
+            4 the store is damaged; 64 the command line makes no sense.
+            """,
+        version: "0.1.0",
+        groupedSubcommands: [
+            CommandGroup(name: "Jobs", subcommands: [
+                EnqueueCommand.self, WorkCommand.self, JobCommand.self, JobsCommand.self, CancelCommand.self,
+                RedriveCommand.self,
+            ]),
+            CommandGroup(name: "Queues", subcommands: [PauseCommand.self, ResumeCommand.self, PurgeCommand.self]),
+            CommandGroup(name: "Stores", subcommands: [
+                DumpCommand.self, VerifyCommand.self,
+                StatCommand.self, CheckpointCommand.self, CompactCommand.self,
+            ]),
+            CommandGroup(name: "Programs", subcommands: [ShellCommand.self]),
+        ])
+
+    static func main() {
+        Descriptor.occupyStandardStreams()
+        // Whoever writes to a pipe learns from the write itself that nobody reads it.
+        signal(SIGPIPE, SIG_IGN)
+        do {
+            var command = try parseAsRoot()
+            try command.run()
+        } catch let failure as CommandFailure {
+            Descriptor.standardError.writeText("holdfast: \(failure.message)\n")
+            exitProcess(failure.exitCode)
+        } catch {
+            exit(withError: error)
+        }
+    }
+}
+
+/// The system's `exit`, which `ParsableCommand.exit` would hide.
+private func exitProcess(_ code: Int32) -> Never { exit(code) }

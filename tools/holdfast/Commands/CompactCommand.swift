@@ -1,0 +1,43 @@
+// `holdfast compact`: gives back the space of what is done.
+
+import ArgumentParser
+
+struct CompactCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "compact",
+        abstract: "Rewrites the log without what is no longer needed.",
+        discussion: """
+            It happens in the background anyway; this does it now and shows what it gained. How much of finished jobs \
+            is kept for history, the store's owner says when it opens the store.
+            """)
+
+    @OptionGroup var store: StoreArgument
+
+    @Flag(help: "One JSON object, as the shell's operation compact replies.")
+    var json = false
+
+    func run() throws {
+        let reply = try StoreAccess.with(store.directory) { try $0.request("compact") }
+        func integer(_ name: StaticString) -> Int { Int(reply[name]?.integer ?? 0) }
+        if json {
+            var writer = JSONWriter()
+            writer.beginObject()
+            writer.field("bytes_before", integer("bytes_before"))
+            writer.field("bytes_after", integer("bytes_after"))
+            writer.field("segments_before", integer("segments_before"))
+            writer.field("segments_after", integer("segments_after"))
+            writer.endObject()
+            writer.endLine()
+            return try failing { try Descriptor.standardOutput.writeAll(writer.bytes) }
+        }
+        let rows = [
+            ["", "before", "after"],
+            ["segments", Terminal.grouped(integer("segments_before")), Terminal.grouped(integer("segments_after"))],
+            ["bytes", Terminal.grouped(integer("bytes_before")), Terminal.grouped(integer("bytes_after"))],
+        ]
+        let width = max(12, rows.flatMap { $0.dropFirst() }.map(\.count).max() ?? 0)
+        for row in rows {
+            Terminal.print(Columns.left(row[0], 10) + row.dropFirst().map { Columns.right($0, width) }.joined(separator: "  "))
+        }
+    }
+}

@@ -1,0 +1,144 @@
+// `holdfast enqueue`: payloads in, ids out, as fast as a pipe delivers them.
+
+import ArgumentParser
+import Holdfast
+
+struct EnqueueCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "enqueue",
+        abstract: "Puts jobs in a queue and prints their ids.",
+        discussion: """
+            The payloads are the arguments, or, without any, the lines of standard input (with -0: what NUL bytes \
+            separate). An id is printed once its job survives power loss; ids come in the order of the payloads. A \
+            missing store is created. If another holdfast process owns the store, the jobs go to it.
+
+              holdfast enqueue /tmp/store --queue mail hello world
+              find . -name '*.jpg' -print0 | holdfast enqueue /tmp/store --queue thumbs -0 --max-attempts 3
+
+            If an enqueue is refused, those before it stand; the exit code is 1.
+            """)
+
+    @OptionGroup var store: StoreArgument
+    @OptionGroup var queue: QueueArgument
+
+    @Option(name: [.short, .long], help: "Higher runs first; -128 to 127.")
+    var priority = 0
+
+    @Option(help: ArgumentHelp("Wait so long before the first attempt.", valueName: "time"))
+    var delay: TimeSpan?
+
+    @Option(help: ArgumentHelp("How often a job is tried before it is dead.", valueName: "count"))
+    var maxAttempts = 5
+
+    @Option(help: ArgumentHelp(
+        """
+        While a live job holds this key, enqueue nothing and print that job's id; {} stands for the payload.
+        """, valueName: "key"))
+    var uniqueKey: String?
+
+    @Option(help: ArgumentHelp("Hold the unique key for so long, even past the job's end.", valueName: "time"))
+    var uniqueFor: TimeSpan?
+
+    @Option(help: ArgumentHelp("Groups of a queue share in turn.", valueName: "name"))
+    var group: String?
+
+    @Option(name: [.customLong("header")], help: ArgumentHelp("Travels with the job.", valueName: "name=value"))
+    var headers: [String] = []
+
+    @Option(help: ArgumentHelp("A job not begun within so long is dead.", valueName: "time"))
+    var ttl: TimeSpan?
+
+    @Flag(name: [.customShort("0"), .customLong("null")], help: "Payloads in standard input end with NUL.")
+    var isNullSeparated = false
+
+    @Flag(help: "Print no ids.")
+    var quiet = false
+
+    @Flag(help: #"Print {"id":N,"duplicate":false} for each job."#)
+    var json = false
+
+    @Argument(help: "What the jobs are about.")
+    var payloads: [String] = []
+
+    /// The longest payload a store takes by default.
+    private static let payloadBytesMax = 16 << 20
+
+    func validate() throws {
+        for header in headers where !header.contains("=") {
+            throw ValidationError("--header is \(header); give name=value")
+        }
+        if uniqueFor != nil && uniqueKey == nil { throw ValidationError("--unique-for needs --unique-key") }
+        if isNullSeparated && !payloads.isEmpty {
+            throw ValidationError("-0 is about standard input; leave it or the payloads out")
+        }
+    }
+
+    func run() throws {
+        let template = EnqueueTemplate(queue: queue.name, uniqueKey: uniqueKey, options: options)
+        let access = try StoreAccess.open(store.directory, createIfMissing: true)
+        let pipeline = try EnqueuePipeline(
+            access, template, output: quiet ? .nothing : json ? .json : .ids)
+        do {
+            if payloads.isEmpty {
+                try failing { try readPayloads(into: pipeline) }
+            } else {
+                for payload in payloads { try failing { try pipeline.submit([UInt8](payload.utf8)) } }
+            }
+        } catch {
+            _ = try? pipeline.finish()
+            try? access.close()
+            throw error
+        }
+        let started = pipeline.started
+        let summary = try pipeline.finish()
+        do {
+            try access.close()
+        } catch {
+            if summary.failure == nil { throw error }
+        }
+        if let failure = summary.failure { throw CommandFailure(failure) }
+        report(summary, since: started)
+    }
+
+    private var options: EnqueueOptions {
+        var options = EnqueueOptions()
+        options.priority = priority
+        options.delay = delay?.duration
+        options.maxAttempts = maxAttempts
+        options.uniqueFor = uniqueFor?.duration
+        options.group = group
+        options.timeToLive = ttl?.duration
+        options.headers = headers.map { header in
+            let name = header.prefix { $0 != "=" }
+            return JobHeader(name: String(name), value: String(header.dropFirst(name.count + 1)))
+        }
+        return options
+    }
+
+    private func readPayloads(into pipeline: EnqueuePipeline) throws {
+        if Descriptor.standardInput.isTerminal {
+            Descriptor.standardError.writeText("One payload a line; Ctrl-D ends.\n")
+        }
+        var reader = LineReader(
+            .standardInput, separator: isNullSeparated ? 0 : 0x0A, lineBytesMax: Self.payloadBytesMax)
+        while !pipeline.hasFailed {
+            if reader.mustWait { try pipeline.flush() }
+            switch try reader.next() {
+            case .end: return
+            case .line(let payload): try pipeline.submit(payload)
+            case .tooLong:
+                throw CommandFailure(
+                    "payload \(pipeline.submittedCount + 1) is longer than \(Self.payloadBytesMax) bytes; "
+                        + "store it elsewhere and enqueue its name")
+            }
+        }
+    }
+
+    private func report(_ summary: EnqueuePipeline.Summary, since started: ContinuousClock.Instant) {
+        guard Descriptor.standardError.isTerminal else { return }
+        let elapsed = ContinuousClock.now - started
+        var text = "\(Terminal.grouped(summary.count)) jobs in \(Terminal.duration(elapsed))"
+        if summary.duplicates > 0 { text += ", \(Terminal.grouped(summary.duplicates)) of them there already" }
+        Descriptor.standardError.writeText(text + "\n")
+    }
+}

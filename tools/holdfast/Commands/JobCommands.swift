@@ -1,0 +1,145 @@
+// `holdfast job` and `holdfast jobs`: one job's life, and lists of jobs.
+
+import ArgumentParser
+import Holdfast
+
+struct JobCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "job",
+        abstract: "Shows what is known of a job, and what happened to it when.")
+
+    @OptionGroup var store: StoreArgument
+
+    @Argument(help: "The job's id.")
+    var id: UInt64
+
+    @Flag(help: "One JSON object: job, and records.")
+    var json = false
+
+    func run() throws {
+        let (job, history) = try StoreAccess.with(store.directory) { access in
+            (try access.request("job") { $0.field("id", id) }, try access.request("history") { $0.field("id", id) })
+        }
+        guard let fields = job["job"]?.fields, let records = history["records"]?.elements else {
+            throw CommandFailure("the store's owner sent an answer without a job")
+        }
+        if json {
+            var writer = JSONWriter()
+            writer.beginObject()
+            writer.key("job")
+            if let raw = job["job"]?.raw { writer.value(raw: raw) }
+            writer.key("records")
+            if let raw = history["records"]?.raw { writer.value(raw: raw) }
+            writer.endObject()
+            writer.endLine()
+            return try failing { try Descriptor.standardOutput.writeAll(writer.bytes) }
+        }
+        for (name, value) in fields where value.kind != .null && !Self.isEmpty(value) {
+            Terminal.print("\(Columns.left(name.string ?? "", 16))\(FieldText.text(name.string ?? "", value))")
+        }
+        Terminal.print("")
+        var previous: Int64?
+        for record in records {
+            let time = record["at_ms"]?.integer ?? 0
+            let gap = previous.map { "+" + Terminal.duration(.milliseconds(time - $0)) } ?? ""
+            previous = time
+            let details = (record.fields ?? []).filter { field in
+                !["seq", "at_ms", "kind"].contains(field.name.string)
+            }
+            Terminal.print(
+                "\(CalendarTime.text(Timestamp(milliseconds: time)))  \(Columns.right(gap, 10))  "
+                    + Columns.left(record["kind"]?.string ?? "", 9)
+                    + details.map { "  \($0.name.string ?? "")=\(FieldText.text($0.name.string ?? "", $0.value))" }.joined())
+        }
+    }
+
+    private static func isEmpty(_ value: JSONValue) -> Bool { value.kind == .object && value.fields?.isEmpty == true }
+}
+
+struct JobsCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "jobs",
+        abstract: "Lists jobs in the order of their ids.",
+        discussion: "Finished jobs are listed as long as the log holds them. States: scheduled, ready, leased, "
+            + "completed, cancelled, dead.")
+
+    @OptionGroup var store: StoreArgument
+
+    @Option(name: [.short, .long], help: ArgumentHelp("Only this queue's.", valueName: "name"))
+    var queue: String?
+
+    @Option(name: [.short, .long], help: ArgumentHelp("Only those in this state.", valueName: "state"))
+    var state: String?
+
+    @Option(help: ArgumentHelp("Only those with a greater id.", valueName: "id"))
+    var after: UInt64?
+
+    @Option(help: ArgumentHelp("So many at most (all).", valueName: "count"))
+    var limit: Int?
+
+    @Flag(help: "One JSON object a line.")
+    var json = false
+
+    private static let pageCount = 1000
+
+    func validate() throws {
+        if let state, JobInfo.State(rawValue: state) == nil {
+            let states = JobInfo.State.allCases.map(\.rawValue).joined(separator: ", ")
+            throw ValidationError("--state is \(state); give one of \(states)")
+        }
+        if let limit, limit < 1 { throw ValidationError("--limit is \(limit); give 1 or more") }
+    }
+
+    func run() throws {
+        try StoreAccess.with(store.directory) { access in
+            var rest = limit ?? Int.max
+            var last = after
+            if !json { printTitle() }
+            while rest > 0 {
+                let count = min(rest, Self.pageCount)
+                let reply = try access.request("jobs") { writer in
+                    if let queue { writer.field("queue", queue) }
+                    if let state { writer.field("state", state) }
+                    if let last { writer.field("after", last) }
+                    writer.field("limit", count)
+                }
+                let jobs = reply["jobs"]?.elements ?? []
+                for job in jobs { show(job) }
+                rest -= jobs.count
+                last = jobs.last?["id"]?.integer.map { UInt64($0) }
+                if jobs.count < count { return }
+            }
+        }
+    }
+
+    private func printTitle() {
+        Terminal.print(
+            Columns.right("id", 10) + "  " + Columns.left("state", 9) + "  " + Columns.left("queue", 16) + "  attempt  "
+                + "since")
+    }
+
+    private func show(_ job: JSONValue) {
+        if json {
+            try? Descriptor.standardOutput.writeAll([UInt8](job.raw) + [0x0A])
+            return
+        }
+        let time = job["finished_at_ms"]?.integer ?? job["enqueued_at_ms"]?.integer
+        var line = Columns.right(job["id"]?.integer.map(String.init) ?? "", 10) + "  "
+        line += Columns.left(job["state"]?.string ?? "", 9) + "  " + Columns.left(job["queue"]?.string ?? "", 16) + "  "
+        line += Columns.right("\(job["attempt"]?.integer ?? 0)/\(job["max_attempts"]?.integer ?? 0)", 7) + "  "
+        line += time.map { CalendarTime.text(Timestamp(milliseconds: $0)) } ?? ""
+        if let error = job["last_error"]?.string, !error.isEmpty {
+            line += "  " + (error.split(whereSeparator: \.isNewline).first.map(String.init) ?? "")
+        }
+        Terminal.print(line)
+    }
+}
+
+/// How a field of a reply reads on a terminal.
+enum FieldText {
+    static func text(_ name: String, _ value: JSONValue) -> String {
+        if name.hasSuffix("_ms"), let time = value.integer { return CalendarTime.text(Timestamp(milliseconds: time)) }
+        if let string = value.string, !string.isEmpty, string.allSatisfy({ $0 > " " && $0 != "\"" }) { return string }
+        return String(decoding: value.raw, as: UTF8.self)
+    }
+}

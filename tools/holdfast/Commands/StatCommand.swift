@@ -1,0 +1,27 @@
+// `holdfast stat`: what a store holds, at a glance.
+
+import ArgumentParser
+
+struct StatCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "stat",
+        abstract: "Shows how many jobs are waiting, running and dead in each queue.",
+        discussion: """
+            Works on a store in use, a closed one and, as far as it can be read, a damaged one, and changes nothing. \
+            The bars show running ▓, ready █, scheduled ░ and dead × jobs.
+            """)
+
+    @OptionGroup var store: StoreArgument
+
+    @Flag(help: "One JSON object, with the fields of the shell's operation stats.")
+    var json = false
+
+    func run() throws {
+        let report = try StoreReport.of(store.directory)
+        if json {
+            try failing { try Descriptor.standardOutput.writeAll(report.json) }
+        } else {
+            for line in report.lines(of: store.directory) { Terminal.print(line) }
+        }
+    }
+}

@@ -1,0 +1,117 @@
+// `holdfast work`: xargs that can be killed.
+
+import ArgumentParser
+import Holdfast
+
+struct WorkCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "work",
+        abstract: "Runs a command for each job of a queue, surviving crashes of both.",
+        discussion: """
+            For each job the command runs once, with {} replaced by the payload; without {} it reads the payload from \
+            standard input. When it exits with 0 the job is done, and the end of its output is the job's result. \
+            Otherwise it is tried again later, each time waiting longer, and is dead after its last attempt, with \
+            exit code and error output kept.
+
+              holdfast work /tmp/store --queue thumbs -j 8 -- convert {} -resize 200x {}.png
+              holdfast work /tmp/store --queue sums --until-empty -- sh -c 'sha256sum "$1"' sum {}
+
+            Kill it and run it again: no job is lost, and none that was done runs again. A job that was running runs \
+            again at once, if the worker's name is the same. SIGTERM or Ctrl-C let running commands finish within the \
+            grace time and end them otherwise, which costs them no attempt; the second time ends them at once.
+
+            The command finds HOLDFAST_QUEUE, HOLDFAST_JOB, HOLDFAST_TOKEN and HOLDFAST_ATTEMPT in its environment. \
+            The token grows with each attempt at any job: hand it on to what must refuse a worker that came back late.
+
+            Meanwhile `holdfast enqueue` and the other commands reach the store as always. Exit codes: 0 all is done, \
+            or asked to stop; 1 jobs died, or the command could not be started; 2 the store can't be opened; 3 the \
+            store failed while open.
+            """)
+
+    @OptionGroup var store: StoreArgument
+    @OptionGroup var queue: QueueArgument
+
+    @Option(name: [.customShort("j"), .customLong("jobs")], help: ArgumentHelp(
+        "How many commands run at a time (as many as there are processors).", valueName: "count"))
+    var jobs: Int?
+
+    @Option(help: ArgumentHelp(
+        "A running job belongs to nobody else for so long; it is renewed while it runs.", valueName: "time"))
+    var lease = TimeSpan(seconds: 30)
+
+    @Flag(help: "End when no job is ready, scheduled or running.")
+    var untilEmpty = false
+
+    @Option(help: ArgumentHelp("The name under which jobs are leased.", valueName: "name"))
+    var worker = "work"
+
+    @Option(help: ArgumentHelp("How long running commands may go on when asked to stop.", valueName: "time"))
+    var grace = TimeSpan(seconds: 10)
+
+    @Option(help: ArgumentHelp(
+        "How long a failed job waits (attempt^4 seconds, at most a day).", valueName: "time"))
+    var retryDelay: TimeSpan?
+
+    @Flag(name: .customLong("print"), help: "Print what commands that succeed say (the last 64 KiB of each).")
+    var printsOutput = false
+
+    @OptionGroup var opening: OpenOptions
+
+    @Argument(parsing: .postTerminator, help: "The command and its arguments, after --.")
+    var command: [String] = []
+
+    func validate() throws {
+        if command.isEmpty { throw ValidationError("give the command after --, such as: -- echo {}") }
+        if let jobs, !(1...1024).contains(jobs) { throw ValidationError("-j is \(jobs); give 1 to 1024") }
+        if lease.milliseconds < 1000 { throw ValidationError("--lease is \(lease.defaultValueDescription); give 1s or more") }
+    }
+
+    func run() throws {
+        let signals = try failing { try SignalWatch() }
+        let owned: OwnedStore
+        do throws(JobStoreError) {
+            owned = try OwnedStore(directory: store.directory, options: opening.storeOptions)
+        } catch {
+            throw CommandFailure(opening: store.directory, error)
+        }
+        let started = ContinuousClock.now
+        let outcome = Result { try failing { try work(on: owned.store, signals) } }
+        let closingFailure = owned.close()
+        let counts = try outcome.get()
+        if let closingFailure { throw CommandFailure(closingFailure) }
+        Descriptor.standardError.writeText("\(Self.sentence(counts)) in \(Terminal.duration(.now - started))\n")
+        if counts.dead > 0 {
+            throw CommandFailure(
+                "\(counts.dead) jobs are dead; see `holdfast jobs \(store.directory) --queue \(queue.name) --state dead`, "
+                    + "then redrive or cancel them")
+        }
+    }
+
+    private func work(on store: JobStore, _ signals: SignalWatch) throws -> WorkPool.Counts {
+        let pool = WorkPool(
+            store: store,
+            settings: WorkSettings(
+                queue: queue.name, command: CommandTemplate(command), workers: jobs ?? Terminal.processors,
+                lease: lease.duration, grace: grace.duration, retryDelay: retryDelay?.duration, untilEmpty: untilEmpty,
+                name: worker, printsOutput: printsOutput),
+            signals: signals)
+        let orphans = try pool.recoverOrphans()
+        if orphans > 0 {
+            Descriptor.standardError.writeText("\(orphans) jobs were running when the last worker died; they run again\n")
+        }
+        var progress = ProgressLine()
+        defer { progress.clear() }
+        return try pool.run { counts in
+            progress.update(Self.sentence(counts) + (counts.running > 0 ? ", \(counts.running) running" : ""))
+        }
+    }
+
+    private static func sentence(_ counts: WorkPool.Counts) -> String {
+        var parts = ["\(Terminal.grouped(counts.done)) done"]
+        if counts.failed > 0 { parts.append("\(Terminal.grouped(counts.failed)) failed attempts") }
+        if counts.dead > 0 { parts.append("\(Terminal.grouped(counts.dead)) dead") }
+        if counts.givenBack > 0 { parts.append("\(Terminal.grouped(counts.givenBack)) given back") }
+        if counts.lost > 0 { parts.append("\(Terminal.grouped(counts.lost)) taken away") }
+        return parts.joined(separator: ", ")
+    }
+}

@@ -1,0 +1,186 @@
+// Picks records and prints them. State is kept from pass to pass, so that following a store shows each record once.
+
+import Holdfast
+import HoldfastEngine
+import HoldfastLog
+
+/// Which records to show.
+struct RecordFilter {
+    var sequences: ClosedRange<SequenceNumber>
+    var since: Timestamp?
+    var until: Timestamp?
+    var queue: String?
+    var job: JobID?
+    var kinds: Set<String> = []
+}
+
+/// Prints records or frames.
+struct RecordDump {
+    enum Format { case text, json }
+
+    private static let outputBytes = 64 << 10
+
+    private let filter: RecordFilter
+    private let format: Format
+    private let showsPayloads: Bool
+    /// The jobs seen so far that belong to the queue that is asked for: most records name the job alone.
+    private var jobsOfQueue: Set<JobID> = []
+    private var nextSequence: SequenceNumber
+    private var nextPosition: (segment: UInt64, offset: Int) = (0, 0)
+    private var writer = JSONWriter()
+    private var text: [UInt8] = []
+    /// Whether nothing more can match, or nobody reads.
+    private(set) var isOver = false
+
+    init(filter: RecordFilter, format: Format, showsPayloads: Bool) {
+        self.filter = filter
+        self.format = format
+        self.showsPayloads = showsPayloads
+        if filter.queue != nil {
+            nextSequence = .zero
+        } else {
+            nextSequence = max(filter.sequences.lowerBound, filter.job?.sequence ?? .zero)
+        }
+    }
+
+    // MARK: - Records
+
+    mutating func printRecords(of source: RecordSource) throws(LogError) {
+        var me = self
+        defer { self = me }
+        try source.forEachRecord(from: me.nextSequence) { (record) throws(LogError) in
+            me.nextSequence = record.sequence.next
+            return me.show(record)
+        }
+    }
+
+    private mutating func show(_ record: Record) -> Bool {
+        if record.sequence > filter.sequences.upperBound || filter.until.map({ record.time > $0 }) == true {
+            isOver = true
+            return false
+        }
+        let job = record.mutation.job(record.sequence)
+        if let queue = filter.queue {
+            let isOfQueue = record.mutation.queue.map { $0 == queue } ?? job.map(jobsOfQueue.contains) ?? false
+            guard isOfQueue else { return true }
+            if let job { jobsOfQueue.insert(job) }
+        }
+        guard record.sequence >= filter.sequences.lowerBound else { return true }
+        if let since = filter.since, record.time < since { return true }
+        if let wanted = filter.job, wanted != job { return true }
+        let history = HistoryRecord(record)
+        if !filter.kinds.isEmpty && !filter.kinds.contains(history.kind) { return true }
+        switch format {
+        case .json: appendJSON(record, history, job)
+        case .text: appendText(record, history, job)
+        }
+        return flushIfFull()
+    }
+
+    private mutating func appendJSON(_ record: Record, _ history: HistoryRecord, _ job: JobID?) {
+        writer.beginObject()
+        writer.fieldsOfHead(history)
+        if let job { writer.field("id", job.rawValue) }
+        writer.fields(of: history)
+        if showsPayloads, case .enqueue(let enqueue) = record.mutation { writer.text("payload", enqueue.payload) }
+        writer.endObject()
+        writer.endLine()
+    }
+
+    private mutating func appendText(_ record: Record, _ history: HistoryRecord, _ job: JobID?) {
+        var line = "\(Columns.right("\(record.sequence)", 10))  \(CalendarTime.text(record.time))  "
+        line += Columns.left(history.kind, 9)
+        if let job { line += "  job \(job)" }
+        for field in history.fields { line += "  \(field.name)=\(Self.text(field))" }
+        if showsPayloads, case .enqueue(let enqueue) = record.mutation { line += "  payload=\(Self.text(enqueue.payload))" }
+        text += [UInt8](line.utf8) + [0x0A]
+    }
+
+    /// A field's value for people; times as times, text that could be mistaken in quotes.
+    static func text(_ field: HistoryRecord.Field) -> String {
+        switch field.value {
+        case .integer(let number):
+            field.name.hasSuffix("_ms") ? CalendarTime.text(Timestamp(milliseconds: number)) : "\(number)"
+        case .flag(let flag): flag ? "yes" : "no"
+        case .text(let text): Self.text([UInt8](text.utf8))
+        case .bytes(let bytes): Self.text(bytes)
+        }
+    }
+
+    private static func text(_ bytes: [UInt8]) -> String {
+        guard let string = String(validating: bytes.span) else { return "base64:" + String(decoding: Base64.encode(bytes), as: UTF8.self) }
+        let isPlain = !bytes.isEmpty && bytes.allSatisfy { $0 > 0x20 && $0 != UInt8(ascii: "\"") && $0 != 0x7F }
+        return isPlain ? string : String(decoding: JSONWriter.quoted(string), as: UTF8.self)
+    }
+
+    // MARK: - Frames
+
+    mutating func printFrames(of source: RecordSource) throws(LogError) {
+        var me = self
+        defer { self = me }
+        try source.forEachFrame(from: me.nextSequence) { (segment, frame) throws(LogError) in
+            let header = frame.header
+            let last = header.firstSequence.rawValue + UInt64(max(header.recordCount, 1)) - 1
+            guard last >= me.filter.sequences.lowerBound.rawValue else { return true }
+            if header.firstSequence > me.filter.sequences.upperBound || me.filter.until.map({ header.time > $0 }) == true {
+                me.isOver = true
+                return false
+            }
+            if let since = me.filter.since, header.time < since { return true }
+            // Frames without records share a sequence number with what follows: go by place.
+            let place = (segment: segment.header.id.rawValue, offset: frame.offset)
+            guard place >= me.nextPosition || segment.header.role == .sealed else { return true }
+            me.nextPosition = (place.segment, place.offset + 1)
+            me.nextSequence = max(me.nextSequence, header.firstSequence)
+            me.append(segment, frame)
+            return me.flushIfFull()
+        }
+    }
+
+    private mutating func append(_ segment: SegmentSource, _ frame: Frame) {
+        let header = frame.header
+        let last = header.recordCount == 0 ? nil : header.firstSequence.rawValue + UInt64(header.recordCount) - 1
+        if format == .json {
+            writer.beginObject()
+            writer.field("file", segment.name)
+            writer.field("offset", frame.offset)
+            writer.field("kind", "\(header.kind)")
+            writer.field("codec", "\(header.codec)")
+            writer.field("stored_bytes", header.storedBytes)
+            writer.field("raw_bytes", header.rawBytes)
+            writer.field("first_seq", header.firstSequence.rawValue)
+            writer.field("records", header.recordCount)
+            writer.field("ends_group", header.isGroupEnd)
+            writer.field("epoch", header.epoch.rawValue)
+            writer.field("position", header.position.rawValue)
+            writer.field("durable", header.durable.rawValue)
+            writer.field("at_ms", header.time.milliseconds)
+            writer.endObject()
+            writer.endLine()
+            return
+        }
+        var line = "\(Columns.left(segment.name, 44))  \(Columns.right("\(frame.offset)", 10))  "
+        line += "\(Columns.left("\(header.kind)", 5))  \(CalendarTime.text(header.time))  "
+        line += last.map { "\(header.recordCount) records \(header.firstSequence)…\($0)" } ?? "no records"
+        line += ", \(header.storedBytes) bytes"
+        if header.codec != .raw { line += " (\(header.codec) of \(header.rawBytes))" }
+        if !header.isGroupEnd { line += ", group goes on" }
+        text += [UInt8](line.utf8) + [0x0A]
+    }
+
+    // MARK: - Output
+
+    private mutating func flushIfFull() -> Bool {
+        if text.count + writer.bytes.count >= Self.outputBytes { flush() }
+        return !isOver
+    }
+
+    /// Writes what was printed so far; nobody reading it ends the dump.
+    mutating func flush() {
+        let bytes = format == .json ? writer.bytes : text
+        writer.removeAll()
+        text.removeAll(keepingCapacity: true)
+        guard !bytes.isEmpty else { return }
+        do throws(SystemError) { try Descriptor.standardOutput.writeAll(bytes) } catch { isOver = true }
+    }
+}

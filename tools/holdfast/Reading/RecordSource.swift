@@ -1,0 +1,105 @@
+// Where `dump`, `verify` and `stat` read from: a store, whoever owns it and whatever its state, or one segment file.
+// Nothing is locked and nothing is written.
+
+import HoldfastBytes
+import HoldfastEngine
+import HoldfastLog
+
+#if canImport(Glibc)
+    import Glibc
+#elseif canImport(Musl)
+    import Musl
+#else
+    import Darwin
+#endif
+
+/// Frames and records in the order of the log.
+enum RecordSource {
+    case store(LogReader)
+    case segment(SegmentSource)
+
+    /// Opens a store's directory or a segment's file.
+    init(_ path: String) throws(LogError) {
+        let fileSystem = POSIXFileSystem()
+        var isDirectory = true
+        do { isDirectory = try fileSystem.status(of: path)?.kind != .file } catch {
+            throw LogError(error, doing: "looking at \(path)")
+        }
+        self =
+            isDirectory
+            ? .store(try LogReader.open(directory: path, fileSystem: fileSystem))
+            : .segment(try LogReader.openSegment(path, fileSystem: fileSystem))
+    }
+
+    /// Calls `body` with each frame from the one that may hold `sequence` on, until it returns false.
+    func forEachFrame(
+        from sequence: SequenceNumber, _ body: (SegmentSource, Frame) throws(LogError) -> Bool
+    ) throws(LogError) {
+        switch self {
+        case .store(var reader): try reader.forEachFrame(from: sequence, body)
+        case .segment(let source):
+            try source.forEachFrame(POSIXFileSystem()) { (frame) throws(LogError) in try body(source, frame) }
+        }
+    }
+
+    /// Calls `body` with each record from `sequence` on, each once, until it returns false. Records of kinds that a
+    /// reader may skip are left out.
+    func forEachRecord(
+        from sequence: SequenceNumber, _ body: (Record) throws(LogError) -> Bool
+    ) throws(LogError) {
+        var next = sequence
+        try forEachFrame(from: sequence) { (source, frame) throws(LogError) in
+            try frame.forEachEntry(file: source.name) { (entry, _) throws(LogError) in
+                guard entry.sequence >= next else { return true }
+                next = entry.sequence.next
+                guard let record = try Self.decode(entry, source, frame) else { return true }
+                return try body(record)
+            }
+        }
+    }
+
+    private static func decode(
+        _ entry: borrowing EntryView, _ source: SegmentSource, _ frame: Frame
+    ) throws(LogError) -> Record? {
+        do throws(EngineError) {
+            return try Record(sequence: entry.sequence, kind: entry.kind, body: entry.body)
+        } catch {
+            throw LogError(
+                error.code == .unsupportedFormat ? .unsupportedFormat : .corrupt,
+                "record \(entry.sequence) in the frame at offset \(frame.offset) of \(source.name) is no record "
+                    + "(\(error.message))",
+                file: source.name, offset: frame.offset, sequences: entry.sequence...entry.sequence)
+        }
+    }
+}
+
+extension Mutation {
+    /// The job that it is about, if it is about one.
+    func job(_ sequence: SequenceNumber) -> JobID? {
+        switch self {
+        case .enqueue: JobID(sequence)
+        case .lease(let grant): grant.job
+        case .heartbeat(let heartbeat): heartbeat.job
+        case .ack(let ack): ack.job
+        case .requeue(let requeue): requeue.job
+        case .expire(.lease(let job, _, _)), .expire(.startBy(let job)), .expire(.uniqueKey(_, _, let job)): job
+        case .bury(let bury): bury.job
+        case .redrive(let redrive): redrive.job
+        case .cancel(let cancel): cancel.job
+        case .effect(let effect): effect.fence?.job
+        case .queueSettings, .clock: nil
+        }
+    }
+
+    /// The queue that it names, if it names one.
+    var queue: String? {
+        switch self {
+        case .enqueue(let enqueue): enqueue.lane.queue
+        case .lease(let grant): grant.lane.queue
+        case .cancel(let cancel): cancel.lane.queue
+        case .queueSettings(let settings): settings.queue
+        case .expire(.uniqueKey(let queue, _, _)): queue
+        default: nil
+        }
+    }
+}

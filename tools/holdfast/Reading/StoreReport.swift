@@ -1,0 +1,156 @@
+// What a store holds, for `stat`: from its owner if that has a socket, else from its files.
+
+import Holdfast
+import HoldfastEngine
+import HoldfastLog
+
+/// Counts of a store.
+struct StoreReport {
+    struct Queue {
+        let name: String
+        let ready: Int
+        let scheduled: Int
+        let leased: Int
+        let dead: Int
+        let isPaused: Bool
+
+        var total: Int { ready + scheduled + leased + dead }
+    }
+
+    let sequence: UInt64
+    let queues: [Queue]
+    let completed: UInt64
+    let logBytes: Int
+    let sealedSegments: Int
+    let journalSegments: Int
+    /// What the owner wrote into the lock, if there is one.
+    let owner: String?
+
+    /// Reads the report from the files of the store at `directory`.
+    init(files directory: String) throws(LogError) {
+        let reader = try LogReader.open(directory: directory, fileSystem: POSIXFileSystem())
+        let state = try StateReader(reader: reader).latest()
+        // Beside a manual clock the system's would count delays as over; the log's own time never does too early.
+        let counts = state.queueCounts(at: max(state.latestTime, SystemClock().wallNow()))
+        sequence = state.lastSequence.rawValue
+        queues = counts.map { entry in
+            Queue(
+                name: entry.queue, ready: entry.counts.ready, scheduled: entry.counts.scheduled,
+                leased: entry.counts.leased, dead: entry.counts.dead, isPaused: entry.isPaused)
+        }
+        completed = state.completedCount
+        let manifest = reader.manifest
+        logBytes =
+            manifest.sealed.reduce(0) { $0 + $1.bytes } + manifest.journals.reduce(0) { $0 + $1.bytes }
+            + manifest.checkpoints.reduce(0) { $0 + $1.bytes * $1.copies }
+        sealedSegments = manifest.sealed.count
+        journalSegments = manifest.journals.count
+        owner = reader.holder
+    }
+
+    /// Takes the report from the reply to `stats`.
+    init(reply: JSONValue) {
+        func integer(_ value: JSONValue, _ name: StaticString) -> Int { Int(value[name]?.integer ?? 0) }
+        sequence = UInt64(integer(reply, "seq"))
+        queues = (reply["queues"]?.fields ?? []).map { name, value in
+            Queue(
+                name: name.string ?? "", ready: integer(value, "ready"), scheduled: integer(value, "scheduled"),
+                leased: integer(value, "leased"), dead: integer(value, "dead"), isPaused: value["paused"]?.bool == true)
+        }
+        completed = UInt64(integer(reply, "completed"))
+        logBytes = integer(reply, "log_bytes")
+        sealedSegments = integer(reply, "sealed_segments")
+        journalSegments = integer(reply, "journal_segments")
+        owner = "a holdfast process"
+    }
+
+    /// Asks the owner, or reads the files when there is none to ask.
+    static func of(_ directory: String) throws -> StoreReport {
+        if let connection = try failing({ try UnixSocket.connect(directory: directory, name: StoreSocket.name) }) {
+            let access = StoreAccess.remote(ShellConnection(connection))
+            let reply = try access.request("stats")
+            try access.close()
+            return StoreReport(reply: reply)
+        }
+        do throws(LogError) {
+            return try StoreReport(files: directory)
+        } catch {
+            throw CommandFailure(reading: directory, error)
+        }
+    }
+
+    // MARK: - Output
+
+    var json: [UInt8] {
+        var writer = JSONWriter()
+        writer.beginObject()
+        writer.field("seq", sequence)
+        writer.key("queues")
+        writer.beginObject()
+        for queue in queues {
+            writer.key(dynamic: queue.name)
+            writer.beginObject()
+            writer.field("ready", queue.ready)
+            writer.field("scheduled", queue.scheduled)
+            writer.field("leased", queue.leased)
+            writer.field("dead", queue.dead)
+            writer.field("paused", queue.isPaused)
+            writer.endObject()
+        }
+        writer.endObject()
+        writer.field("completed", completed)
+        writer.field("log_bytes", logBytes)
+        writer.field("segments", sealedSegments + journalSegments)
+        writer.field("sealed_segments", sealedSegments)
+        writer.field("journal_segments", journalSegments)
+        writer.field("in_use", owner != nil)
+        writer.endObject()
+        writer.endLine()
+        return writer.bytes
+    }
+
+    private static let barColumns = 32
+
+    /// Lines for people, with a bar for each queue: running, ready, scheduled, dead.
+    func lines(of directory: String) -> [String] {
+        var lines = [
+            "\(directory): \(Terminal.grouped(completed)) jobs completed, last record \(Terminal.grouped(sequence)), "
+                + "\(Terminal.bytes(logBytes)) in \(sealedSegments + journalSegments) segments"
+                + (owner.map { ", in use by \($0.split(separator: "\n").first.map(String.init) ?? $0)" } ?? "")
+        ]
+        guard !queues.isEmpty else { return lines + ["no jobs are waiting, running or dead"] }
+        let nameColumns = max(5, min(30, queues.map(\.name.count).max() ?? 0))
+        let numberColumns = max(9, queues.map { Terminal.grouped($0.total).count }.max() ?? 0)
+        let widest = max(1, queues.map(\.total).max() ?? 1)
+        let titles = ["running", "ready", "scheduled", "dead"].map { Columns.right($0, numberColumns) }
+        lines.append("")
+        lines.append(Columns.left("queue", nameColumns) + "  " + titles.joined(separator: "  ") + "  ▓ █ ░ ×")
+        for queue in queues {
+            let numbers = [queue.leased, queue.ready, queue.scheduled, queue.dead]
+                .map { Columns.right(Terminal.grouped($0), numberColumns) }
+            lines.append(
+                Columns.left(queue.name, nameColumns) + "  " + numbers.joined(separator: "  ") + "  "
+                    + Self.bar(queue, widest: widest) + (queue.isPaused ? " paused" : ""))
+        }
+        return lines
+    }
+
+    private static func bar(_ queue: Queue, widest: Int) -> String {
+        let parts = [(queue.leased, "▓"), (queue.ready, "█"), (queue.scheduled, "░"), (queue.dead, "×")]
+        return parts.map { count, sign in
+            // What is there is seen, however little it is.
+            String(repeating: sign, count: count == 0 ? 0 : max(1, Int(Double(count) / Double(widest) * Double(barColumns))))
+        }.joined()
+    }
+}
+
+/// Text in columns.
+enum Columns {
+    static func left(_ text: String, _ width: Int) -> String {
+        text + String(repeating: " ", count: max(0, width - text.count))
+    }
+
+    static func right(_ text: String, _ width: Int) -> String {
+        String(repeating: " ", count: max(0, width - text.count)) + text
+    }
+}

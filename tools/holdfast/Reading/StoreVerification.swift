@@ -1,0 +1,123 @@
+// Verification beyond bytes: the records, replayed, must be legal and must give the states that the checkpoints hold.
+
+import HoldfastBytes
+import HoldfastEngine
+import HoldfastLog
+
+/// The result of checking a store.
+struct StoreVerification {
+    /// What the log layer counted and found.
+    private(set) var log = LogVerification()
+    /// What is wrong with the records or the checkpoints' states.
+    private var stateProblems: [LogError] = []
+
+    var problems: [LogError] { log.problems + stateProblems }
+
+    /// Checks the store at `directory`.
+    ///
+    /// - Throws: When there is nothing to check: no store, or its manifest can't be read.
+    static func run(_ directory: String) throws(LogError) -> StoreVerification {
+        var reader = try LogReader.open(directory: directory, fileSystem: POSIXFileSystem())
+        var result = StoreVerification()
+        var replay = Replay(StateReader(reader: reader))
+        var progress = ProgressLine()
+        result.log = reader.verify { done, total in
+            progress.update("\(Terminal.bytes(done)) of \(Terminal.bytes(total))")
+        } _: { (entry, _) throws(LogError) in
+            try replay.take(entry)
+        }
+        progress.clear()
+        // Records that can't be read leave a gap: what follows would be reported as illegal for no fault of its own.
+        if result.log.problems.isEmpty { result.stateProblems = replay.finish() }
+        return result
+    }
+
+    /// Replays records and compares with each checkpoint that is passed.
+    private struct Replay {
+        private var state: QueueState?
+        private var reader: StateReader
+        /// Oldest first.
+        private var ahead: [Manifest.Checkpoint]
+        private var problems: [LogError] = []
+
+        init(_ reader: StateReader) {
+            self.reader = reader
+            ahead = reader.checkpoints.reversed()
+            if reader.isComplete {
+                state = QueueState()
+            } else if let first = ahead.first {
+                do throws(LogError) { state = try reader.state(at: first) } catch { problems.append(error) }
+                ahead.removeFirst()
+            }
+        }
+
+        mutating func take(_ entry: borrowing EntryView) throws(LogError) {
+            let record: Record?
+            do throws(EngineError) {
+                record = try Record(sequence: entry.sequence, kind: entry.kind, body: entry.body)
+            } catch {
+                throw LogError(
+                    .corrupt, "record \(entry.sequence) is no record (\(error.message))",
+                    sequences: entry.sequence...entry.sequence)
+            }
+            guard let record, let last = state?.lastSequence, record.sequence > last else { return }
+            while let checkpoint = ahead.first, checkpoint.sequence < record.sequence { compare(checkpoint) }
+            // Taken out and put back, so that it is changed in place; after an illegal record it is gone.
+            guard var current = state.take() else { return }
+            do throws(LogError) {
+                try StateReader.apply(record, to: &current)
+                state = current
+            } catch {
+                problems.append(error)
+            }
+        }
+
+        mutating func finish() -> [LogError] {
+            while let checkpoint = ahead.first, let last = state?.lastSequence, checkpoint.sequence <= last {
+                compare(checkpoint)
+            }
+            return problems
+        }
+
+        private mutating func compare(_ checkpoint: Manifest.Checkpoint) {
+            ahead.removeFirst()
+            guard let state else { return }
+            do throws(LogError) {
+                guard try reader.state(at: checkpoint).digest() != state.digest() else { return }
+                let name = reader.reader.layout.relative(reader.reader.layout.path(checkpoint, copy: 0))
+                throw LogError(
+                    .corrupt, "\(name) holds another state than the records up to \(checkpoint.sequence) give",
+                    file: name, offset: 0)
+            } catch {
+                problems.append(error)
+            }
+        }
+    }
+
+    // MARK: - Output
+
+    var json: [UInt8] {
+        var writer = JSONWriter()
+        writer.beginObject()
+        writer.field("sound", problems.isEmpty)
+        writer.field("segments", log.segments)
+        writer.field("frames", log.frames)
+        writer.field("records", log.records)
+        writer.field("checkpoints", log.checkpoints)
+        writer.field("bytes", log.bytes)
+        writer.key("problems")
+        writer.beginArray()
+        for problem in problems {
+            writer.beginObject()
+            writer.field("message", problem.message)
+            writer.field("file", optional: problem.file)
+            writer.key("offset")
+            if let offset = problem.offset { writer.value(offset) } else { writer.null() }
+            writer.endObject()
+        }
+        writer.endArray()
+        writer.endObject()
+        writer.endLine()
+        return writer.bytes
+    }
+}

@@ -1,0 +1,222 @@
+// Enqueues without waiting for each: one thread submits, another waits for commits and prints ids in blocks. Into a
+// store of our own the jobs go directly; to another process's store as lines of the protocol. Both keep the order.
+
+import Holdfast
+import HoldfastLog
+import Synchronization
+
+/// What all jobs of one command have in common.
+struct EnqueueTemplate: Sendable {
+    let queue: String
+    /// With `{}` for the payload.
+    let uniqueKey: String?
+    let options: EnqueueOptions
+
+    /// Returns the options for one payload.
+    func options(for payload: [UInt8]) -> EnqueueOptions {
+        guard let uniqueKey else { return options }
+        var options = options
+        let parts = uniqueKey.split(separator: "{}", omittingEmptySubsequences: false)
+        options.uniqueKey = parts.joined(separator: String(decoding: payload, as: UTF8.self))
+        return options
+    }
+}
+
+/// A stream of enqueues. `submit`, `flush` and `finish` are called by one thread.
+final class EnqueuePipeline: @unchecked Sendable {
+    enum Output: Sendable { case ids, json, nothing }
+
+    /// What became of the stream.
+    struct Summary: Sendable {
+        var count = 0
+        var duplicates = 0
+        /// The first refusal or failure.
+        var failure: JobStoreError?
+    }
+
+    private enum Target {
+        case own(JobStore)
+        case remote(ShellConnection)
+    }
+
+    private static let blockCount = 1024
+    private static let blocksWaitingMax = 64
+    private static let remoteBytes = 64 << 10
+
+    // SENDABLE: `pending`, `writer` and `submittedCount` belong to the submitting thread; `summary`, `progress` and
+    // `connection`'s reading side to the printing thread until it is joined; the rest never changes or is guarded.
+    private let target: Target
+    private let template: EnqueueTemplate
+    private let output: Output
+    private let blocks = BoundedQueue<[Pending<EnqueueResult>]>(weightMax: EnqueuePipeline.blocksWaitingMax)
+    private let failed = Atomic<Bool>(false)
+    private var pending: [Pending<EnqueueResult>] = []
+    private var writer = JSONWriter()
+    private var printer: DedicatedThread?
+    private var summary = Summary()
+    private var progress = ProgressLine()
+    private(set) var submittedCount = 0
+    let started = ContinuousClock.now
+
+    init(_ access: StoreAccess, _ template: EnqueueTemplate, output: Output) throws {
+        self.template = template
+        self.output = output
+        switch access {
+        case .own(let store): target = .own(store)
+        case .remote(let connection): target = .remote(connection)
+        }
+        printer = try failing {
+            try DedicatedThread(name: "ids") { [self] in
+                switch target {
+                case .own: printBlocks()
+                case .remote(let connection): printReplies(connection)
+                }
+            }
+        }
+    }
+
+    /// Whether an enqueue has failed, so that going on makes no sense.
+    var hasFailed: Bool { failed.load(ordering: .relaxed) }
+
+    /// Enqueues a job, some time soon.
+    func submit(_ payload: [UInt8]) throws {
+        submittedCount += 1
+        switch target {
+        case .own(let store):
+            let options = template.options(for: payload)
+            pending.append(store.submitEnqueue(template.queue, payload: payload, options: options))
+            if pending.count >= Self.blockCount { try flush() }
+        case .remote:
+            writeRequest(payload)
+            if writer.bytes.count >= Self.remoteBytes { try flush() }
+        }
+    }
+
+    /// Lets everything submitted so far be committed and printed without waiting for more.
+    func flush() throws {
+        switch target {
+        case .own:
+            guard !pending.isEmpty else { return }
+            blocks.push(pending, weight: 1)
+            pending.removeAll(keepingCapacity: true)
+        case .remote(let connection):
+            guard !writer.bytes.isEmpty else { return }
+            do {
+                try connection.descriptor.writeAll(writer.bytes)
+            } catch {
+                // The printer finds out why: replies may say it.
+                failed.store(true, ordering: .relaxed)
+            }
+            writer.removeAll()
+        }
+    }
+
+    /// Waits until all is committed and printed.
+    func finish() throws -> Summary {
+        try flush()
+        blocks.finish()
+        if case .remote(let connection) = target { UnixSocket.endWriting(connection.descriptor) }
+        printer?.join()
+        printer = nil
+        progress.clear()
+        if summary.failure == nil && summary.count < submittedCount {
+            let missing = submittedCount - summary.count
+            summary.failure = JobStoreError(
+                .closed, "the store's owner went away; \(missing) jobs may or may not be in the queue: check and try again")
+        }
+        return summary
+    }
+
+    // MARK: - The submitting thread
+
+    private func writeRequest(_ payload: [UInt8]) {
+        let options = template.options(for: payload)
+        writer.beginObject()
+        writer.field("op", "enqueue")
+        writer.field("queue", template.queue)
+        writer.text("payload", payload)
+        writer.field("priority", options.priority)
+        writer.field("max_attempts", options.maxAttempts)
+        if let delay = options.delay { writer.field("delay_ms", delay.milliseconds) }
+        if let key = options.uniqueKey { writer.field("unique_key", key) }
+        if let window = options.uniqueFor { writer.field("unique_for_ms", window.milliseconds) }
+        if let group = options.group { writer.field("group", group) }
+        if let time = options.timeToLive { writer.field("ttl_ms", time.milliseconds) }
+        writer.field("headers", options.headers)
+        writer.endObject()
+        writer.endLine()
+    }
+
+    // MARK: - The printing thread
+
+    private func printBlocks() {
+        var text: [UInt8] = []
+        while true {
+            let blocks = blocks.popAll()
+            if blocks.isEmpty { return }
+            for block in blocks {
+                for pending in block {
+                    do throws(JobStoreError) {
+                        let result = try pending.valueBlocking()
+                        note(result.id, isDuplicate: result.isDuplicate, &text)
+                    } catch {
+                        note(error)
+                    }
+                }
+                write(&text)
+            }
+        }
+    }
+
+    private func printReplies(_ connection: ShellConnection) {
+        var text: [UInt8] = []
+        while let reply = try? connection.next() {
+            if reply["ok"]?.bool == true, let id = reply["id"]?.integer {
+                note(JobID(UInt64(id)), isDuplicate: reply["duplicate"]?.bool == true, &text)
+            } else {
+                let message = reply["error"]?["message"]?.string ?? "the store's owner gave no reason"
+                note(JobStoreError(.invalidState, message))
+            }
+            if !connection.hasBufferedReply || text.count >= Self.remoteBytes { write(&text) }
+        }
+        write(&text)
+    }
+
+    private func note(_ id: JobID, isDuplicate: Bool, _ text: inout [UInt8]) {
+        summary.count += 1
+        if isDuplicate { summary.duplicates += 1 }
+        switch output {
+        case .nothing: break
+        case .ids:
+            text.append(decimal: id.rawValue)
+            text.append(0x0A)
+        case .json:
+            var writer = JSONWriter()
+            writer.beginObject()
+            writer.field("id", id.rawValue)
+            writer.field("duplicate", isDuplicate)
+            writer.endObject()
+            text += writer.bytes + [0x0A]
+        }
+    }
+
+    private func note(_ error: JobStoreError) {
+        if summary.failure == nil { summary.failure = error }
+        failed.store(true, ordering: .relaxed)
+    }
+
+    private func write(_ text: inout [UInt8]) {
+        // Nobody reading the ids is no reason to stop: the jobs matter more.
+        if !text.isEmpty { try? Descriptor.standardOutput.writeAll(text) }
+        text.removeAll(keepingCapacity: true)
+        progress.update("\(Terminal.grouped(summary.count)) jobs")
+    }
+}
+
+extension Duration {
+    /// This duration in whole milliseconds.
+    var milliseconds: Int64 {
+        let (seconds, attoseconds) = components
+        return seconds * 1000 + attoseconds / 1_000_000_000_000_000
+    }
+}

@@ -1,0 +1,240 @@
+// How the store's values look in replies: the other half of the line protocol's table.
+
+import Holdfast
+
+extension JSONWriter {
+    mutating func beginReply(isOK: Bool) {
+        beginObject()
+        key("ok")
+        value(isOK)
+    }
+
+    mutating func endReply(request: [UInt8]?) {
+        if let request {
+            key("req")
+            value(raw: request)
+        }
+        endObject()
+    }
+
+    // MARK: - Single fields
+
+    mutating func field<Number: BinaryInteger>(_ name: StaticString, _ number: Number) {
+        key(name)
+        value(number)
+    }
+
+    mutating func field(_ name: StaticString, _ text: String) {
+        key(name)
+        value(text)
+    }
+
+    mutating func field(_ name: StaticString, _ flag: Bool) {
+        key(name)
+        value(flag)
+    }
+
+    /// Writes `null` for nothing.
+    mutating func field(_ name: StaticString, optional text: String?) {
+        key(name)
+        if let text { value(text) } else { null() }
+    }
+
+    /// Writes `null` for nothing.
+    mutating func field(_ name: StaticString, optional time: Timestamp?) {
+        key(name)
+        if let time { value(time.milliseconds) } else { null() }
+    }
+
+    /// Writes a value that a caller gave: JSON as it was sent. A program that embeds the store may have recorded other
+    /// bytes: those come as a string, or as base 64 in a field named so.
+    mutating func field(_ name: String, given bytes: [UInt8]?) {
+        guard let bytes else {
+            key(dynamic: name)
+            return null()
+        }
+        if JSONDocument.isValid(bytes) {
+            key(dynamic: name)
+            value(raw: bytes)
+        } else {
+            text(name, bytes)
+        }
+    }
+
+    /// Writes bytes as a string, or, when they are no UTF-8, as base 64 in a field named so.
+    mutating func text(_ name: String, _ bytes: [UInt8]) {
+        if String(validating: bytes.span) != nil {
+            key(dynamic: name)
+            value(utf8: bytes)
+        } else {
+            key(dynamic: name + "_b64")
+            value(utf8: Base64.encode(bytes))
+        }
+    }
+
+    mutating func field(_ name: StaticString, _ headers: [JobHeader]) {
+        key(name)
+        beginObject()
+        for header in headers {
+            key(dynamic: header.name)
+            value(header.value)
+        }
+        endObject()
+    }
+
+    // MARK: - Fields of replies
+
+    mutating func fields(of result: EnqueueResult) {
+        field("id", result.id.rawValue)
+        field("duplicate", result.isDuplicate)
+    }
+
+    mutating func fields(of outcome: RequeueOutcome) {
+        field("state", outcome.state.rawValue)
+        field("run_at_ms", optional: outcome.runAt)
+    }
+
+    mutating func fields(of effect: EffectResult) {
+        field("value", given: effect.value)
+        field("replayed", effect.isReplayed)
+    }
+
+    mutating func fields(of reply: BatchReply) {
+        switch reply {
+        case .enqueued(let result): fields(of: result)
+        case .requeued(let outcome): fields(of: outcome)
+        case .effect(let effect): fields(of: effect)
+        case .done: break
+        }
+    }
+
+    mutating func fieldsOfCancelled() { field("state", JobInfo.State.cancelled.rawValue) }
+
+    mutating func fields(of summary: CompactionSummary) {
+        field("bytes_before", summary.bytesBefore)
+        field("bytes_after", summary.bytesAfter)
+        field("segments_before", summary.segmentsBefore)
+        field("segments_after", summary.segmentsAfter)
+    }
+
+    mutating func fields(of stats: StoreStats) {
+        field("seq", stats.sequence.rawValue)
+        key("queues")
+        beginObject()
+        for queue in stats.queues {
+            key(dynamic: queue.name)
+            beginObject()
+            field("ready", queue.ready)
+            field("scheduled", queue.scheduled)
+            field("leased", queue.leased)
+            field("dead", queue.dead)
+            field("paused", queue.isPaused)
+            endObject()
+        }
+        endObject()
+        field("completed", stats.completed)
+        field("log_bytes", stats.logBytes)
+        field("segments", stats.segments)
+        field("sealed_segments", stats.sealedSegments)
+        field("journal_segments", stats.journalSegments)
+        field("commits", stats.commits)
+        field("syncs", stats.syncs)
+        field("stalls", stats.stalls)
+    }
+
+    mutating func field(_ name: StaticString, _ jobs: [JobInfo]) {
+        key(name)
+        beginArray()
+        for job in jobs { object(job, withPayload: false) }
+        endArray()
+    }
+
+    mutating func field(_ name: StaticString, _ records: [HistoryRecord]) {
+        key(name)
+        beginArray()
+        for record in records { object(record) }
+        endArray()
+    }
+
+    // MARK: - Objects
+
+    mutating func object(_ error: JobStoreError) {
+        beginObject()
+        field("code", error.code.name)
+        field("message", error.message)
+        if let index = error.index { field("index", index) }
+        endObject()
+    }
+
+    mutating func object(_ lease: Lease) {
+        beginObject()
+        field("id", lease.id.rawValue)
+        field("token", lease.token.rawValue)
+        field("attempt", lease.attempt)
+        field("queue", lease.queue)
+        field("priority", lease.priority)
+        text("payload", lease.payload)
+        field("headers", lease.headers)
+        field("group", optional: lease.group)
+        field("enqueued_at_ms", lease.enqueuedAt.milliseconds)
+        field("deadline_ms", lease.deadline.milliseconds)
+        field("last_error", optional: lease.lastError)
+        endObject()
+    }
+
+    mutating func object(_ job: JobInfo, withPayload: Bool) {
+        beginObject()
+        field("id", job.id.rawValue)
+        field("queue", job.queue)
+        field("state", job.state.rawValue)
+        field("attempt", job.attempt)
+        field("max_attempts", job.maxAttempts)
+        field("priority", job.priority)
+        field("group", optional: job.group)
+        field("enqueued_at_ms", optional: job.enqueuedAt)
+        field("run_at_ms", optional: job.runAt)
+        field("deadline_ms", optional: job.deadline)
+        key("token")
+        if let token = job.token { value(token.rawValue) } else { null() }
+        field("worker", optional: job.worker)
+        field("last_error", optional: job.lastError)
+        field("progress", given: job.progress)
+        field("result", given: job.result)
+        field("finished_at_ms", optional: job.finishedAt)
+        field("unique_key", optional: job.uniqueKey)
+        field("headers", job.headers)
+        if withPayload, let payload = job.payload { text("payload", payload) }
+        endObject()
+    }
+
+    mutating func object(_ record: HistoryRecord) {
+        beginObject()
+        fieldsOfHead(record)
+        fields(of: record)
+        endObject()
+    }
+
+    mutating func fieldsOfHead(_ record: HistoryRecord) {
+        field("seq", record.sequence.rawValue)
+        field("at_ms", record.time.milliseconds)
+        field("kind", record.kind)
+    }
+
+    mutating func fields(of record: HistoryRecord) {
+        for entry in record.fields {
+            switch entry.value {
+            case .bytes(let bytes) where entry.name == "payload": text("payload", bytes)
+            case .bytes(let bytes): field(entry.name, given: bytes)
+            case .integer(let number):
+                key(dynamic: entry.name)
+                value(number)
+            case .text(let string):
+                key(dynamic: entry.name)
+                value(string)
+            case .flag(let flag):
+                key(dynamic: entry.name)
+                value(flag)
+            }
+        }
+    }
+}

@@ -1,0 +1,156 @@
+// Reads the fields of a request. Each refusal names the field, what was given and what to give instead; limits on
+// lengths and ranges that the store itself keeps are left to it.
+
+import Holdfast
+
+/// The fields of one request.
+struct RequestFields {
+    let object: JSONValue
+
+    /// Takes an object apart.
+    ///
+    /// - Throws: `bad_request` when `value` is something else.
+    init(_ value: JSONValue) throws(JobStoreError) {
+        guard value.kind == .object else {
+            throw JobStoreError(.badRequest, "a request is an object with a field `op`; this is \(value.kind.name)")
+        }
+        object = value
+    }
+
+    func has(_ name: StaticString) -> Bool { object[name] != nil }
+
+    func text(_ name: StaticString) throws(JobStoreError) -> String? {
+        guard let value = object[name] else { return nil }
+        guard let text = value.string else { throw wrongType(name, value, "a string") }
+        return text
+    }
+
+    func requiredText(_ name: StaticString) throws(JobStoreError) -> String {
+        guard let text = try text(name) else { throw missing(name, "a string") }
+        return text
+    }
+
+    func integer(_ name: StaticString) throws(JobStoreError) -> Int64? {
+        guard let value = object[name] else { return nil }
+        guard let integer = value.integer else { throw wrongType(name, value, "a whole number below 2^63") }
+        return integer
+    }
+
+    /// Reads a whole number that is not negative.
+    func count(_ name: StaticString) throws(JobStoreError) -> Int64? {
+        guard let value = try integer(name) else { return nil }
+        guard value >= 0 else { throw JobStoreError(.badRequest, "`\(name)` is \(value); give 0 or more") }
+        return value
+    }
+
+    func requiredCount(_ name: StaticString) throws(JobStoreError) -> Int64 {
+        guard let value = try count(name) else { throw missing(name, "a whole number") }
+        return value
+    }
+
+    func milliseconds(_ name: StaticString) throws(JobStoreError) -> Duration? {
+        try integer(name).map { .milliseconds($0) }
+    }
+
+    func flag(_ name: StaticString) throws(JobStoreError) -> Bool? {
+        guard let value = object[name] else { return nil }
+        guard let flag = value.bool else { throw wrongType(name, value, "true or false") }
+        return flag
+    }
+
+    /// Returns a field of any kind, as it was sent.
+    func raw(_ name: StaticString) -> [UInt8]? { object[name].map { [UInt8]($0.raw) } }
+
+    func requiredRaw(_ name: StaticString) throws(JobStoreError) -> [UInt8] {
+        guard let raw = raw(name) else { throw missing(name, "any JSON value") }
+        return raw
+    }
+
+    // MARK: - Fields that several requests share
+
+    func id() throws(JobStoreError) -> JobID { JobID(UInt64(try requiredCount("id"))) }
+
+    func identity() throws(JobStoreError) -> LeaseIdentity {
+        let id = try id()
+        return LeaseIdentity(id: id, token: LeaseToken(UInt64(try requiredCount("token"))))
+    }
+
+    /// Reads `queue`, a name or a list of names.
+    func queues() throws(JobStoreError) -> [String] {
+        guard let value = object["queue"] else { throw missing("queue", "a name or a list of names") }
+        if let name = value.string { return [name] }
+        guard let elements = value.elements else { throw wrongType("queue", value, "a name or a list of names") }
+        if elements.isEmpty { throw JobStoreError(.badRequest, "`queue` is an empty list; give at least one name") }
+        var names: [String] = []
+        for element in elements {
+            guard let name = element.string else { throw wrongType("queue", element, "names in the list") }
+            names.append(name)
+        }
+        return names
+    }
+
+    /// Reads `payload` or `payload_b64`.
+    func payload() throws(JobStoreError) -> [UInt8] {
+        switch (object["payload"], object["payload_b64"]) {
+        case (.some, .some):
+            throw JobStoreError(.badRequest, "`payload` and `payload_b64` are both there; give one of them")
+        case (nil, nil):
+            throw JobStoreError(.badRequest, "there is no payload; give `payload` (text) or `payload_b64` (base 64)")
+        case (let value?, nil):
+            guard let bytes = value.stringBytes else { throw wrongType("payload", value, "a string") }
+            return bytes
+        case (nil, let value?):
+            guard let text = value.stringBytes else { throw wrongType("payload_b64", value, "a string") }
+            guard let bytes = Base64.decode(text) else {
+                throw JobStoreError(
+                    .badRequest, "`payload_b64` is not base 64; use the standard alphabet, with padding, without spaces")
+            }
+            return bytes
+        }
+    }
+
+    /// Reads `headers`, an object of strings.
+    func headers() throws(JobStoreError) -> [JobHeader] {
+        guard let value = object["headers"] else { return [] }
+        guard let fields = value.fields else { throw wrongType("headers", value, "an object of strings") }
+        var headers: [JobHeader] = []
+        for (name, value) in fields {
+            guard let text = value.string else { throw wrongType("headers", value, "an object of strings") }
+            headers.append(JobHeader(name: name.string ?? "", value: text))
+        }
+        return headers
+    }
+
+    /// Reads what an enqueue says besides queue and payload.
+    func enqueueOptions() throws(JobStoreError) -> EnqueueOptions {
+        var options = EnqueueOptions()
+        if let priority = try integer("priority") { options.priority = Int(priority) }
+        if let attempts = try integer("max_attempts") { options.maxAttempts = Int(attempts) }
+        if has("delay_ms") && has("run_at_ms") {
+            throw JobStoreError(.badRequest, "`delay_ms` and `run_at_ms` are both there; give one of them")
+        }
+        options.delay = try milliseconds("delay_ms")
+        options.runAt = try count("run_at_ms").map { Timestamp(milliseconds: $0) }
+        options.uniqueKey = try text("unique_key")
+        options.uniqueFor = try milliseconds("unique_for_ms")
+        if options.uniqueFor != nil && options.uniqueKey == nil {
+            throw JobStoreError(.badRequest, "`unique_for_ms` is there without `unique_key`; give both or neither")
+        }
+        options.group = try text("group")
+        options.headers = try headers()
+        options.timeToLive = try milliseconds("ttl_ms")
+        return options
+    }
+
+    // MARK: - Refusals
+
+    private func missing(_ name: StaticString, _ wanted: String) -> JobStoreError {
+        JobStoreError(.badRequest, "`\(name)` is missing; give \(wanted)")
+    }
+
+    private func wrongType(_ name: StaticString, _ value: JSONValue, _ wanted: String) -> JobStoreError {
+        let given =
+            value.kind == .number ? String(decoding: value.raw.prefix(40), as: UTF8.self) : value.kind.name
+        return JobStoreError(.badRequest, "`\(name)` is \(given); give \(wanted)")
+    }
+}

@@ -1,0 +1,260 @@
+// From a line to an operation of the store: the table of the line protocol. Submitting decides an operation at once,
+// in the order of the lines; the answer is waited for by whoever writes the replies, in the same order, so that all
+// lines read meanwhile share a commit.
+
+import Holdfast
+
+/// Turns request lines into operations on one store.
+struct ShellDispatcher: Sendable {
+    let store: JobStore
+
+    /// Submits the request in `line`.
+    ///
+    /// - Complexity: Waits for room in the journal only, except for `checkpoint`, `compact` and the like, which run to
+    ///   their end so that what follows happens after them.
+    func submit(_ line: [UInt8]) -> PendingReply {
+        let document: JSONDocument
+        do throws(JSONError) {
+            document = try JSONDocument(line)
+        } catch {
+            return PendingReply(refusal: JobStoreError(.badRequest, "the line is not valid JSON: \(error)"))
+        }
+        let root = document.root
+        let request = root.kind == .object ? root["req"].map { [UInt8]($0.raw) } : nil
+        do throws(JobStoreError) {
+            return PendingReply(request: request, body: try submit(try RequestFields(root)))
+        } catch {
+            return PendingReply(refusal: error, request: request)
+        }
+    }
+
+    private func submit(_ fields: RequestFields) throws(JobStoreError) -> PendingReply.Body {
+        let name = try fields.requiredText("op")
+        switch name {
+        case "enqueue":
+            return PendingReply.body(
+                store.submitEnqueue(
+                    try fields.requiredText("queue"), payload: try fields.payload(),
+                    options: try fields.enqueueOptions())
+            ) { $1.fields(of: $0) }
+        case "lease": return try lease(fields)
+        case "ack":
+            return PendingReply.body(store.submitAck(try fields.identity(), result: fields.raw("result"))) { _, _ in }
+        case "heartbeat": return try heartbeat(fields)
+        case "requeue":
+            return PendingReply.body(
+                store.submitRequeue(
+                    try fields.identity(), after: try fields.milliseconds("delay_ms"),
+                    error: try fields.text("error") ?? "", countsAttempt: try fields.flag("counts") ?? true)
+            ) { $1.fields(of: $0) }
+        case "bury":
+            return PendingReply.body(store.submitBury(try fields.identity(), error: try fields.text("error"))) { _, _ in }
+        case "cancel":
+            return PendingReply.body(store.submitCancel(try fields.id())) { $1.fieldsOfCancelled() }
+        case "batch": return try batch(fields)
+        case "effect": return try effect(fields)
+        case "redrive": return try redrive(fields)
+        case "purge":
+            return PendingReply.body(store.submitPurge(queue: try fields.requiredText("queue"))) { $1.field("count", $0) }
+        case "pause":
+            return PendingReply.body(store.submitPause(try fields.requiredText("queue"))) { _, _ in }
+        case "resume":
+            return PendingReply.body(store.submitResume(try fields.requiredText("queue"))) { _, _ in }
+        case "drain":
+            return PendingReply.body(store.submitDrain(try fields.requiredText("queue"))) {
+                $1.field("pending", $0.pending)
+                $1.field("leased", $0.leased)
+            }
+        case "checkpoint", "compact": return maintenance(name)
+        default: return try inspection(name, fields)
+        }
+    }
+
+    // MARK: - Operations with more fields
+
+    private func lease(_ fields: RequestFields) throws(JobStoreError) -> PendingReply.Body {
+        let leases = store.submitLease(
+            from: try fields.queues(), limit: Int(try fields.integer("limit") ?? 1),
+            for: try fields.milliseconds("lease_ms") ?? .seconds(30), worker: try fields.text("worker") ?? "")
+        return PendingReply.body(leases) { leases, writer in
+            writer.key("leases")
+            writer.beginArray()
+            for lease in leases { writer.object(lease) }
+            writer.endArray()
+        }
+    }
+
+    private func heartbeat(_ fields: RequestFields) throws(JobStoreError) -> PendingReply.Body {
+        let deadline = store.submitHeartbeat(
+            try fields.identity(), for: try fields.milliseconds("lease_ms") ?? .seconds(30),
+            progress: fields.raw("progress"))
+        return PendingReply.body(deadline) { $1.field("deadline_ms", $0.milliseconds) }
+    }
+
+    private func effect(_ fields: RequestFields) throws(JobStoreError) -> PendingReply.Body {
+        let effect = store.submitEffect(
+            scope: try fields.requiredText("scope"), key: try fields.requiredText("key"), fencedBy: try fence(fields),
+            value: try fields.requiredRaw("value"))
+        return PendingReply.body(effect) { $1.fields(of: $0) }
+    }
+
+    private func fence(_ fields: RequestFields) throws(JobStoreError) -> LeaseIdentity? {
+        fields.has("id") || fields.has("token") ? try fields.identity() : nil
+    }
+
+    private func redrive(_ fields: RequestFields) throws(JobStoreError) -> PendingReply.Body {
+        switch (fields.has("id"), fields.has("queue")) {
+        case (true, false):
+            return PendingReply.body(store.submitRedrive(try fields.id())) {
+                $1.field("count", 1)
+                $1.field("skipped", 0)
+            }
+        case (false, true):
+            let limit = try fields.integer("limit") ?? 10_000
+            return PendingReply.body(
+                store.submitRedrive(queue: try fields.requiredText("queue"), limit: Int(limit))
+            ) {
+                $1.field("count", $0.count)
+                $1.field("skipped", $0.skipped)
+            }
+        default: throw JobStoreError(.badRequest, "a redrive needs either `id`, or `queue` and `limit`; give one of them")
+        }
+    }
+
+    private func inspection(_ name: String, _ fields: RequestFields) throws(JobStoreError) -> PendingReply.Body {
+        switch name {
+        case "job":
+            let id = try fields.id()
+            let job = store.submitJob(id)
+            return { writer throws(JobStoreError) in
+                guard let job = try job.valueBlocking() else {
+                    throw JobStoreError(.notFound, "there is no job \(id), or compaction has dropped it; check `id`")
+                }
+                writer.beginReply(isOK: true)
+                writer.key("job")
+                writer.object(job, withPayload: true)
+            }
+        case "jobs": return PendingReply.body(store.submitJobs(try jobFilter(fields))) { $1.field("jobs", $0) }
+        case "history":
+            return PendingReply.body(store.submitHistory(of: try fields.id())) { $1.field("records", $0) }
+        case "stats": return PendingReply.body(store.submitStats()) { $1.fields(of: $0) }
+        case "digest":
+            return PendingReply.body(store.submitDigest()) {
+                $1.field("seq", $0.sequence.rawValue)
+                $1.field("digest", $0.hex)
+            }
+        case "now": return PendingReply.body(store.submitNow()) { $1.field("now_ms", $0.milliseconds) }
+        case "advance":
+            return PendingReply.body(store.submitAdvanceClock(by: try fields.requiredCount("ms"))) {
+                $1.field("now_ms", $0.milliseconds)
+            }
+        default:
+            throw JobStoreError(.badRequest, "`op` is \"\(name.prefix(40))\", which is no operation; see holdfast shell --help")
+        }
+    }
+
+    private func jobFilter(_ fields: RequestFields) throws(JobStoreError) -> JobFilter {
+        var filter = JobFilter()
+        filter.queue = try fields.text("queue")
+        if let name = try fields.text("state") {
+            guard let state = JobInfo.State(rawValue: name) else {
+                let states = JobInfo.State.allCases.map(\.rawValue).joined(separator: ", ")
+                throw JobStoreError(.badRequest, "`state` is \"\(name.prefix(40))\"; give one of \(states)")
+            }
+            filter.state = state
+        }
+        if let limit = try fields.integer("limit") { filter.limit = Int(limit) }
+        filter.after = try fields.count("after").map { JobID(UInt64($0)) }
+        return filter
+    }
+
+    // MARK: - Batches
+
+    /// How to write the reply to one operation of a batch.
+    private struct BatchEntry: Sendable {
+        let request: [UInt8]?
+        let isCancel: Bool
+    }
+
+    private func batch(_ fields: RequestFields) throws(JobStoreError) -> PendingReply.Body {
+        guard let elements = fields.object["ops"]?.elements else {
+            throw JobStoreError(.badRequest, "`ops` is missing or no list; give a list of requests")
+        }
+        var operations: [BatchOperation] = []
+        var entries: [BatchEntry] = []
+        operations.reserveCapacity(elements.count)
+        for (index, element) in elements.enumerated() {
+            do throws(JobStoreError) {
+                let fields = try RequestFields(element)
+                let operation = try batchOperation(fields)
+                operations.append(operation)
+                if case .cancel = operation {
+                    entries.append(BatchEntry(request: fields.raw("req"), isCancel: true))
+                } else {
+                    entries.append(BatchEntry(request: fields.raw("req"), isCancel: false))
+                }
+            } catch {
+                throw error.at(index)
+            }
+        }
+        return PendingReply.body(store.submitBatch(operations)) { [entries] replies, writer in
+            writer.key("results")
+            writer.beginArray()
+            for (entry, reply) in zip(entries, replies) {
+                writer.beginReply(isOK: true)
+                if entry.isCancel { writer.fieldsOfCancelled() } else { writer.fields(of: reply) }
+                writer.endReply(request: entry.request)
+            }
+            writer.endArray()
+        }
+    }
+
+    private func batchOperation(_ fields: RequestFields) throws(JobStoreError) -> BatchOperation {
+        switch try fields.requiredText("op") {
+        case "enqueue":
+            return .enqueue(
+                queue: try fields.requiredText("queue"), payload: try fields.payload(),
+                options: try fields.enqueueOptions())
+        case "ack": return .ack(try fields.identity(), result: fields.raw("result"))
+        case "requeue":
+            return .requeue(
+                try fields.identity(), after: try fields.milliseconds("delay_ms"),
+                error: try fields.text("error") ?? "", countsAttempt: try fields.flag("counts") ?? true)
+        case "bury": return .bury(try fields.identity(), error: try fields.text("error"))
+        case "cancel": return .cancel(try fields.id())
+        case "effect":
+            return .effect(
+                scope: try fields.requiredText("scope"), key: try fields.requiredText("key"),
+                fencedBy: try fence(fields), value: try fields.requiredRaw("value"))
+        case let name:
+            throw JobStoreError(
+                .badRequest,
+                "`op` is \"\(name.prefix(40))\" in a batch; a batch takes enqueue, ack, requeue, bury, cancel and effect")
+        }
+    }
+
+    // MARK: - Maintenance
+
+    private func maintenance(_ name: String) -> PendingReply.Body {
+        // These run to their end here, on the reader's thread: what follows in the stream must happen after them.
+        // Waiting for `now` waits for everything submitted before.
+        let outcome: Result<@Sendable (inout JSONWriter) -> Void, JobStoreError>
+        do throws(JobStoreError) {
+            _ = try store.submitNow().valueBlocking()
+            if name == "checkpoint" {
+                let sequence = try store.blocking.checkpoint()
+                outcome = .success { $0.field("seq", sequence.rawValue) }
+            } else {
+                let summary = try store.blocking.compact()
+                outcome = .success { $0.fields(of: summary) }
+            }
+        } catch {
+            outcome = .failure(error)
+        }
+        return { writer throws(JobStoreError) in
+            let fields = try outcome.get()
+            writer.beginReply(isOK: true)
+            fields(&writer)
+        }
+    }
+}

@@ -1,0 +1,95 @@
+// One client of the line protocol: a reader that submits and a writer that answers, joined by a bounded queue. The
+// reader never waits for a commit and the writer never decides anything, so a client that keeps many lines in flight
+// has them committed together, and its replies still come in order.
+//
+// If the client stops reading replies, what it has sent is committed all the same, and the session ends.
+
+import Holdfast
+import HoldfastLog
+import Synchronization
+
+/// Serves one stream of requests.
+final class ShellSession: Sendable {
+    /// How a session ended.
+    struct Outcome: Sendable {
+        /// The first failure of the store itself, if it failed.
+        var storeFailure: JobStoreError?
+        /// Why reading requests ended early, if it did.
+        var readFailure: SystemError?
+    }
+
+    /// The most bytes of requests that may wait for their answers, with an allowance for what each occupies.
+    private static let waitingBytesMax = 16 << 20
+    private static let requestOverheadBytes = 512
+    /// Replies are handed to the system in pieces of about this size.
+    private static let outputBytes = 64 << 10
+
+    private let dispatcher: ShellDispatcher
+    private let queue = BoundedQueue<PendingReply>(weightMax: ShellSession.waitingBytesMax)
+    // Each uncontended: written once or twice in a session's life.
+    private let failure = Mutex<JobStoreError?>(nil)
+
+    init(store: JobStore) { dispatcher = ShellDispatcher(store: store) }
+
+    /// Serves `input` until it ends, `stop` can be read, or nobody reads `output` any more.
+    func serve(input: Descriptor, output: Descriptor, stop: Descriptor?) throws -> Outcome {
+        let abandoned = try Descriptor.pipe()
+        let writer = try DedicatedThread(name: "replies") { [self] in
+            writeReplies(to: output, abandoning: abandoned.write)
+        }
+        var outcome = Outcome()
+        var reader = LineReader(
+            input, lineBytesMax: JSONDocument.bytesMax, interruptions: [abandoned.read] + (stop.map { [$0] } ?? []))
+        do throws(SystemError) {
+            try readRequests(&reader)
+        } catch {
+            outcome.readFailure = error
+        }
+        queue.finish()
+        writer.join()
+        abandoned.read.close()
+        outcome.storeFailure = failure.withLock { $0 }
+        return outcome
+    }
+
+    private func readRequests(_ reader: inout LineReader) throws(SystemError) {
+        while true {
+            switch try reader.next() {
+            case .end: return
+            case .line(let line):
+                queue.push(dispatcher.submit(line), weight: line.count + Self.requestOverheadBytes)
+            case .tooLong:
+                let limit = JSONDocument.bytesMax
+                let refusal = JobStoreError(
+                    .tooLarge, "the line is longer than \(limit) bytes; send large payloads in requests of their own")
+                queue.push(PendingReply(refusal: refusal), weight: Self.requestOverheadBytes)
+            }
+        }
+    }
+
+    /// Writes replies until there are no more. Closes `reader`'s waking pipe when nobody reads them, or at the end.
+    private func writeReplies(to output: Descriptor, abandoning reader: Descriptor) {
+        var writer = JSONWriter()
+        var isAbandoned = false
+        while true {
+            let replies = queue.popAll()
+            if replies.isEmpty { break }
+            for (index, reply) in replies.enumerated() {
+                if let error = reply.write(into: &writer) { note(error) }
+                writer.endLine()
+                guard writer.bytes.count >= Self.outputBytes || index == replies.count - 1 else { continue }
+                if !isAbandoned && (try? output.writeAll(writer.bytes)) == nil {
+                    isAbandoned = true
+                    reader.close()
+                }
+                writer.removeAll()
+            }
+        }
+        if !isAbandoned { reader.close() }
+    }
+
+    private func note(_ error: JobStoreError) {
+        guard error.code == .ioError else { return }
+        failure.withLock { $0 = $0 ?? error }
+    }
+}

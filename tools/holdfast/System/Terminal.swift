@@ -1,0 +1,84 @@
+// What people see: lines on standard output, and one line on standard error that is drawn again and again.
+
+#if canImport(Glibc)
+    import Glibc
+#elseif canImport(Musl)
+    import Musl
+#else
+    import Darwin
+#endif
+
+/// Writing for people.
+enum Terminal {
+    /// Writes a line to standard output; nobody reading it is no error.
+    static func print(_ line: String) { Descriptor.standardOutput.writeText(line + "\n") }
+
+    /// How many processors there are.
+    static var processors: Int { max(1, Int(sysconf(Int32(_SC_NPROCESSORS_ONLN)))) }
+
+    /// The width of the terminal on standard error, in columns.
+    static var columns: Int {
+        var size = winsize()
+        let status = ioctl(2, UInt(TIOCGWINSZ), &size)
+        return status == 0 && size.ws_col > 0 ? Int(size.ws_col) : 80
+    }
+
+    /// Returns `number` with its digits in groups of three.
+    static func grouped<Number: BinaryInteger>(_ number: Number) -> String {
+        let digits = String(number.magnitude)
+        var result = number < 0 ? "-" : ""
+        for (index, digit) in digits.enumerated() {
+            if index > 0 && (digits.count - index).isMultiple(of: 3) { result.append(",") }
+            result.append(digit)
+        }
+        return result
+    }
+
+    /// Returns `tenths` / 10 with one decimal.
+    static func decimal(tenths: Int) -> String { "\(tenths / 10).\(abs(tenths % 10))" }
+
+    /// Returns a number of bytes in the unit that keeps it short.
+    static func bytes(_ count: Int) -> String {
+        let units = ["bytes", "KiB", "MiB", "GiB", "TiB"]
+        var (unit, divisor) = (0, 1)
+        while unit < units.count - 1 && count / divisor >= 1024 {
+            unit += 1
+            divisor *= 1024
+        }
+        return unit == 0 ? "\(count) bytes" : "\(decimal(tenths: Int(Double(count) * 10 / Double(divisor)))) \(units[unit])"
+    }
+
+    /// Returns a length of time as people say it.
+    static func duration(_ duration: Duration) -> String {
+        let milliseconds = Int(duration / .milliseconds(1))
+        if milliseconds < 1000 { return "\(milliseconds) ms" }
+        if milliseconds < 60_000 { return "\(decimal(tenths: milliseconds / 100)) s" }
+        let seconds = milliseconds / 1000
+        return seconds < 3600 ? "\(seconds / 60) min \(seconds % 60) s" : "\(seconds / 3600) h \(seconds / 60 % 60) min"
+    }
+}
+
+/// A line on a terminal that is overwritten as things go on; nothing when standard error is no terminal.
+struct ProgressLine {
+    private static let interval = Duration.milliseconds(100)
+
+    private let isShown = Descriptor.standardError.isTerminal
+    private var drawnAt: ContinuousClock.Instant?
+    private var hasText = false
+
+    /// Draws the line, unless it was drawn a moment ago.
+    mutating func update(_ text: @autoclosure () -> String) {
+        guard isShown else { return }
+        let now = ContinuousClock.now
+        if let drawnAt, now - drawnAt < Self.interval { return }
+        drawnAt = now
+        hasText = true
+        Descriptor.standardError.writeText("\r\u{1B}[K\(text().prefix(Terminal.columns - 1))")
+    }
+
+    /// Removes the line.
+    mutating func clear() {
+        if hasText { Descriptor.standardError.writeText("\r\u{1B}[K") }
+        hasText = false
+    }
+}
