@@ -10,9 +10,9 @@
     internal import Darwin
 #endif
 
+// SENDABLE: the only storage is the mutex, at an address that never changes; its calls are thread-safe.
 /// A mutual exclusion lock for state that many threads want.
 @safe package final class CallerLock: @unchecked Sendable {
-    // SENDABLE: the only storage is the mutex, at an address that never changes; its calls are thread-safe.
     let mutex: UnsafeMutablePointer<pthread_mutex_t>
 
     /// Creates an unlocked lock.

@@ -3,6 +3,7 @@
 
 internal import CHoldfast
 
+// SENDABLE: `isJoined` is guarded by `lock`; the handle never changes.
 /// A named thread that runs one closure.
 package final class DedicatedThread: @unchecked Sendable {
     /// What the closure may use of stack.
@@ -18,7 +19,6 @@ package final class DedicatedThread: @unchecked Sendable {
         }
     }
 
-    // SENDABLE: `isJoined` is guarded by `lock`; the handle never changes.
     private let thread: UInt
     private let lock = CallerLock()
     private var isJoined = false

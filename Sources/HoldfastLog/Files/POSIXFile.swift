@@ -71,7 +71,10 @@ final class POSIXFile: File {
 
     func write(_ bytes: Span<UInt8>, at offset: Int) throws(IOFailure) {
         precondition(offset >= 0, "an offset cannot be negative")
-        if mode == .commit { precondition(Self.isAligned(bytes, at: offset), "a commit write must be aligned") }
+        if mode == .commit {
+            let alignment = Self.commitAlignment
+            precondition(bytes.isAligned(to: alignment) && offset % alignment == 0, "a commit write must be aligned")
+        }
         let file = currentDescriptor
         var written = 0
         while written < bytes.count {
@@ -120,13 +123,6 @@ final class POSIXFile: File {
     }
 
     // MARK: - Shared with the file system
-
-    /// Whether a `.commit` file may write these bytes at this offset.
-    static func isAligned(_ bytes: Span<UInt8>, at offset: Int) -> Bool {
-        // SAFETY: the address is looked at, not followed.
-        let address = unsafe bytes.withUnsafeBytes { UInt(bitPattern: $0.baseAddress) }
-        return (UInt(offset) | UInt(bytes.count) | address) % UInt(commitAlignment) == 0
-    }
 
     /// Returns what an open descriptor refers to.
     static func attributes(of descriptor: Int32, path: String) throws(IOFailure) -> FileStatus {

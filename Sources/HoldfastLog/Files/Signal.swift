@@ -10,9 +10,9 @@
     internal import Darwin
 #endif
 
+// SENDABLE: the only storage is the condition, at an address that never changes; its calls are thread-safe.
 /// Lets threads that hold a lock wait for a change made under that lock.
 @safe package final class Signal: @unchecked Sendable {
-    // SENDABLE: the only storage is the condition, at an address that never changes; its calls are thread-safe.
     private let condition: UnsafeMutablePointer<pthread_cond_t>
 
     /// Creates a signal that nobody waits for.

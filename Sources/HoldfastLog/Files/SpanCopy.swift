@@ -1,4 +1,4 @@
-// Copying and comparing whole runs of bytes: a loop over a span checks every index, which debug builds pay for in full.
+// Questions about whole runs of bytes, and copying them: a loop over a span checks every index, which debug builds pay for in full.
 
 #if canImport(Glibc)
     internal import Glibc
@@ -33,5 +33,12 @@ extension Span<UInt8> {
             guard unsafe bytes[0] == 0, let start = bytes.baseAddress else { return false }
             return unsafe memcmp(start, start + 1, bytes.count - 1) == 0
         }
+    }
+
+    /// Whether both the address and the length are multiples of `bytes`.
+    package func isAligned(to bytes: Int) -> Bool {
+        // SAFETY: the address is looked at, not followed.
+        let address = unsafe withUnsafeBytes { UInt(bitPattern: $0.baseAddress) }
+        return (UInt(count) | address) % UInt(bytes) == 0
     }
 }

@@ -1,0 +1,123 @@
+// What goes wrong in a SimulatedFileSystem, and what a crash leaves behind. Faults are placed by the running number of
+// a mutating operation, which a first run without faults counts, so a test can visit every point of a run.
+
+/// The faults that a simulated file system has in store.
+public struct FaultPlan: Hashable, Sendable {
+    /// How an operation fails.
+    public enum Kind: Hashable, Sendable {
+        /// The device reports an error.
+        case ioError
+        /// The disk is full.
+        case noSpace
+    }
+
+    /// How much of the operation happens although it fails.
+    public enum Effect: Hashable, Sendable {
+        /// Nothing.
+        case none
+        /// A write leaves the first half of its bytes, cut at any byte; other operations leave nothing.
+        case shortWrite
+        /// A write leaves some of its 512-byte sectors; other operations leave nothing.
+        case tornWrite
+        /// A sync drops what it covered but keeps it readable, so that a later sync succeeds and proves nothing; other
+        /// operations leave nothing.
+        case pagesMarkedClean
+    }
+
+    /// One fault.
+    public struct Fault: Hashable, Sendable {
+        /// The number of the operation, counted from 1.
+        public var operation: Int
+        /// Whether all later operations fail too.
+        public var isLasting: Bool
+        /// What it reports.
+        public var kind: Kind
+        /// What it leaves behind.
+        public var effect: Effect
+
+        /// Describes the failure of operation number `operation`.
+        public init(operation: Int, isLasting: Bool = false, kind: Kind = .ioError, effect: Effect = .none) {
+            self.operation = operation
+            self.isLasting = isLasting
+            self.kind = kind
+            self.effect = effect
+        }
+    }
+
+    /// The operation during which power is lost: it may have happened in part, it does not return, and all later
+    /// operations fail.
+    public var crashOperation: Int?
+    /// The operations that fail; the first fault that fits an operation counts.
+    public var faults: [Fault] = []
+    /// How many bytes the disk holds, in whole blocks of 4,096. A write that needs more leaves what fits and fails.
+    public var capacityBytes: Int?
+    /// Files that cannot be read, by path.
+    public var unreadablePaths: Set<String> = []
+
+    /// Plans no fault.
+    public init() {}
+
+    /// Plans a loss of power during operation number `operation`.
+    public static func crash(at operation: Int) -> FaultPlan {
+        var plan = FaultPlan()
+        plan.crashOperation = operation
+        return plan
+    }
+
+    /// Plans one fault.
+    public static func fault(_ fault: Fault) -> FaultPlan {
+        var plan = FaultPlan()
+        plan.faults = [fault]
+        return plan
+    }
+
+    /// The fault that operation number `operation` meets, if any.
+    func fault(at operation: Int) -> Fault? {
+        faults.first { $0.operation == operation || ($0.isLasting && operation > $0.operation) }
+    }
+}
+
+/// What of the changes that were not yet durable is found after a crash.
+public enum CrashPolicy: Hashable, Sendable {
+    /// None of them.
+    case nothingPending
+    /// All of them.
+    case everythingPending
+    /// Each sector, size and name on its own, by chance: a sector or a size as it was at any time since it was last
+    /// made durable, a name changed or not.
+    case random(seed: UInt64)
+}
+
+/// The chance by which a crash decides; the same seed gives the same decisions.
+struct CrashChance {
+    private enum Rule {
+        case nothing, everything
+        case random(UInt64)
+    }
+    private var rule: Rule
+
+    init(_ policy: CrashPolicy) {
+        switch policy {
+        case .nothingPending: rule = .nothing
+        case .everythingPending: rule = .everything
+        case .random(let seed): rule = .random(seed)
+        }
+    }
+
+    /// Returns how many of `changes` made one after the other were made durable.
+    mutating func survivors(of changes: Int) -> Int {
+        switch rule {
+        case .nothing: return 0
+        case .everything: return changes
+        case .random(var state):
+            // SplitMix64: every seed, 0 too, gives a good sequence.
+            state &+= 0x9E37_79B9_7F4A_7C15
+            rule = .random(state)
+            var mixed = state
+            mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
+            mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
+            mixed ^= mixed >> 31
+            return Int(mixed % UInt64(changes + 1))
+        }
+    }
+}

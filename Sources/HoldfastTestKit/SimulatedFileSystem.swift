@@ -1,0 +1,172 @@
+// A file system in memory that forgets what was not synced, for testing what a store finds after a crash.
+//
+// What it promises is the contract of FileSystem and no more: bytes are durable after a sync or a `.commit` write,
+// names after a sync of their directory, and data, size and name of a file are independent of each other. Real file
+// systems promise more in places; a store that lives with this one lives with them.
+//
+// Every mutating operation has a number, counted from 1, by which faults are placed. An operation that is refused for
+// a reason that exists without any fault (a missing file, say) changes nothing and has no number.
+
+internal import HoldfastLog
+
+// SENDABLE: `state` is only touched with `lock` held.
+/// A simulated disk.
+public final class SimulatedFileSystem: @unchecked Sendable {
+    /// All that changes, guarded by `lock`.
+    struct State {
+        var tree = SimulatedFileSystemTree()
+        var contents: [Int: SimulatedFileSystemContent] = [:]
+        /// How many open files each node has.
+        var openCounts: [Int: Int] = [:]
+        var lockedNodes: Set<Int> = []
+        var plan = FaultPlan()
+        var operationCount = 0
+        var isCrashed = false
+        var recordsOperations = false
+        var operationLog: [String] = []
+    }
+
+    private let lock = CallerLock()
+    private var state = State()
+
+    /// Creates an empty disk.
+    public init() {}
+
+    private init(_ state: State) { self.state = state }
+
+    // MARK: - Faults
+
+    /// The faults to come. May be changed at any time.
+    public var faultPlan: FaultPlan {
+        get { access { $0.plan } }
+        set { access { $0.plan = newValue } }
+    }
+
+    /// How many mutating operations there were.
+    public var operationCount: Int { access { $0.operationCount } }
+
+    /// Whether the planned loss of power has happened.
+    public var isCrashed: Bool { access { $0.isCrashed } }
+
+    /// Whether `operationLog` is kept.
+    public var recordsOperations: Bool {
+        get { access { $0.recordsOperations } }
+        set { access { $0.recordsOperations = newValue } }
+    }
+
+    /// One line per mutating operation since `recordsOperations` was set: its number, what it was, and on which path.
+    public var operationLog: [String] { access { $0.operationLog } }
+
+    /// Returns the disk as it is found when power is lost now, or was lost at the planned operation. This disk is not
+    /// changed. Nobody has the image's files open or locked, and it has no faults.
+    ///
+    /// - Complexity: O(names + pending writes), whatever the size of the files.
+    public func crashImage(_ policy: CrashPolicy) -> SimulatedFileSystem {
+        let before = access { $0 }
+        var chance = CrashChance(policy)
+        var after = State()
+        after.tree = before.tree.afterCrash(&chance)
+        let survivors = after.tree.referencedNodes
+        for node in survivors.sorted() {
+            if let content = before.contents[node] { after.contents[node] = content.afterCrash(&chance) }
+        }
+        return SimulatedFileSystem(after)
+    }
+
+    // MARK: - Looking from outside
+
+    /// Returns the content of every file by path, as programs see it. Paths begin with a slash.
+    public func snapshotFiles() -> [String: [UInt8]] {
+        access { state in
+            var files: [String: [UInt8]] = [:]
+            state.tree.forEachNode { path, node in
+                if let content = state.contents[node] { files[path] = content.bytes }
+            }
+            return files
+        }
+    }
+
+    // MARK: - Damage
+
+    /// Inverts the bits of `mask` in one byte, as a decaying disk does: on the disk and for programs.
+    ///
+    /// - Precondition: The file has that byte.
+    public func corrupt(_ path: String, offset: Int, xor mask: UInt8 = 1) {
+        access { state in
+            let node = state.existingFile(path)
+            state.contents[node]?.corrupt(at: offset, xor: mask)
+        }
+    }
+
+    /// Changes the size of a file, durably and with all that was written to it before.
+    ///
+    /// - Precondition: The file exists.
+    public func truncate(_ path: String, to bytes: Int) {
+        access { state in
+            let node = state.existingFile(path)
+            state.contents[node]?.truncate(to: bytes)
+            state.contents[node]?.sync()
+        }
+    }
+
+    /// Removes a file or a directory, durably.
+    ///
+    /// - Precondition: It exists.
+    public func remove(_ path: String) {
+        access { state in
+            guard let location = try? state.tree.locate(path), location.node != nil else {
+                preconditionFailure("nothing to remove at \(path)")
+            }
+            state.tree.removeDurably(location)
+            state.dropUnreferenced()
+        }
+    }
+
+    /// Gives a file new content, durably; creates it, and the directories above it, when they are missing.
+    ///
+    /// - Precondition: No file is in the way of a directory, or the other way round.
+    public func replace(_ path: String, with bytes: [UInt8]) {
+        access { state in
+            var parent = ""
+            for component in SimulatedFileSystemTree.components(path).dropLast() {
+                parent += "/" + component
+                if let location = try? state.tree.locate(parent), location.node == nil {
+                    _ = state.tree.create(at: location, isDirectory: true)
+                    state.tree.syncDirectory(location.directory)
+                }
+            }
+            guard let location = try? state.tree.locate(path), !state.tree.isDirectory(location.node ?? -1) else {
+                preconditionFailure("no file can be at \(path)")
+            }
+            let node = location.node ?? state.tree.create(at: location, isDirectory: false)
+            state.tree.syncDirectory(location.directory)
+            state.contents[node] = SimulatedFileSystemContent(durable: bytes)
+        }
+    }
+
+    // MARK: - Shared with the other files of this type
+
+    /// Runs `body` on the state with the lock held.
+    func access<R, E: Error>(_ body: (inout State) throws(E) -> R) throws(E) -> R {
+        lock.lock()
+        defer { lock.unlock() }
+        return try body(&state)
+    }
+}
+
+extension SimulatedFileSystem.State {
+    fileprivate func existingFile(_ path: String) -> Int {
+        guard let node = (try? tree.locate(path))?.node, contents[node] != nil else {
+            preconditionFailure("no file at \(path)")
+        }
+        return node
+    }
+
+    /// Frees the content of files that have no name and that nobody has open.
+    mutating func dropUnreferenced() {
+        let referenced = tree.referencedNodes
+        for node in contents.keys where !referenced.contains(node) && openCounts[node] == nil {
+            contents[node] = nil
+        }
+    }
+}

@@ -1,0 +1,258 @@
+// The bytes of one simulated file, twice: as its readers see them, and as the disk has them. In between are the writes
+// that no sync covered yet, kept by 4,096-byte block in the order they were made.
+//
+// Blocks are arrays that the two sides, and crash images, share until one of them is written to. A crash image costs
+// as much as there is pending, not as much as there is in the file.
+//
+// Invariants: 1. outside pending fragments and pending sizes both sides are equal, unless a failed sync marked pages
+// clean; 2. bytes of a block beyond the readers' size are zero on their side; 3. an absent block is all zero.
+
+internal import HoldfastLog
+
+/// The content of a simulated file.
+struct SimulatedFileSystemContent {
+    static let blockBytes = 4_096
+    static let sectorBytes = 512
+    private static let zeroBlock = [UInt8](repeating: 0, count: blockBytes)
+
+    private typealias Blocks = [[UInt8]?]
+
+    /// A part of a write that falls into one block.
+    private struct Fragment {
+        let offset: Int
+        let bytes: [UInt8]
+    }
+
+    /// What readers see.
+    private var blocks: Blocks = []
+    private(set) var size = 0
+    /// What the disk has.
+    private var durableBlocks: Blocks = []
+    private var durableSize = 0
+    /// What separates the two.
+    private var pending: [Int: [Fragment]] = [:]
+    private var pendingSizes: [Int] = []
+
+    /// An empty file.
+    init() {}
+
+    /// A file with durable content.
+    init(durable bytes: [UInt8]) {
+        write(bytes.span, at: 0, durably: true)
+    }
+
+    // MARK: - Readers' side
+
+    func read(into buffer: inout MutableSpan<UInt8>, at offset: Int) -> Int {
+        let count = max(0, min(buffer.count, size - offset))
+        var done = 0
+        while done < count {
+            let (block, start) = (offset + done).quotientAndRemainder(dividingBy: Self.blockBytes)
+            let length = min(Self.blockBytes - start, count - done)
+            let bytes = (block < blocks.count ? blocks[block] : nil) ?? Self.zeroBlock
+            buffer.copy(bytes.span.extracting(start..<start + length), at: done)
+            done += length
+        }
+        return count
+    }
+
+    /// All bytes, as readers see them.
+    var bytes: [UInt8] {
+        var all = [UInt8](repeating: 0, count: size)
+        var span = all.mutableSpan
+        _ = read(into: &span, at: 0)
+        return all
+    }
+
+    /// How many blocks the readers' side takes. Counted when asked, because that is rare.
+    var allocatedBlocks: Int { blocks.count { $0 != nil } }
+
+    /// How many blocks a write to this range would add.
+    func newBlocks(for range: Range<Int>) -> Int {
+        Self.blockIndices(range).count { $0 >= blocks.count || blocks[$0] == nil }
+    }
+
+    /// Writes at `offset`; a durable write leaves nothing pending in the blocks it touches.
+    mutating func write(_ bytes: Span<UInt8>, at offset: Int, durably isDurable: Bool) {
+        guard !bytes.isEmpty else { return }
+        let end = offset + bytes.count
+        if end > size { setSize(end) }
+        if isDurable && !pendingSizes.isEmpty { makeSizeDurable() }
+        var done = 0
+        while done < bytes.count {
+            let (block, start) = (offset + done).quotientAndRemainder(dividingBy: Self.blockBytes)
+            let length = min(Self.blockBytes - start, bytes.count - done)
+            let part = bytes.extracting(done..<done + length)
+            let fragment = store(part, block: block, start: start)
+            if isDurable {
+                pending[block] = nil
+                Self.set(block, of: &durableBlocks, to: blocks[block])
+            } else {
+                pending[block, default: []].append(fragment)
+            }
+            done += length
+        }
+        assert(done == bytes.count && size >= end)
+    }
+
+    mutating func truncate(to newSize: Int) {
+        if newSize < size {
+            let (last, rest) = newSize.quotientAndRemainder(dividingBy: Self.blockBytes)
+            let firstCut = rest == 0 ? last : last + 1
+            for block in min(firstCut, blocks.count)..<blocks.count {
+                blocks[block] = nil
+                pending[block] = nil
+            }
+            if rest > 0, last < blocks.count, var block = blocks[last] {
+                var span = block.mutableSpan
+                span.copy(Self.zeroBlock.span.extracting(rest...), at: rest)
+                blocks[last] = block
+                pending[last] = pending[last]?.compactMap { fragment in
+                    let kept = fragment.bytes.prefix(max(0, rest - fragment.offset))
+                    return kept.isEmpty ? nil : Fragment(offset: fragment.offset, bytes: Array(kept))
+                }
+            }
+        }
+        if newSize != size { setSize(newSize) }
+    }
+
+    // MARK: - The disk's side
+
+    /// Makes all that was written durable.
+    mutating func sync() {
+        makeSizeDurable()
+        for block in pending.keys { Self.set(block, of: &durableBlocks, to: blocks[block]) }
+        pending.removeAll()
+    }
+
+    /// Forgets what was to be written, although readers go on seeing it: a failed sync.
+    mutating func markPagesClean() {
+        pending.removeAll()
+    }
+
+    /// Returns what is found after a crash.
+    func afterCrash(_ chance: inout CrashChance) -> SimulatedFileSystemContent {
+        var image = SimulatedFileSystemContent()
+        image.durableBlocks = durableBlocks
+        if pending.isEmpty && pendingSizes.isEmpty {
+            image.blocks = durableBlocks
+            image.durableSize = durableSize
+            image.size = durableSize
+            return image
+        }
+        let sizes = pendingSizes.prefix(chance.survivors(of: pendingSizes.count))
+        let finalSize = sizes.last ?? durableSize
+        // A file that shrank and grew again has zeros in between, unless they were written to since.
+        if let least = sizes.min(), least < durableSize { Self.clear(from: least, in: &image.durableBlocks) }
+        for block in pending.keys.sorted() {
+            image.settle(pending[block] ?? [], block: block, &chance)
+        }
+        Self.clear(from: finalSize, in: &image.durableBlocks)
+        let count = (finalSize + Self.blockBytes - 1) / Self.blockBytes
+        if image.durableBlocks.count > count { image.durableBlocks.removeLast(image.durableBlocks.count - count) }
+        image.durableSize = finalSize
+        image.size = finalSize
+        image.blocks = image.durableBlocks
+        return image
+    }
+
+    // MARK: - Damage
+
+    /// Inverts bits of one byte on both sides, as a decaying disk does.
+    mutating func corrupt(at offset: Int, xor mask: UInt8) {
+        let (block, start) = offset.quotientAndRemainder(dividingBy: Self.blockBytes)
+        precondition(offset < size, "the byte to corrupt must exist")
+        if block < blocks.count, blocks[block] != nil {
+            blocks[block]?[start] ^= mask
+        } else {
+            _ = store([mask].span, block: block, start: start)
+        }
+        Self.set(block, of: &durableBlocks, to: blocks[block])
+    }
+
+    // MARK: - Private
+
+    private static func blockIndices(_ range: Range<Int>) -> Range<Int> {
+        range.isEmpty ? 0..<0 : range.lowerBound / blockBytes..<(range.upperBound - 1) / blockBytes + 1
+    }
+
+    private static func set(_ block: Int, of blocks: inout Blocks, to value: [UInt8]?) {
+        if blocks.count <= block {
+            guard value != nil else { return }
+            blocks.append(contentsOf: repeatElement(nil, count: block + 1 - blocks.count))
+        }
+        blocks[block] = value
+    }
+
+    /// Puts bytes into one block of the readers' side. A block of zeros is shared by all that have one.
+    private mutating func store(_ part: Span<UInt8>, block: Int, start: Int) -> Fragment {
+        if part.count == Self.blockBytes {
+            let whole = part.isAllZero ? Self.zeroBlock : Self.array(part)
+            Self.set(block, of: &blocks, to: whole)
+            return Fragment(offset: 0, bytes: whole)
+        }
+        if block >= blocks.count || blocks[block] == nil { Self.set(block, of: &blocks, to: Self.zeroBlock) }
+        Self.overwrite(&blocks, block, part, at: start)
+        return Fragment(offset: start, bytes: Self.array(part))
+    }
+
+    private static func overwrite(_ blocks: inout Blocks, _ block: Int, _ part: Span<UInt8>, at start: Int) {
+        // Taken out while it is changed, so that an array that nobody shares is changed in place.
+        var bytes = blocks[block] ?? zeroBlock
+        blocks[block] = nil
+        var span = bytes.mutableSpan
+        span.copy(part, at: start)
+        blocks[block] = bytes
+    }
+
+    private static func array(_ part: Span<UInt8>) -> [UInt8] {
+        var bytes = [UInt8](repeating: 0, count: part.count)
+        var span = bytes.mutableSpan
+        span.copy(part)
+        return bytes
+    }
+
+    private mutating func setSize(_ newSize: Int) {
+        size = newSize
+        pendingSizes.append(newSize)
+    }
+
+    /// Settles pending sizes on the disk's side: what was cut off is zero there, even if the file grew again since.
+    private mutating func makeSizeDurable() {
+        if let least = pendingSizes.min(), least < durableSize { Self.clear(from: least, in: &durableBlocks) }
+        pendingSizes.removeAll()
+        durableSize = size
+    }
+
+    private static func clear(from offset: Int, in blocks: inout Blocks) {
+        let (first, rest) = offset.quotientAndRemainder(dividingBy: blockBytes)
+        guard first < blocks.count else { return }
+        if rest > 0 {
+            if blocks[first] != nil { overwrite(&blocks, first, zeroBlock.span.extracting(rest...), at: rest) }
+        } else {
+            blocks[first] = nil
+        }
+        for block in first + 1..<max(first + 1, blocks.count) { blocks[block] = nil }
+    }
+
+    /// Applies to each sector of a block as many of the writes to it, from the first on, as chance has it: a disk may
+    /// have a sector as it was at any moment, but never a later write without an earlier one to the same sector.
+    private mutating func settle(_ fragments: [Fragment], block: Int, _ chance: inout CrashChance) {
+        for sector in 0..<Self.blockBytes / Self.sectorBytes {
+            let range = sector * Self.sectorBytes..<(sector + 1) * Self.sectorBytes
+            let touching = fragments.filter {
+                $0.offset < range.upperBound && $0.offset + $0.bytes.count > range.lowerBound
+            }
+            guard !touching.isEmpty else { continue }
+            for fragment in touching.prefix(chance.survivors(of: touching.count)) {
+                let start = max(range.lowerBound, fragment.offset)
+                let end = min(range.upperBound, fragment.offset + fragment.bytes.count)
+                if durableBlocks.count <= block || durableBlocks[block] == nil {
+                    Self.set(block, of: &durableBlocks, to: Self.zeroBlock)
+                }
+                let part = fragment.bytes.span.extracting(start - fragment.offset..<end - fragment.offset)
+                Self.overwrite(&durableBlocks, block, part, at: start)
+            }
+        }
+    }
+}
