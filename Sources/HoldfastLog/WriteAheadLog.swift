@@ -83,6 +83,8 @@ package final class WriteAheadLog: @unchecked Sendable {
     var isRollWanted = false
     var isSyncWanted = false
     var headerTime = Timestamp.zero
+    /// `close` was called.
+    var isClosing = false
     var isCommitterStopping = false
     var isMaintenanceStopping = false
     var requests: [MaintenanceRequest] = []

@@ -143,33 +143,34 @@ extension WriteAheadLog {
     /// - Throws: The failure that poisoned the log, or the first that happens now; the store is released all the same.
     package func close() throws(LogError) {
         let isFirst = lock.withLock {
-            guard case .open = state.phase else {
-                if case .failed = state.phase, !isCommitterStopping { return true }
-                return false
-            }
-            return true
+            defer { isClosing = true }
+            return !isClosing
         }
         guard isFirst else { return }
         var failure: LogError?
         if !threads.isEmpty {
             do { _ = try checkpoint() } catch { failure = error }
         }
+        // The committer goes first: until its last frame is written it may need a spare from the maintenance thread.
         let waiters = lock.withLock {
             state.beginClose()
-            isMaintenanceStopping = true
             isCommitterStopping = true
             workSignal.notifyAll()
-            maintenanceSignal.notifyAll()
             return takeRoomWaiters()
         }
         resume(waiters)
-        for thread in threads { thread.join() }
-        threads = []
+        threads.first?.join()
         do {
             try writeCloseFrame()
         } catch {
             failure = failure ?? error
         }
+        lock.withLock {
+            isMaintenanceStopping = true
+            maintenanceSignal.notifyAll()
+        }
+        for thread in threads.dropFirst() { thread.join() }
+        threads = []
         active?.file.close()
         active = nil
         for spare in spares { spare.file.close() }
@@ -190,7 +191,10 @@ extension WriteAheadLog {
 
     /// Poisons the log. The lock is held on entry and on return, but not while waiters are resumed.
     func failLocked(_ error: LogError) {
-        if case .failed = state.phase { return }
+        switch state.phase {
+        case .failed, .closed: return
+        case .open, .closing: break
+        }
         state.fail(error)
         var waiters = takeRoomWaiters()
         waiters.append(contentsOf: flyingWaiters)

@@ -78,7 +78,9 @@ extension WriteAheadLog {
         workSignal.notifyOne()
         while syncedPosition < target {
             if case .failed(let error) = state.phase { throw error }
-            if isStarving { throw LogError(.closed, "the journal is full: the checkpoint is put off") }
+            if isStarving || isCommitterStopping {
+                throw LogError(.closed, "the journal is full or being closed: the checkpoint is put off")
+            }
             _ = maintenanceSignal.wait(lock, milliseconds: 5)
         }
     }

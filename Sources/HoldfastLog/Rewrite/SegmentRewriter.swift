@@ -96,7 +96,7 @@ extension WriteAheadLog {
         while isRollWanted {
             var failure: LogError?
             if case .failed(let error) = state.phase { failure = error }
-            if failure != nil || spares.isEmpty || !requests.isEmpty {
+            if failure != nil || spares.isEmpty || !requests.isEmpty || isCommitterStopping {
                 isRollWanted = false
                 lock.unlock()
                 if let failure { throw failure }
