@@ -122,6 +122,8 @@ package final class WriteAheadLog: @unchecked Sendable {
     // MARK: The maintenance thread's own (and the opening thread's before it starts)
 
     var manifest: Manifest
+    /// Files set aside when the disk was full.
+    var idleFiles: [IdleJournalFile] = []
     var checkpointCandidates: [Manifest.Checkpoint]
     var checkpointFindings: [String] = []
     var threads: [DedicatedThread] = []
@@ -312,9 +314,11 @@ package final class WriteAheadLog: @unchecked Sendable {
     package func entries(key: UInt64, from sequence: SequenceNumber) throws(LogError) -> [StoredEntry] {
         guard let delegate = lock.withLock({ delegate }) else { return [] }
         for _ in 0..<8 {
+            var reading = SegmentID(0)
             do {
                 var found: [StoredEntry] = []
                 for source in try index.sources(key: key, from: sequence) {
+                    reading = source.header.id
                     try forEachEntry(in: source) { (entry, _) throws(LogError) in
                         if entry.sequence >= sequence,
                             delegate.key(sequence: entry.sequence, kind: entry.kind, body: entry.body) == key
@@ -329,7 +333,8 @@ package final class WriteAheadLog: @unchecked Sendable {
                 return found
             } catch {
                 // A segment may have been recycled or rewritten while it was read; damage stays, that passes.
-                if try index.sources(key: key, from: sequence).contains(where: { $0.name == error.file }) { throw error }
+                // Recycled files keep their names, so the segment's id tells.
+                if index.isCurrent(reading) { throw error }
             }
         }
         throw LogError(.ioFailed, "the log was rewritten on every attempt to read it: try again")

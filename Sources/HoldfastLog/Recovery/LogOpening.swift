@@ -38,7 +38,7 @@ extension WriteAheadLog {
         while manifest.journals.lazy.filter({ !$0.isOversized }).count < options.journalSegmentCount {
             let slot = manifest.nextSlot
             do {
-                try addSpare(slot: slot, bytes: options.journalSegmentBytes, isNew: true, now: now)
+                try addSpare(slot: slot, bytes: options.journalSegmentBytes, from: .new, now: now)
             } catch {
                 // With a segment to write to, a full disk only means less room; sealing makes more.
                 if error.code == .noSpace && active != nil { break }

@@ -18,15 +18,18 @@ extension WriteAheadLog {
         if options.durability != .commit { try syncForCheckpoint() }
         let durable = lock.withLock { durablePosition }
         var checkpoint = Manifest.Checkpoint(sequence: sequence, bytes: 0, copies: copies)
+        // A copy that the manifest names is never written again: a crash would leave it in pieces.
+        let present = manifest.checkpoints.first { $0.sequence == sequence }?.copies ?? 0
         do {
-            for copy in 0..<copies {
+            for copy in present..<copies {
                 checkpoint.bytes = try CheckpointFile.write(
                     fileSystem, path: layout.path(checkpoint, copy: copy), store: files.store, sequence: sequence,
                     durable: durable, image: image.bytes)
             }
             try fileSystem.syncDirectory(layout.checkpointsDirectory)
         } catch {
-            throw LogError(error, doing: "writing a checkpoint")
+            for copy in present..<copies { try? fileSystem.unlinkIfPresent(layout.path(checkpoint, copy: copy)) }
+            throw Self.writeFailure(error, doing: "writing a checkpoint")
         }
         var changed = manifest
         changed.checkpoints.removeAll { $0.sequence == sequence }
@@ -39,7 +42,7 @@ extension WriteAheadLog {
                 for copy in 0..<old.copies { try fileSystem.unlinkIfPresent(layout.path(old, copy: copy)) }
             }
         } catch {
-            throw LogError(error, doing: "removing an old checkpoint")
+            throw Self.writeFailure(error, doing: "removing an old checkpoint")
         }
         return sequence
     }

@@ -33,9 +33,8 @@ extension WriteAheadLog {
         let ids = Set(segments.map(\.journal.id))
         changed.journals.removeAll { ids.contains($0.id) }
         changed.journalLink = segments[segments.count - 1].link
-        try install(changed)
-        index.setSealed(changed.sealed)
-        index.removeJournals(ids)
+        try installRewritten(changed, made.segments)
+        index.setSealed(changed.sealed, removingJournals: ids)
         lock.withLock { full.removeFirst(segments.count) }
         for segment in segments { try retire(segment.journal) }
     }
@@ -46,10 +45,10 @@ extension WriteAheadLog {
                 try fileSystem.unlinkIfPresent(layout.path(journal))
                 try fileSystem.syncDirectory(layout.journalDirectory)
             } catch {
-                throw LogError(error, doing: "removing a journal segment")
+                throw Self.writeFailure(error, doing: "removing a journal segment")
             }
         } else {
-            try addSpare(slot: journal.slot, bytes: journal.bytes, isNew: false, now: latestKnownTime)
+            try addSpare(slot: journal.slot, bytes: journal.bytes, from: .recycled, now: latestKnownTime)
         }
     }
 
@@ -73,13 +72,13 @@ extension WriteAheadLog {
         var changed = manifest
         changed.sealed = made.segments
         if made.dropped > 0 { changed.compactedThrough = max(changed.compactedThrough, lastSealed.lastSequence) }
-        try install(changed)
+        try installRewritten(changed, made.segments)
         index.setSealed(changed.sealed)
         do {
             for segment in old { try fileSystem.unlinkIfPresent(layout.path(segment)) }
             try fileSystem.syncDirectory(layout.segmentsDirectory)
         } catch {
-            throw LogError(error, doing: "removing rewritten segments")
+            throw Self.writeFailure(error, doing: "removing rewritten segments")
         }
         result.segmentsAfter = changed.sealed.count
         result.bytesAfter = changed.sealed.reduce(0) { $0 + $1.bytes }
@@ -117,24 +116,41 @@ extension WriteAheadLog {
     ) throws(LogError) -> (segments: [Manifest.Sealed], dropped: UInt64) {
         var output = RewriteOutput(log: self, chain: chain ?? [UInt8](repeating: 0, count: 32), high: high)
         var dropped: UInt64 = 0
-        for source in sources {
-            try forEachEntry(in: source) { (entry, time) throws(LogError) in
-                if policy.mustKeep(sequence: entry.sequence, kind: entry.kind, body: entry.body) {
-                    try output.append(entry, time: time)
-                } else {
-                    dropped += 1
+        do throws(LogError) {
+            for source in sources {
+                try forEachEntry(in: source) { (entry, time) throws(LogError) in
+                    if policy.mustKeep(sequence: entry.sequence, kind: entry.kind, body: entry.body) {
+                        try output.append(entry, time: time)
+                    } else {
+                        dropped += 1
+                    }
+                    return true
                 }
-                return true
             }
-        }
-        try output.endSegment()
-        if !output.segments.isEmpty {
-            do { try fileSystem.syncDirectory(layout.segmentsDirectory) } catch {
-                throw LogError(error, doing: "sealing")
+            try output.endSegment()
+            if !output.segments.isEmpty {
+                do { try fileSystem.syncDirectory(layout.segmentsDirectory) } catch {
+                    throw Self.writeFailure(error, doing: "sealing")
+                }
             }
+        } catch {
+            output.abandon()
+            throw error
         }
         chain = output.chain
         return (output.segments, dropped)
+    }
+}
+
+extension WriteAheadLog {
+    /// Installs what a rewrite made; where the disk is full, removes it again.
+    private func installRewritten(_ changed: Manifest, _ made: [Manifest.Sealed]) throws(LogError) {
+        do { try install(changed) } catch {
+            if error.code == .noSpace {
+                for segment in made { try? fileSystem.unlinkIfPresent(layout.path(segment)) }
+            }
+            throw error
+        }
     }
 }
 
@@ -146,6 +162,7 @@ private struct RewriteOutput: ~Copyable {
     var segments: [Manifest.Sealed] = []
     private var writer: SealedSegmentWriter?
     private var file: (any File)?
+    private var paths: [String] = []
 
     init(log: WriteAheadLog, chain: [UInt8], high: Bool) {
         self.log = log
@@ -160,7 +177,7 @@ private struct RewriteOutput: ~Copyable {
             if writer == nil { try begin(at: entry.sequence, time: time) }
             try writer?.append(entry, time: time, key: key)
         } catch {
-            throw LogError(error, doing: "writing a sealed segment")
+            throw WriteAheadLog.writeFailure(error, doing: "writing a sealed segment")
         }
         if let raw = writer?.rawByteCount, raw >= WriteAheadLog.sealedRawBytesTarget { try endSegment() }
     }
@@ -172,10 +189,17 @@ private struct RewriteOutput: ~Copyable {
             segments.append(sealed)
             chain = sealed.chain
         } catch {
-            throw LogError(error, doing: "writing a sealed segment")
+            throw WriteAheadLog.writeFailure(error, doing: "writing a sealed segment")
         }
         file?.close()
         file = nil
+    }
+
+    /// Removes what was written: it would only hold blocks of a full disk until the next opening.
+    mutating func abandon() {
+        file?.close()
+        file = nil
+        for path in paths { try? log.fileSystem.unlinkIfPresent(path) }
     }
 
     private mutating func begin(at first: SequenceNumber, time: Timestamp) throws(IOFailure) {
@@ -192,6 +216,7 @@ private struct RewriteOutput: ~Copyable {
         let path = log.layout.segmentsDirectory + "/" + StoreLayout.sealedName(first: first, id: id)
         try log.fileSystem.unlinkIfPresent(path)
         let created = try log.fileSystem.open(path, .create)
+        paths.append(path)
         file = created
         writer = SealedSegmentWriter(file: created, header: header, usesHighCompression: high)
     }

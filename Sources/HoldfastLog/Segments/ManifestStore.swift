@@ -37,12 +37,22 @@ package struct ManifestStore: Sendable {
     ///
     /// - Complexity: Two syncs.
     package func replace(with manifest: Manifest) throws(IOFailure) {
+        try prepare(manifest)
+        try switchOver()
+    }
+
+    /// Writes the new manifest beside the old one. When it fails, the old one is in force.
+    func prepare(_ manifest: Manifest) throws(IOFailure) {
         var writer = ByteWriter()
         manifest.encode(into: &writer)
         if try fileSystem.status(of: layout.manifestTemporary) != nil {
             try fileSystem.unlink(layout.manifestTemporary)
         }
         try fileSystem.createDurably(layout.manifestTemporary, writer.bytes)
+    }
+
+    /// Puts the new manifest in the place of the old one. When it fails, either may be found after a crash.
+    func switchOver() throws(IOFailure) {
         try fileSystem.rename(layout.manifestTemporary, to: layout.manifest)
         try fileSystem.syncDirectory(layout.root)
     }
