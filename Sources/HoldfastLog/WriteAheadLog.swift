@@ -169,6 +169,10 @@ package final class WriteAheadLog: @unchecked Sendable {
     ) throws(LogError) -> WriteAheadLog {
         precondition(options.journalSegmentBytes >= LogOptions.journalSegmentBytesMin, "a segment has 64 KiB at least")
         precondition(options.journalSegmentCount >= 3, "a ring has three segments at least")
+        // The walk steps by whole blocks: a fraction at the end of a segment would stop it there.
+        var options = options
+        options.journalSegmentBytes = FrameFormat.aligned(
+            options.journalSegmentBytes, to: FrameFormat.journalAlignment)
         let layout = StoreLayout(root: directory)
         var recovery = LogRecovery(layout: layout, fileSystem: fileSystem)
         var opened = try recovery.open(options: options, createIfMissing: createIfMissing, now: now)

@@ -16,14 +16,16 @@ package struct ManifestStore: Sendable {
     }
 
     /// Reads the manifest, or returns `nil` when there is none.
-    package func read() throws(LogError) -> Manifest? {
+    ///
+    /// - Parameter forWriting: True for who will change the store, and so must know what only readers may ignore.
+    package func read(forWriting: Bool = false) throws(LogError) -> Manifest? {
         do {
             guard let status = try fileSystem.status(of: layout.manifest) else { return nil }
             guard status.kind == .file, status.bytes <= Manifest.byteCountMax else {
                 throw LogError(.corrupt, "MANIFEST is no file of a sensible size", file: "MANIFEST")
             }
             let bytes = try fileSystem.contents(of: layout.manifest)
-            return try Manifest(bytes.span)
+            return try Manifest(bytes.span, forWriting: forWriting)
         } catch let failure as IOFailure {
             throw LogError(failure, doing: "reading the manifest")
         } catch let error as LogError {
