@@ -52,6 +52,8 @@ final class DeadlineTimer: @unchecked Sendable {
         core.lock.lock()
         while !isStopped {
             isPoked = false
+            // Awake: no deadline is earlier than that.
+            wakesAt = .zero
             var served: [LeaseWaiter] = []
             let hasRoom = core.look(&served)
             if !served.isEmpty || !hasRoom {

@@ -46,7 +46,9 @@ struct HistoryWindow: Sendable {
         }
         let after = low < marks.count ? marks[low] : Mark(sequence: last, bytes: bytes)
         let before = marks[max(low - 1, 0)]
-        guard after.bytes > before.bytes, after.sequence > before.sequence else { return SequenceNumber(after.sequence) }
+        guard after.bytes > before.bytes, after.sequence > before.sequence else {
+            return SequenceNumber(after.sequence)
+        }
         let share = Double(target - before.bytes) / Double(after.bytes - before.bytes)
         let offset = Double(after.sequence - before.sequence) * min(max(share, 0), 1)
         return SequenceNumber(before.sequence + UInt64(offset))

@@ -55,8 +55,10 @@ struct EnqueueOperation: StoreOperation {
         }
         if let group = options.group { try Limits.checkName(group, "group") }
         try Limits.checkHeaders(options.headers)
-        // Whether they end in time depends on the clock; that they are no nonsense does not.
-        _ = try record(at: .zero)
+        // Whether times end before the year 10000 depends on the clock; that they are no nonsense does not.
+        if options.delay != nil || options.runAt != nil || options.uniqueFor != nil || options.timeToLive != nil {
+            _ = try record(at: .zero)
+        }
     }
 
     /// Returns the record's content, with absolute times.

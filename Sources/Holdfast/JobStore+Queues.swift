@@ -84,7 +84,9 @@ extension JobStore {
     package func submitPause(_ queue: String) -> Pending<Void> { core.submit(CommandOperation.setPaused(queue, true)) }
 
     /// Decides a resumption.
-    package func submitResume(_ queue: String) -> Pending<Void> { core.submit(CommandOperation.setPaused(queue, false)) }
+    package func submitResume(_ queue: String) -> Pending<Void> {
+        core.submit(CommandOperation.setPaused(queue, false))
+    }
 
     /// Decides a drain.
     package func submitDrain(_ queue: String) -> Pending<DrainStatus> { core.submit(DrainOperation(queue: queue)) }
@@ -120,7 +122,8 @@ extension CommandOperation where Value == Void {
         CommandOperation(.changes) { () throws(JobStoreError) -> Command in
             try Limits.checkName(queue, "queue")
             return .setPaused(queue: queue, isPaused)
-        } value: { _ in }
+        } value: { _ in
+        }
     }
 }
 

@@ -120,14 +120,16 @@ extension CommandOperation where Value == Void {
         CommandOperation(.settles) { () throws(JobStoreError) -> Command in
             try Limits.checkValue(result, "result")
             return .ack(job: lease.id, token: lease.token, result: result)
-        } value: { _ in }
+        } value: { _ in
+        }
     }
 
     static func bury(_ lease: LeaseIdentity, _ error: String?) -> CommandOperation<Void> {
         CommandOperation(.settles) { () throws(JobStoreError) -> Command in
             try Limits.checkValue(error, "error")
             return .bury(job: lease.id, token: lease.token, reason: .buried, error: error)
-        } value: { _ in }
+        } value: { _ in
+        }
     }
 }
 

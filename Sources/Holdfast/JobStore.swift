@@ -6,7 +6,8 @@ public import HoldfastBytes
 internal import HoldfastEngine
 internal import HoldfastLog
 
-/// A durable job store in a directory. What it has told a caller survives power loss (see `JobStoreOptions.Durability`).
+/// A durable job store in a directory. What it has told a caller survives power loss, unless a weaker
+/// `JobStoreOptions.Durability` was asked for.
 public final class JobStore: Sendable {
     let core: StoreCore
     /// What opening found.

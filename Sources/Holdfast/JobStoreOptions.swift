@@ -56,7 +56,8 @@ public struct JobStoreOptions: Sendable {
         guard segmentRange.contains(journalSegmentBytes) else {
             throw JobStoreError(
                 .badRequest,
-                "journalSegmentBytes is \(journalSegmentBytes); give \(segmentRange.lowerBound) to \(segmentRange.upperBound)")
+                "journalSegmentBytes is \(journalSegmentBytes); give \(segmentRange.lowerBound) to "
+                    + "\(segmentRange.upperBound)")
         }
         guard (1...Limits.payloadBytesMax).contains(payloadBytesMax) else {
             throw JobStoreError(

@@ -100,7 +100,8 @@ private struct LeaseReader {
         _ = core.submit(
             CommandOperation<Void>(.settles) {
                 .bury(job: job, token: token, reason: .unreadable, error: error)
-            } value: { _ in })
+            } value: { _ in
+            })
     }
 
     private func giveBack(from index: Int) {
@@ -110,7 +111,8 @@ private struct LeaseReader {
             _ = core.submit(
                 CommandOperation<Void>(.settles) {
                     .requeue(job: job, token: token, delayMilliseconds: 0, error: nil, countsAttempt: false)
-                } value: { _ in })
+                } value: { _ in
+                })
         }
     }
 }

@@ -32,7 +32,7 @@ package enum Limits {
         guard worker.utf8.count <= RecordLimits.nameBytesMax else {
             throw JobStoreError(
                 .badRequest,
-                "`worker` is \(worker.utf8.count) bytes long; give a name of at most \(RecordLimits.nameBytesMax) bytes")
+                "`worker` is \(worker.utf8.count) bytes long; shorten it to \(RecordLimits.nameBytesMax) bytes")
         }
     }
 

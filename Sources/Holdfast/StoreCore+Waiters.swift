@@ -47,7 +47,6 @@ extension StoreCore {
     func cancel(_ waiter: LeaseWaiter) {
         var served: [LeaseWaiter] = []
         lock.withLock {
-            // Not registered yet: the wait that is about to begin ends at once.
             guard waiter.outcome == nil else { return }
             end(waiter, .value([]), &served)
         }

@@ -1,0 +1,109 @@
+import Holdfast
+import HoldfastBytes
+import Testing
+
+@Suite struct BatchTests {
+    @Test func everyOperationOfABatchIsAnsweredInOrder() async throws {
+        try await withStore { store, _ in
+            for _ in 0..<4 { _ = try await store.enqueue("q", payload: []) }
+            let plain = try await store.enqueue("plain", payload: []).id
+            let leases = try await store.lease(from: "q", limit: 4)
+            let replies = try await store.batch([
+                .enqueue(queue: "next", payload: [1]),
+                .ack(leases[0].identity, result: bytes("1")),
+                .requeue(leases[1].identity, after: .zero, error: "again"),
+                .bury(leases[2].identity, error: "no"),
+                .cancel(leases[3].id),
+                .cancel(plain),
+                .effect(scope: "s", key: "k", value: [7]),
+                .effect(scope: "s", key: "k", value: [8]),
+            ])
+            #expect(replies.count == 8)
+            guard case .enqueued(let enqueued) = replies[0] else {
+                Issue.record("no id")
+                return
+            }
+            #expect(try await store.lease(from: "next").map(\.id) == [enqueued.id])
+            #expect(replies[1] == .done)
+            guard case .requeued(let outcome) = replies[2] else {
+                Issue.record("no outcome")
+                return
+            }
+            #expect(outcome.state == .ready)
+            #expect(Array(replies[3...5]) == [.done, .done, .done])
+            guard case .effect(let first) = replies[6], case .effect(let second) = replies[7] else {
+                Issue.record("no effect")
+                return
+            }
+            #expect(first.value == [7] && !first.isReplayed)
+            #expect(second.value == [7] && second.isReplayed)
+            var states: [JobInfo.State?] = []
+            for lease in leases { states.append(try await store.job(lease.id)?.state) }
+            #expect(states == [.completed, .ready, .dead, .cancelled])
+            #expect(try await store.job(plain)?.state == .cancelled)
+        }
+    }
+
+    @Test func aRefusedOperationLeavesNothingOfItsBatch() async throws {
+        try await withStore { store, _ in
+            _ = try await store.enqueue("q", payload: [])
+            let lease = try #require(try await store.lease(from: "q").first)
+            let before = try await store.digest()
+            await expectRefusal(.leaseLost, index: 2) {
+                _ = try await store.batch([
+                    .enqueue(queue: "q", payload: [1]), .ack(lease.identity), .ack(lease.identity),
+                ])
+            }
+            await expectRefusal(.badRequest, index: 1) {
+                _ = try await store.batch([.ack(lease.identity), .enqueue(queue: "", payload: [])])
+            }
+            await expectRefusal(.notFound, index: 1) {
+                _ = try await store.batch([.ack(lease.identity), .cancel(JobID(12_345))])
+            }
+            await expectRefusal(.tooLarge) {
+                _ = try await store.batch(
+                    Array(repeating: .enqueue(queue: "q", payload: []), count: 10_001))
+            }
+            #expect(try await store.digest() == before)
+            try await store.ack(lease)
+        }
+    }
+
+    @Test func ackingAndEnqueueingWithTheKeyItFreesIsOneStep() async throws {
+        try await withStore { store, _ in
+            var options = EnqueueOptions()
+            options.uniqueKey = "k"
+            let first = try await store.enqueue("q", payload: [], options: options).id
+            let lease = try #require(try await store.lease(from: "q").first)
+            let replies = try await store.batch([
+                .ack(lease.identity), .enqueue(queue: "q", payload: [], options: options),
+                .enqueue(queue: "q", payload: [], options: options),
+            ])
+            guard case .enqueued(let second) = replies[1], case .enqueued(let third) = replies[2] else {
+                Issue.record("no ids")
+                return
+            }
+            #expect(!second.isDuplicate)
+            #expect(second.id > first)
+            #expect(third.isDuplicate)
+            #expect(third.id == second.id)
+        }
+    }
+
+    @Test func anEmptyBatchDoesNothing() async throws {
+        try await withStore { store, _ in
+            let replies = try await store.batch([])
+            #expect(replies.isEmpty)
+        }
+    }
+
+    @Test func tenThousandOperationsFitInOneBatch() async throws {
+        try await withStore { store, fixture in
+            let replies = try await store.batch(
+                Array(repeating: .enqueue(queue: "q", payload: bytes("payload")), count: 10_000))
+            #expect(replies.count == 10_000)
+            #expect(try await store.lease(from: "q", limit: 10_000).count == 10_000)
+            #expect(try await store.stats().queues.first?.leased == 10_000)
+        }
+    }
+}
