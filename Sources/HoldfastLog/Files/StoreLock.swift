@@ -32,7 +32,18 @@ final class StoreLock: FileLock {
     }
 
     /// The files locked by this process. Global because the question is about the process.
-    private static let held = Mutex<Set<FileIdentity>>([])
+    private static let held = Register()
+
+    /// A set behind a lock that the thread sanitizer understands.
+    private final class Register: @unchecked Sendable {
+        // SENDABLE: `files` is touched under `lock` only.
+        private let lock = CallerLock()
+        private var files: Set<FileIdentity> = []
+
+        /// False when it is in already.
+        func insert(_ file: FileIdentity) -> Bool { lock.withLock { files.insert(file).inserted } }
+        func remove(_ file: FileIdentity) { lock.withLock { _ = files.remove(file) } }
+    }
 
     private let identity: FileIdentity
     /// -1 once released.
@@ -53,10 +64,10 @@ final class StoreLock: FileLock {
         defer { if !isKept { _ = closeDescriptor(descriptor) } }
         let identity = try identity(of: descriptor, path: path)
         // 1. The register, before the lock, so that of two threads that race one is refused without waiting.
-        guard held.withLock({ $0.insert(identity).inserted }) else {
+        guard held.insert(identity) else {
             return .heldByOther(note: try readNote(descriptor, path: path))
         }
-        defer { if !isKept { _ = held.withLock { $0.remove(identity) } } }
+        defer { if !isKept { held.remove(identity) } }
         // 2. The lock.
         var result = holdfast_lock_exclusive(descriptor)
         for _ in 0..<retryCount where result == -EAGAIN {
