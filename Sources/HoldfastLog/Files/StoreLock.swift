@@ -42,6 +42,7 @@ final class StoreLock: FileLock {
 
         /// False when it is in already.
         func insert(_ file: FileIdentity) -> Bool { lock.withLock { files.insert(file).inserted } }
+        func contains(_ file: FileIdentity) -> Bool { lock.withLock { files.contains(file) } }
         func remove(_ file: FileIdentity) { lock.withLock { _ = files.remove(file) } }
     }
 
@@ -95,7 +96,7 @@ final class StoreLock: FileLock {
         }
         defer { _ = closeDescriptor(descriptor) }
         let identity = try identity(of: descriptor, path: path)
-        if !held.withLock({ $0.contains(identity) }) {
+        if !held.contains(identity) {
             let result = holdfast_lock_held(descriptor)
             guard result >= 0 else { throw IOFailure(errorNumber: -result, operation: "fcntl", path: path) }
             if result == 0 { return nil }
@@ -109,7 +110,7 @@ final class StoreLock: FileLock {
         // Unlocked by name first: a child between fork and exec shares the description and would keep the lock alive.
         _ = holdfast_unlock(open)
         _ = closeDescriptor(open)
-        _ = Self.held.withLock { $0.remove(identity) }
+        Self.held.remove(identity)
     }
 
     // MARK: - Private
