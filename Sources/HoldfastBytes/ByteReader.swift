@@ -4,7 +4,7 @@
 /// Why bytes could not be decoded.
 package struct ByteReaderError: Error, Hashable, Sendable, CustomStringConvertible {
     package enum Reason: Hashable, Sendable {
-        case truncated, overlongVarint, notUTF8, tooLong
+        case truncated, overlongVarint, notUTF8, tooLong, notCanonical, unsupported
     }
     package let reason: Reason
     package let offset: Int
@@ -20,6 +20,8 @@ package struct ByteReaderError: Error, Hashable, Sendable, CustomStringConvertib
         case .overlongVarint: "an integer at offset \(offset) is not in its shortest form"
         case .notUTF8: "the text at offset \(offset) is not valid UTF-8"
         case .tooLong: "a length at offset \(offset) exceeds its limit"
+        case .notCanonical: "the bytes at offset \(offset) are not how any value is written"
+        case .unsupported: "the bytes at offset \(offset) use a feature that this version does not know"
         }
     }
 }

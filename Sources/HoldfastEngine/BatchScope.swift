@@ -1,0 +1,58 @@
+// What earlier operations of one atomic batch decided and nobody has applied yet. The whole batch is decided before
+// anything is applied, so that a refusal of its last operation leaves no trace of its first.
+//
+// One job needs no table: an operation alone gets a fresh scope, and ends one job at most.
+
+internal import HoldfastBytes
+
+/// The pending changes of a batch, as far as later operations of it depend on them.
+package struct BatchScope: Sendable {
+    /// What became of a job in this batch.
+    enum Fate: Sendable { case waiting, dead, ended }
+
+    private var firstJob: (job: JobID, fate: Fate)?
+    private var otherJobs: [JobID: Fate] = [:]
+    /// A key claimed in this batch has its new holder here; one released has `nil`.
+    private var keys: [PendingKey: JobID?] = [:]
+    private var effects: [EffectKey: SequenceNumber] = [:]
+
+    private struct PendingKey: Hashable, Sendable {
+        let queue: Name
+        let key: Name
+    }
+
+    /// Creates the scope of a batch of which nothing is decided yet.
+    package init() {}
+
+    /// Whether nothing in it can bear on a further operation.
+    var isEmpty: Bool { firstJob == nil && keys.isEmpty && effects.isEmpty }
+
+    func fate(of job: JobID) -> Fate? {
+        guard let firstJob else { return nil }
+        return firstJob.job == job ? firstJob.fate : otherJobs[job]
+    }
+
+    mutating func settle(_ job: JobID, as fate: Fate) {
+        if firstJob == nil || firstJob?.job == job {
+            firstJob = (job, fate)
+        } else {
+            otherJobs[job] = fate
+        }
+    }
+
+    /// Returns the holder of a key as this batch leaves it: no value when the batch does not touch the key.
+    func holder(queue: String, key: String) -> JobID?? {
+        keys.isEmpty ? nil : keys[PendingKey(queue: Name(queue), key: Name(key))]
+    }
+
+    mutating func setHolder(_ job: JobID?, queue: String, key: String) {
+        keys.updateValue(job, forKey: PendingKey(queue: Name(queue), key: Name(key)))
+    }
+
+    func effect(_ key: EffectKey) -> SequenceNumber? { effects.isEmpty ? nil : effects[key] }
+
+    mutating func record(_ key: EffectKey, at sequence: SequenceNumber) {
+        assert(effects[key] == nil, "an effect is recorded once")
+        effects[key] = sequence
+    }
+}

@@ -1,0 +1,44 @@
+// What callers ask for. A command is checked against the state by `QueueState.decide`, which turns it into the records
+// that are its whole effect. All times in it are absolute or measured from the instant of deciding.
+
+package import HoldfastBytes
+
+/// A wish to change the state.
+package enum Command: Hashable, Sendable {
+    /// A new job; delays and windows are already absolute times.
+    case enqueue(Enqueue)
+    /// Up to `limit` ready jobs, from earlier queues first.
+    case lease(queues: [String], limit: Int, milliseconds: Int64, worker: String)
+    /// The lease shall last `milliseconds` from now.
+    case heartbeat(job: JobID, token: LeaseToken, milliseconds: Int64, progress: [UInt8]?)
+    case ack(job: JobID, token: LeaseToken, result: [UInt8]?)
+    /// The attempt failed; without a delay the retry policy says when it is tried again. `countsAttempt` false gives
+    /// the attempt back, then at once by default.
+    case requeue(job: JobID, token: LeaseToken, delayMilliseconds: Int64?, error: String?, countsAttempt: Bool)
+    case bury(job: JobID, token: LeaseToken, reason: Bury.Reason, error: String?)
+    /// `lane` is that of the enqueue record, needed for a job of which the state has no entry.
+    case cancel(job: JobID, lane: Lane?)
+    case redrive(job: JobID)
+    /// Up to `limit` dead jobs of the queue, lowest id first.
+    case redriveQueue(queue: String, limit: Int)
+    case effect(scope: String, key: String, value: [UInt8], fence: Effect.Fence?)
+    case setPaused(queue: String, Bool)
+    /// A virtual clock stands at the instant of deciding.
+    case advanceClock
+}
+
+/// What a command is answered with, once what it changed is durable.
+package enum Reply: Hashable, Sendable {
+    case enqueued(JobID)
+    /// The job that holds the unique key.
+    case duplicate(JobID)
+    /// The i-th grant's token is `next + i`, because the grants are the decision's mutations in order.
+    case leased([LeaseGrant])
+    case heartbeat(deadline: Timestamp)
+    case done
+    case requeued(Requeue.Outcome)
+    /// `skipped` counts those whose unique key another job holds.
+    case redriven(count: Int, skipped: Int)
+    /// `sequence` is that of the record that holds the value.
+    case effect(recorded: Bool, sequence: SequenceNumber)
+}

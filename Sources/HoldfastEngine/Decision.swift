@@ -1,0 +1,50 @@
+// What deciding gives. Nearly every command becomes one record, so the single mutation needs no array.
+
+/// The mutations of a decision, in order.
+package enum Mutations: Hashable, Sendable {
+    case none
+    case one(Mutation)
+    case many([Mutation])
+
+    /// How many records they become.
+    package var count: Int {
+        switch self {
+        case .none: 0
+        case .one: 1
+        case .many(let mutations): mutations.count
+        }
+    }
+
+    /// Calls `body` with each mutation in order.
+    package func forEach<E: Error>(_ body: (Mutation) throws(E) -> Void) throws(E) {
+        switch self {
+        case .none: break
+        case .one(let mutation): try body(mutation)
+        case .many(let mutations): for mutation in mutations { try body(mutation) }
+        }
+    }
+
+    init(_ mutations: [Mutation]) {
+        switch mutations.count {
+        case 0: self = .none
+        case 1: self = .one(mutations[0])
+        default: self = .many(mutations)
+        }
+    }
+}
+
+/// The records a command becomes, and its reply.
+package struct Decision: Hashable, Sendable {
+    /// The k-th becomes the record with sequence number `next + k`.
+    package var mutations: Mutations
+    package var reply: Reply
+
+    package init(mutations: Mutations, reply: Reply) {
+        self.mutations = mutations
+        self.reply = reply
+    }
+
+    init(_ mutation: Mutation, _ reply: Reply) {
+        self.init(mutations: .one(mutation), reply: reply)
+    }
+}

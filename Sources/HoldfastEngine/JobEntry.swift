@@ -1,0 +1,79 @@
+// What the state keeps of a job that is more than a bit in its lane: one that was leased, waits for a time, may
+// become too late, holds a unique key, or is dead. Plain numbers only; its rare strings are in tables beside it.
+
+package import HoldfastBytes
+
+/// One unusual job.
+struct JobEntry: Sendable {
+    enum Phase: UInt8, Sendable { case waiting = 0, leased = 1, dead = 2 }
+
+    struct Flags: OptionSet, Sendable {
+        let rawValue: UInt8
+        static let hasUniqueKey = Flags(rawValue: 1)
+        /// The unique key is held for a time, whatever becomes of the job.
+        static let keyIsWindowed = Flags(rawValue: 2)
+        /// `deadline` says when a waiting job is too late.
+        static let hasStartBy = Flags(rawValue: 4)
+        /// The job's run-at was seen to have come, and its id is in the lane's bitmap. A matter of the index: two
+        /// states that differ in nothing else are equal.
+        static let isPromoted = Flags(rawValue: 8)
+        static let semantic: Flags = [.hasUniqueKey, .keyIsWindowed, .hasStartBy]
+    }
+
+    var lane: Slot<LaneRecord>
+    /// Attempts begun, less those given back.
+    var attempt: UInt32 = 0
+    var phase = Phase.waiting
+    var flags: Flags = []
+    /// Raw `DeadReason`; 0 unless dead.
+    var deadReason: UInt8 = 0
+    /// Milliseconds; 0 when it may run at once. Only of a waiting job.
+    var runAt: Int64 = 0
+    /// Milliseconds: the lease's deadline, the instant by which a waiting job must start, or when it died.
+    var deadline: Int64 = 0
+    /// 0 unless leased.
+    var token: UInt64 = 0
+    /// Sequence number of the record with the last error; 0 for none.
+    var lastError: UInt64 = 0
+    /// Sequence number of the record with the last progress; 0 for none.
+    var progress: UInt64 = 0
+
+    init(lane: Slot<LaneRecord>) { self.lane = lane }
+
+    /// Whether the id is in its lane's bitmap.
+    var isInLane: Bool { phase == .waiting && (runAt == 0 || flags.contains(.isPromoted)) }
+
+    /// Whether it waits for a time that has not come.
+    func isScheduled(at now: Timestamp) -> Bool { phase == .waiting && runAt > now.milliseconds }
+
+    func state(at now: Timestamp) -> JobState {
+        switch phase {
+        case .waiting: runAt > now.milliseconds ? .scheduled : .ready
+        case .leased: .leased
+        case .dead: .dead
+        }
+    }
+}
+
+/// What is known of a job that has an entry.
+package struct JobStatus: Hashable, Sendable {
+    package var lane: Lane
+    /// Scheduled, ready, leased or dead.
+    package var state: JobState
+    /// Attempts begun, less those given back.
+    package var attempt: UInt32
+    /// The time it waits or waited for, until it is leased.
+    package var runAt: Timestamp?
+    /// The instant by which it must be leased, while it was not.
+    package var startBy: Timestamp?
+    package var token: LeaseToken?
+    package var deadline: Timestamp?
+    package var worker: String?
+    package var uniqueKey: String?
+    /// The record whose error text applies.
+    package var lastErrorSequence: SequenceNumber?
+    package var deadReason: DeadReason?
+    package var diedAt: Timestamp?
+    /// The heartbeat record whose progress applies.
+    package var progressSequence: SequenceNumber?
+}

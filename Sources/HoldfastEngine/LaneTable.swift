@@ -1,0 +1,289 @@
+// The lanes: which jobs are ready, by queue, priority, group and attempts allowed. Names are kept once, whatever the
+// number of jobs. A lane, and a group with a name, exist only while a job is in them in any state; queues are
+// remembered, so that one that has run empty still shows in the figures.
+//
+// Invariants: a lane's population counts its unfinished and dead jobs; a level's `ready` is the sum of its lanes'
+// bitmaps; a level has a rotation exactly when two or more of its groups are populated.
+
+internal import HoldfastBytes
+
+/// A queue.
+struct QueueRecord: Sendable {
+    let name: String
+    var isPaused = false
+    var ready = 0
+    var scheduled = 0
+    var leased = 0
+    var dead = SequenceBitmap()
+    /// Highest priority first.
+    var levels: [Slot<LevelRecord>] = []
+}
+
+/// The jobs of one queue and priority.
+struct LevelRecord: Sendable {
+    let queue: Slot<QueueRecord>
+    let priority: Int8
+    var groups: [Name: Slot<GroupRecord>] = [:]
+    var populatedGroups = 0
+    var ready = 0
+    /// The populated group while there is exactly one.
+    var sole: Slot<GroupRecord>?
+    var rotation: GroupRotation?
+}
+
+/// The jobs of one queue, priority and group.
+struct GroupRecord: Sendable {
+    let name: String
+    let level: Slot<LevelRecord>
+    /// One for each number of attempts allowed.
+    var lanes: [Slot<LaneRecord>] = []
+    var populatedLanes = 0
+    /// The lowest ready id as the rotation knows it; 0 when none is ready or there is no rotation.
+    var head: UInt64 = 0
+    /// The round it was last served in.
+    var servedRound: UInt64 = 0
+}
+
+/// Jobs that differ in nothing but their id.
+struct LaneRecord: Sendable {
+    let queue: Slot<QueueRecord>
+    let level: Slot<LevelRecord>
+    let group: Slot<GroupRecord>
+    let maxAttempts: UInt32
+    var population = 0
+    /// The ids that may be leased, with an entry or without.
+    var ready = SequenceBitmap()
+}
+
+/// Every queue with its lanes.
+struct LaneTable: Sendable {
+    /// More lanes than this in the unnamed group are forgotten when they run empty.
+    static let idleLanesMax = 4
+
+    private(set) var queueSlots: [Name: Slot<QueueRecord>] = [:]
+    var queues = SlotTable<QueueRecord>()
+    private(set) var levels = SlotTable<LevelRecord>()
+    private(set) var groups = SlotTable<GroupRecord>()
+    private(set) var lanes = SlotTable<LaneRecord>()
+    /// The lane looked up last: records come in runs of one lane.
+    private var recent: Slot<LaneRecord>?
+
+    // MARK: - Looking up
+
+    func queue(_ name: String) -> Slot<QueueRecord>? {
+        if let recent, queues[lanes[recent].queue].name.isSameName(as: name) { return lanes[recent].queue }
+        return queueSlots[Name(name)]
+    }
+
+    /// Whether `slot` is the lane that `lane` describes.
+    func matches(_ slot: Slot<LaneRecord>, _ lane: Lane) -> Bool {
+        let record = lanes[slot]
+        return record.maxAttempts == lane.maxAttempts && levels[record.level].priority == lane.priority
+            && queues[record.queue].name.isSameName(as: lane.queue)
+            && groups[record.group].name.isSameName(as: lane.group)
+    }
+
+    func find(_ lane: Lane) -> Slot<LaneRecord>? {
+        if let recent, matches(recent, lane) { return recent }
+        guard let queue = queueSlots[Name(lane.queue)],
+            let level = queues[queue].levels.first(where: { levels[$0].priority == lane.priority }),
+            let group = levels[level].groups[Name(lane.group)]
+        else { return nil }
+        return groups[group].lanes.first { lanes[$0].maxAttempts == lane.maxAttempts }
+    }
+
+    /// Describes a lane in words.
+    func lane(_ slot: Slot<LaneRecord>) -> Lane {
+        Lane(
+            queue: queues[lanes[slot].queue].name, priority: levels[lanes[slot].level].priority,
+            maxAttempts: lanes[slot].maxAttempts, group: groups[lanes[slot].group].name)
+    }
+
+    // MARK: - Making
+
+    mutating func internQueue(_ name: String) -> Slot<QueueRecord> {
+        if let slot = queueSlots[Name(name)] { return slot }
+        let slot = queues.insert(QueueRecord(name: name))
+        queueSlots[Name(name)] = slot
+        return slot
+    }
+
+    mutating func intern(_ lane: Lane) -> Slot<LaneRecord> {
+        if let slot = find(lane) {
+            recent = slot
+            return slot
+        }
+        let queue = internQueue(lane.queue)
+        let level = internLevel(lane.priority, in: queue)
+        let group: Slot<GroupRecord>
+        if let known = levels[level].groups[Name(lane.group)] {
+            group = known
+        } else {
+            group = groups.insert(GroupRecord(name: lane.group, level: level))
+            levels[level].groups[Name(lane.group)] = group
+        }
+        let slot = lanes.insert(LaneRecord(queue: queue, level: level, group: group, maxAttempts: lane.maxAttempts))
+        groups[group].lanes.append(slot)
+        recent = slot
+        return slot
+    }
+
+    private mutating func internLevel(_ priority: Int8, in queue: Slot<QueueRecord>) -> Slot<LevelRecord> {
+        let index = queues[queue].levels.firstIndex { levels[$0].priority <= priority } ?? queues[queue].levels.count
+        if index < queues[queue].levels.count, levels[queues[queue].levels[index]].priority == priority {
+            return queues[queue].levels[index]
+        }
+        let slot = levels.insert(LevelRecord(queue: queue, priority: priority))
+        queues[queue].levels.insert(slot, at: index)
+        return slot
+    }
+
+    // MARK: - Populations
+
+    /// Counts a job in, in whatever state it is.
+    mutating func addJobs(_ count: Int, to slot: Slot<LaneRecord>) {
+        assert(count > 0, "only jobs populate a lane")
+        lanes[slot].population += count
+        guard lanes[slot].population == count else { return }
+        let (group, level) = (lanes[slot].group, lanes[slot].level)
+        groups[group].populatedLanes += 1
+        guard groups[group].populatedLanes == 1 else { return }
+        levels[level].populatedGroups += 1
+        switch levels[level].populatedGroups {
+        case 1: levels[level].sole = group
+        case 2:
+            levels[level].rotation = GroupRotation()
+            if let first = levels[level].sole { refreshHead(of: first) }
+            levels[level].sole = nil
+        default: break
+        }
+    }
+
+    /// Counts a job out that has ended; its lane may go with it.
+    mutating func removeJob(from slot: Slot<LaneRecord>) {
+        assert(lanes[slot].population > 0, "a lane's population is not negative")
+        lanes[slot].population -= 1
+        guard lanes[slot].population == 0 else { return }
+        let (group, level) = (lanes[slot].group, lanes[slot].level)
+        groups[group].populatedLanes -= 1
+        if groups[group].populatedLanes == 0 { depopulate(group, in: level) }
+        let isNamed = !groups[group].name.isEmpty
+        if isNamed || groups[group].lanes.count > Self.idleLanesMax { forget(slot) }
+        if isNamed && groups[group].populatedLanes == 0 { forget(group, in: level) }
+    }
+
+    private mutating func depopulate(_ group: Slot<GroupRecord>, in level: Slot<LevelRecord>) {
+        assert(groups[group].head == 0, "a group without jobs has none ready")
+        groups[group].servedRound = 0
+        levels[level].populatedGroups -= 1
+        switch levels[level].populatedGroups {
+        case 0: levels[level].sole = nil
+        case 1:
+            levels[level].rotation = nil
+            let sole = levels[level].groups.values.first { groups[$0].populatedLanes > 0 }
+            levels[level].sole = sole
+            if let sole {
+                groups[sole].head = 0
+                groups[sole].servedRound = 0
+            }
+        default: break
+        }
+    }
+
+    private mutating func forget(_ slot: Slot<LaneRecord>) {
+        let group = lanes[slot].group
+        groups[group].lanes.removeAll { $0 == slot }
+        if recent == slot { recent = nil }
+        lanes.remove(
+            slot, leaving: LaneRecord(queue: lanes[slot].queue, level: lanes[slot].level, group: group, maxAttempts: 0))
+    }
+
+    private mutating func forget(_ group: Slot<GroupRecord>, in level: Slot<LevelRecord>) {
+        for slot in groups[group].lanes { forget(slot) }
+        levels[level].groups[Name(groups[group].name)] = nil
+        groups.remove(group, leaving: GroupRecord(name: "", level: level))
+        // A table once large would make every walk over it long.
+        let (count, capacity) = (levels[level].groups.count, levels[level].groups.capacity)
+        if capacity > 64 && count < capacity / 8 {
+            levels[level].groups = Dictionary(uniqueKeysWithValues: levels[level].groups.map { ($0.key, $0.value) })
+        }
+    }
+
+    // MARK: - Ready jobs
+
+    /// Makes a job of the lane leasable.
+    mutating func insertReady(_ job: UInt64, in slot: Slot<LaneRecord>) {
+        guard lanes[slot].ready.insert(job) else { return }
+        let (queue, level) = (lanes[slot].queue, lanes[slot].level)
+        queues[queue].ready += 1
+        levels[level].ready += 1
+        if levels[level].populatedGroups > 1 { refreshHead(of: lanes[slot].group) }
+    }
+
+    /// Makes a run of jobs of the lane leasable, none of which was.
+    mutating func insertReady(_ jobs: ClosedRange<UInt64>, in slot: Slot<LaneRecord>) {
+        lanes[slot].ready.insertRange(jobs)
+        let (queue, level) = (lanes[slot].queue, lanes[slot].level)
+        queues[queue].ready += jobs.count
+        levels[level].ready += jobs.count
+        if levels[level].populatedGroups > 1 { refreshHead(of: lanes[slot].group) }
+    }
+
+    /// Takes a job out of what may be leased; returns false when it was not in it.
+    @discardableResult
+    mutating func removeReady(_ job: UInt64, from slot: Slot<LaneRecord>) -> Bool {
+        guard lanes[slot].ready.remove(job) else { return false }
+        let (queue, level) = (lanes[slot].queue, lanes[slot].level)
+        queues[queue].ready -= 1
+        levels[level].ready -= 1
+        if levels[level].populatedGroups > 1 { refreshHead(of: lanes[slot].group) }
+        return true
+    }
+
+    /// Notes that a lease of `job` used up a turn of its group.
+    mutating func serve(_ job: UInt64, of slot: Slot<LaneRecord>, at sequence: UInt64) {
+        let (group, level) = (lanes[slot].group, lanes[slot].level)
+        guard levels[level].populatedGroups > 1, let roundStart = levels[level].rotation?.roundStart else { return }
+        if isServed(group) || job >= roundStart {
+            levels[level].rotation?.beginRound(at: sequence)
+        }
+        markServed(group)
+    }
+
+    /// Restores a round from an image.
+    mutating func restoreRound(of level: Slot<LevelRecord>, start: UInt64) {
+        levels[level].rotation?.roundStart = start
+    }
+
+    /// Notes that a group was served in this round.
+    mutating func markServed(_ group: Slot<GroupRecord>) {
+        let level = groups[group].level
+        guard let round = levels[level].rotation?.round else { return }
+        let head = groups[group].head
+        if head != 0 { levels[level].rotation?.markServed(head: head) }
+        groups[group].servedRound = round
+    }
+
+    func isServed(_ group: Slot<GroupRecord>) -> Bool {
+        levels[groups[group].level].rotation?.round == groups[group].servedRound
+    }
+
+    private mutating func refreshHead(of group: Slot<GroupRecord>) {
+        var head: UInt64 = 0
+        for lane in groups[group].lanes {
+            if let first = lanes[lane].ready.first, head == 0 || first < head { head = first }
+        }
+        let old = groups[group].head
+        guard head != old else { return }
+        groups[group].head = head
+        let level = groups[group].level
+        let served = isServed(group)
+        if old != 0 { levels[level].rotation?.remove(head: old, isServed: served) }
+        if head != 0 { levels[level].rotation?.insert(head: head, of: group, isServed: served) }
+    }
+}
+
+extension String {
+    /// Whether both are the same bytes.
+    func isSameName(as other: String) -> Bool { Name(self) == Name(other) }
+}

@@ -1,0 +1,285 @@
+// How records change the state. Total: a record that `validate` would refuse is ignored as far as it makes no sense,
+// and never traps. Reads neither clock nor chance, so that a replay gives the same state.
+//
+// Order within a transition: the ready bitmap first, then the entry, then the population of the lane, because a lane
+// whose last job ends may be forgotten with its group.
+
+internal import HoldfastBytes
+
+extension QueueState {
+    /// Applies a record that `validate` accepts.
+    package mutating func apply(_ record: Record) {
+        assert(record.sequence > lastSequence, "records are applied in order")
+        switch record.mutation {
+        case .enqueue(let enqueue): apply(enqueue, record)
+        case .lease(let grant): apply(grant, record)
+        case .heartbeat(let heartbeat): apply(heartbeat, record)
+        case .ack(let ack):
+            if leasedEntry(ack.job, ack.token) != nil {
+                completedCount += 1
+                finish(ack.job.rawValue)
+            }
+        case .requeue(let requeue): apply(requeue, record)
+        case .expire(let expire): apply(expire, record)
+        case .bury(let bury):
+            if leasedEntry(bury.job, bury.token) != nil {
+                let reason: DeadReason = bury.reason == .unreadable ? .unreadable : .buried
+                kill(bury.job.rawValue, reason, record, setsError: bury.error != nil)
+            }
+        case .redrive(let redrive): apply(redrive)
+        case .cancel(let cancel): apply(cancel)
+        case .effect(let effect):
+            let key = EffectKey(effect.scope, effect.key)
+            if effects[key] == nil {
+                effects[key] = record.sequence.rawValue
+                needed.insert(record.sequence.rawValue)
+            }
+        case .queueSettings(let settings):
+            if let isPaused = settings.isPaused { table.queues[table.internQueue(settings.queue)].isPaused = isPaused }
+        case .clock: break
+        }
+        lastSequence = record.sequence
+        latestTime = max(latestTime, record.time)
+        #if INTERNAL_CHECKS
+            checkInvariants()
+        #endif
+    }
+
+    // MARK: - One method per kind
+
+    private mutating func apply(_ enqueue: Enqueue, _ record: Record) {
+        let id = record.sequence.rawValue
+        let lane = table.intern(enqueue.lane)
+        table.addJobs(1, to: lane)
+        needed.insert(id)
+        let isDelayed = enqueue.runAt.map { $0 > record.time } ?? false
+        guard isDelayed || enqueue.uniqueKey != nil || enqueue.startBy != nil else {
+            table.insertReady(id, in: lane)
+            return
+        }
+        var entry = JobEntry(lane: lane)
+        if let runAt = enqueue.runAt, isDelayed { entry.runAt = runAt.milliseconds }
+        if let startBy = enqueue.startBy {
+            entry.flags.insert(.hasStartBy)
+            entry.deadline = startBy.milliseconds
+        }
+        if let key = enqueue.uniqueKey {
+            entry.flags.insert(.hasUniqueKey)
+            keysOfJobs[id] = Name(key)
+            if enqueue.uniqueUntil != nil { entry.flags.insert(.keyIsWindowed) }
+            claim(UniqueKey(queue: table.lanes[lane].queue, key: Name(key)), id, enqueue.uniqueUntil, record.time)
+        }
+        entries[id] = entry
+        entryIDs.insert(id)
+        wait(id, entry)
+        if entry.flags.contains(.hasStartBy) { pushExpiry(entry.deadline, id, .startBy) }
+    }
+
+    /// Holds `key` for `job`: for as long as the job lives, or until an instant.
+    private mutating func claim(_ key: UniqueKey, _ job: UInt64, _ until: Timestamp?, _ now: Timestamp) {
+        if let until, until <= now { return }
+        uniqueKeys[key] = UniqueHolder(job: job, until: until?.milliseconds)
+        guard let until else { return }
+        windows[job] = key
+        pushExpiry(until.milliseconds, job, .uniqueKey)
+    }
+
+    /// Puts a waiting job where it waits.
+    private mutating func wait(_ job: UInt64, _ entry: JobEntry) {
+        if entry.isInLane {
+            table.insertReady(job, in: entry.lane)
+        } else {
+            table.queues[table.lanes[entry.lane].queue].scheduled += 1
+            pushRun(entry.runAt, job)
+        }
+    }
+
+    /// Takes a waiting job from where it waits.
+    private mutating func unwait(_ job: UInt64, _ entry: JobEntry) {
+        if entry.isInLane {
+            table.removeReady(job, from: entry.lane)
+        } else {
+            table.queues[table.lanes[entry.lane].queue].scheduled -= 1
+        }
+    }
+
+    private mutating func apply(_ grant: LeaseGrant, _ record: Record) {
+        let job = grant.job.rawValue
+        var entry: JobEntry
+        if let known = entries[job] {
+            guard known.phase == .waiting else { return }
+            entry = known
+            unwait(job, known)
+        } else {
+            guard let lane = table.find(grant.lane), table.removeReady(job, from: lane) else { return }
+            entry = JobEntry(lane: lane)
+            entryIDs.insert(job)
+        }
+        let hadDeadline = entry.runAt != 0 || entry.flags.contains(.hasStartBy)
+        entry.phase = .leased
+        entry.flags.subtract([.hasStartBy, .isPromoted])
+        entry.runAt = 0
+        entry.attempt = grant.attempt
+        entry.token = record.sequence.rawValue
+        entry.deadline = grant.deadline.milliseconds
+        entries[job] = entry
+        if !grant.worker.isEmpty { workers[job] = grant.worker }
+        table.queues[table.lanes[entry.lane].queue].leased += 1
+        table.serve(job, of: entry.lane, at: record.sequence.rawValue)
+        pushExpiry(entry.deadline, job, .lease)
+        if hadDeadline { deadlinesChanged(of: job) }
+    }
+
+    private mutating func apply(_ heartbeat: Heartbeat, _ record: Record) {
+        let job = heartbeat.job.rawValue
+        guard let entry = leasedEntry(heartbeat.job, heartbeat.token) else { return }
+        if heartbeat.progress != nil {
+            if entry.progress != 0 { needed.remove(entry.progress) }
+            needed.insert(record.sequence.rawValue)
+            entries[job]?.progress = record.sequence.rawValue
+        }
+        let deadline = heartbeat.deadline.milliseconds
+        guard deadline != entry.deadline else { return }
+        entries[job]?.deadline = deadline
+        pushExpiry(deadline, job, .lease)
+        deadlinesChanged(of: job)
+    }
+
+    private mutating func apply(_ requeue: Requeue, _ record: Record) {
+        let job = requeue.job.rawValue
+        guard leasedEntry(requeue.job, requeue.token) != nil else { return }
+        let setsError = requeue.error != nil
+        switch requeue.outcome {
+        case .ready: release(job, nil, record, countsAttempt: requeue.countsAttempt, setsError: setsError)
+        case .scheduled(let runAt):
+            release(job, runAt, record, countsAttempt: requeue.countsAttempt, setsError: setsError)
+        case .dead: kill(job, .attemptsUsedUp, record, setsError: setsError)
+        }
+    }
+
+    private mutating func apply(_ expire: Expire, _ record: Record) {
+        switch expire {
+        case .lease(let job, let token, let isDead):
+            guard leasedEntry(job, token) != nil else { return }
+            if isDead {
+                kill(job.rawValue, .attemptsUsedUp, record, setsError: true)
+            } else {
+                release(job.rawValue, nil, record, countsAttempt: true, setsError: true)
+            }
+        case .startBy(let job):
+            guard entries[job.rawValue]?.phase == .waiting else { return }
+            kill(job.rawValue, .startByPassed, record, setsError: true)
+        case .uniqueKey(let queue, let key, let job):
+            guard let slot = table.queue(queue) else { return }
+            let unique = UniqueKey(queue: slot, key: Name(key))
+            guard uniqueKeys[unique]?.job == job.rawValue, windows[job.rawValue] == unique else { return }
+            uniqueKeys[unique] = nil
+            windows[job.rawValue] = nil
+            deadlinesChanged(of: job.rawValue)
+        }
+    }
+
+    private mutating func apply(_ redrive: Redrive) {
+        let job = redrive.job.rawValue
+        guard var entry = entries[job], entry.phase == .dead else { return }
+        entry.phase = .waiting
+        entry.deadReason = 0
+        entry.deadline = 0
+        entry.attempt = 0
+        entries[job] = entry
+        table.queues[table.lanes[entry.lane].queue].dead.remove(job)
+        if let key = keysOfJobs[job], !entry.flags.contains(.keyIsWindowed) {
+            let unique = UniqueKey(queue: table.lanes[entry.lane].queue, key: key)
+            if uniqueKeys[unique] == nil { uniqueKeys[unique] = UniqueHolder(job: job, until: nil) }
+        }
+        wait(job, entry)
+    }
+
+    private mutating func apply(_ cancel: Cancel) {
+        let job = cancel.job.rawValue
+        if entries[job] != nil {
+            finish(job)
+        } else if let lane = table.find(cancel.lane), table.removeReady(job, from: lane) {
+            needed.remove(job)
+            table.removeJob(from: lane)
+        }
+    }
+
+    // MARK: - What transitions share
+
+    /// Ends a lease in favour of waiting.
+    private mutating func release(
+        _ job: UInt64, _ runAt: Timestamp?, _ record: Record, countsAttempt: Bool, setsError: Bool
+    ) {
+        guard var entry = entries[job] else { return }
+        assert(entry.phase == .leased, "only a lease can be given back")
+        table.queues[table.lanes[entry.lane].queue].leased -= 1
+        workers[job] = nil
+        entry.phase = .waiting
+        entry.token = 0
+        entry.deadline = 0
+        if !countsAttempt && entry.attempt > 0 { entry.attempt -= 1 }
+        entry.runAt = runAt.map { $0 > record.time ? $0.milliseconds : 0 } ?? 0
+        if setsError { replaceError(&entry, record) }
+        entries[job] = entry
+        wait(job, entry)
+        deadlinesChanged(of: job)
+    }
+
+    /// Moves a waiting or leased job to the dead letters.
+    private mutating func kill(_ job: UInt64, _ reason: DeadReason, _ record: Record, setsError: Bool) {
+        guard var entry = entries[job], entry.phase != .dead else { return }
+        leave(job, entry)
+        releaseKey(of: job, entry)
+        entry.phase = .dead
+        entry.flags.subtract([.hasStartBy, .isPromoted])
+        entry.runAt = 0
+        entry.token = 0
+        entry.deadReason = reason.rawValue
+        entry.deadline = record.time.milliseconds
+        if setsError { replaceError(&entry, record) }
+        entries[job] = entry
+        table.queues[table.lanes[entry.lane].queue].dead.insert(job)
+        deadlinesChanged(of: job)
+    }
+
+    /// Forgets a job that has an entry.
+    private mutating func finish(_ job: UInt64) {
+        guard let entry = entries[job] else { return }
+        leave(job, entry)
+        releaseKey(of: job, entry)
+        if entry.flags.contains(.hasUniqueKey) { keysOfJobs[job] = nil }
+        if entry.lastError != 0 { needed.remove(entry.lastError) }
+        if entry.progress != 0 { needed.remove(entry.progress) }
+        needed.remove(job)
+        entries[job] = nil
+        entryIDs.remove(job)
+        table.removeJob(from: entry.lane)
+        deadlinesChanged(of: job)
+    }
+
+    /// Takes a job out of the figures and indexes of the phase it is in.
+    private mutating func leave(_ job: UInt64, _ entry: JobEntry) {
+        switch entry.phase {
+        case .waiting: unwait(job, entry)
+        case .leased:
+            table.queues[table.lanes[entry.lane].queue].leased -= 1
+            workers[job] = nil
+        case .dead: table.queues[table.lanes[entry.lane].queue].dead.remove(job)
+        }
+    }
+
+    /// Frees the unique key that a job holds for as long as it lives.
+    private mutating func releaseKey(of job: UInt64, _ entry: JobEntry) {
+        guard entry.flags.contains(.hasUniqueKey), !entry.flags.contains(.keyIsWindowed), let key = keysOfJobs[job]
+        else { return }
+        let unique = UniqueKey(queue: table.lanes[entry.lane].queue, key: key)
+        if uniqueKeys[unique]?.job == job { uniqueKeys[unique] = nil }
+    }
+
+    private mutating func replaceError(_ entry: inout JobEntry, _ record: Record) {
+        if entry.lastError != 0 { needed.remove(entry.lastError) }
+        entry.lastError = record.sequence.rawValue
+        needed.insert(record.sequence.rawValue)
+    }
+}

@@ -1,0 +1,218 @@
+// What a command becomes. Reads only: the decision is applied, record by record, by `apply`, and by nothing else.
+// The caller has applied `overdue(at: now)` and called `promoteDue(at: now)` before, so that no decision rests on a
+// deadline that has passed without a record.
+
+package import HoldfastBytes
+
+extension QueueState {
+    /// Decides `command` at `now`; its mutations become the records from sequence number `next` on.
+    ///
+    /// - Parameter batch: What earlier operations of the same atomic batch decided; a fresh one otherwise. Leases and
+    ///   redrives are no part of batches.
+    /// - Throws: `.notFound`, `.leaseLost` or `.invalidState`; `batch` is unchanged then.
+    package func decide(
+        _ command: Command, at now: Timestamp, next: SequenceNumber, in batch: inout BatchScope
+    ) throws(EngineError) -> Decision {
+        assert(next > lastSequence, "sequence numbers only grow")
+        switch command {
+        case .enqueue(let enqueue): return decide(enqueue, next: next, in: &batch)
+        case .lease(let queues, let limit, let milliseconds, let worker):
+            try requireAlone(batch)
+            return lease(queues, limit, now.advanced(byMilliseconds: milliseconds), worker, at: now)
+        case .heartbeat(let job, let token, let milliseconds, let progress):
+            _ = try requireLease(job, token, at: now, in: batch)
+            let deadline = now.advanced(byMilliseconds: milliseconds)
+            let heartbeat = Heartbeat(job: job, token: token, deadline: deadline, progress: progress)
+            return Decision(.heartbeat(heartbeat), .heartbeat(deadline: deadline))
+        case .ack(let job, let token, let result):
+            let entry = try requireLease(job, token, at: now, in: batch)
+            settle(job, entry, as: .ended, in: &batch)
+            return Decision(.ack(Ack(job: job, token: token, result: result)), .done)
+        case .requeue(let job, let token, let delay, let error, let countsAttempt):
+            let entry = try requireLease(job, token, at: now, in: batch)
+            let outcome = outcome(of: job, entry, delay, countsAttempt, at: now)
+            settle(job, entry, as: outcome == .dead ? .dead : .waiting, in: &batch)
+            let requeue = Requeue(
+                job: job, token: token, outcome: outcome, countsAttempt: countsAttempt, error: error)
+            return Decision(.requeue(requeue), .requeued(outcome))
+        case .bury(let job, let token, let reason, let error):
+            let entry = try requireLease(job, token, at: now, in: batch)
+            settle(job, entry, as: .dead, in: &batch)
+            return Decision(.bury(Bury(job: job, token: token, reason: reason, error: error)), .done)
+        case .cancel(let job, let lane): return try cancel(job, lane, in: &batch)
+        case .redrive(let job):
+            try requireAlone(batch)
+            return try redrive(job)
+        case .redriveQueue(let queue, let limit):
+            try requireAlone(batch)
+            return redrive(queue, limit, in: batch)
+        case .effect(let scope, let key, let value, let fence):
+            let effect = Effect(scope: scope, key: key, value: value, fence: fence)
+            return try decide(effect, at: now, next: next, in: &batch)
+        case .setPaused(let queue, let isPaused):
+            let known = table.queue(queue).map { table.queues[$0].isPaused } ?? false
+            guard known != isPaused else { return Decision(mutations: .none, reply: .done) }
+            return Decision(.queueSettings(QueueSettings(queue: queue, isPaused: isPaused)), .done)
+        case .advanceClock: return Decision(.clock(ClockAdvance()), .done)
+        }
+    }
+
+    // MARK: - Enqueue and lease
+
+    private func decide(_ enqueue: Enqueue, next: SequenceNumber, in batch: inout BatchScope) -> Decision {
+        if let key = enqueue.uniqueKey {
+            if let holder = holder(of: key, in: enqueue.lane.queue, batch) {
+                return Decision(mutations: .none, reply: .duplicate(holder))
+            }
+            batch.setHolder(JobID(next), queue: enqueue.lane.queue, key: key)
+        }
+        return Decision(.enqueue(enqueue), .enqueued(JobID(next)))
+    }
+
+    private func holder(of key: String, in queue: String, _ batch: BatchScope) -> JobID? {
+        if let pending = batch.holder(queue: queue, key: key) { return pending }
+        guard let slot = table.queue(queue) else { return nil }
+        return uniqueKeys[UniqueKey(queue: slot, key: Name(key))].map { JobID($0.job) }
+    }
+
+    private func lease(
+        _ queues: [String], _ limit: Int, _ deadline: Timestamp, _ worker: String, at now: Timestamp
+    ) -> Decision {
+        if let first = runs.first, first.deadline <= now {
+            // The caller did not promote what is due: right all the same, at the price of a copy.
+            var promoted = self
+            promoted.promoteDue(at: now)
+            return promoted.lease(queues, limit, deadline, worker, at: now)
+        }
+        if limit == 1 {
+            for name in queues {
+                guard let queue = table.queue(name), let pick = table.firstPick(in: queue) else { continue }
+                let grant = grant(pick, deadline, worker)
+                return Decision(.lease(grant), .leased([grant]))
+            }
+            return Decision(mutations: .none, reply: .leased([]))
+        }
+        var picks: [Pick] = []
+        var visited: [Slot<QueueRecord>] = []
+        for name in queues where picks.count < limit {
+            guard let queue = table.queue(name), !visited.contains(queue) else { continue }
+            if queues.count > 1 { visited.append(queue) }
+            table.pick(from: queue, limit: limit, into: &picks)
+        }
+        let grants = picks.map { grant($0, deadline, worker) }
+        return Decision(mutations: Mutations(grants.map { .lease($0) }), reply: .leased(grants))
+    }
+
+    private func grant(_ pick: Pick, _ deadline: Timestamp, _ worker: String) -> LeaseGrant {
+        let attempt = entries[pick.job]?.attempt ?? 0
+        return LeaseGrant(
+            job: JobID(pick.job), lane: table.lane(pick.lane), attempt: attempt + 1, deadline: deadline,
+            worker: worker)
+    }
+
+    // MARK: - Settling
+
+    private func requireLease(
+        _ job: JobID, _ token: LeaseToken, at now: Timestamp, in batch: BatchScope
+    ) throws(EngineError) -> JobEntry {
+        guard let entry = leasedEntry(job, token), entry.deadline > now.milliseconds, batch.fate(of: job) == nil else {
+            throw job.sequence <= lastSequence ? .leaseLost(job) : .notFound(job)
+        }
+        return entry
+    }
+
+    private func settle(_ job: JobID, _ entry: JobEntry, as fate: BatchScope.Fate, in batch: inout BatchScope) {
+        batch.settle(job, as: fate)
+        if fate != .waiting { releaseKey(of: job, entry, in: &batch) }
+    }
+
+    private func releaseKey(of job: JobID, _ entry: JobEntry, in batch: inout BatchScope) {
+        guard entry.flags.contains(.hasUniqueKey), !entry.flags.contains(.keyIsWindowed),
+            let key = keysOfJobs[job.rawValue]
+        else { return }
+        let queue = table.queues[table.lanes[entry.lane].queue].name
+        if holder(of: key.string, in: queue, batch) == job { batch.setHolder(nil, queue: queue, key: key.string) }
+    }
+
+    private func outcome(
+        of job: JobID, _ entry: JobEntry, _ delay: Int64?, _ countsAttempt: Bool, at now: Timestamp
+    ) -> Requeue.Outcome {
+        if countsAttempt && entry.attempt >= table.lanes[entry.lane].maxAttempts { return .dead }
+        let policy = countsAttempt ? RetryPolicy.delayMilliseconds(job: job, attempt: entry.attempt) : 0
+        let runAt = now.advanced(byMilliseconds: max(delay ?? policy, 0))
+        return runAt > now ? .scheduled(runAt: runAt) : .ready
+    }
+
+    private func cancel(_ job: JobID, _ lane: Lane?, in batch: inout BatchScope) throws(EngineError) -> Decision {
+        let finished = EngineError(
+            .invalidState, "job \(job) has already finished; only an unfinished or dead job can be cancelled", job: job)
+        if batch.fate(of: job) == .ended { throw finished }
+        if let entry = entries[job.rawValue] {
+            settle(job, entry, as: .ended, in: &batch)
+            return Decision(.cancel(Cancel(job: job, lane: table.lane(entry.lane))), .done)
+        }
+        guard let lane else { throw .notFound(job) }
+        guard isPlainReady(job, lane: lane) else { throw job.sequence <= lastSequence ? finished : .notFound(job) }
+        batch.settle(job, as: .ended)
+        return Decision(.cancel(Cancel(job: job, lane: lane)), .done)
+    }
+
+    // MARK: - Redrive and effects
+
+    private func redrive(_ job: JobID) throws(EngineError) -> Decision {
+        guard let entry = entries[job.rawValue], entry.phase == .dead else {
+            guard job.sequence <= lastSequence else { throw .notFound(job) }
+            throw EngineError(.invalidState, "job \(job) is not dead; only a dead job can be redriven", job: job)
+        }
+        if let key = keysOfJobs[job.rawValue] {
+            let unique = UniqueKey(queue: table.lanes[entry.lane].queue, key: key)
+            if let other = uniqueKeys[unique], other.job != job.rawValue {
+                throw EngineError(
+                    .invalidState,
+                    "job \(other.job) holds the unique key of job \(job); redrive this one when that has ended",
+                    job: job)
+            }
+        }
+        return Decision(.redrive(Redrive(job: job)), .redriven(count: 1, skipped: 0))
+    }
+
+    private func redrive(_ queue: String, _ limit: Int, in batch: BatchScope) -> Decision {
+        var mutations: [Mutation] = []
+        var skipped = 0
+        var pending = batch
+        var cursor = table.queue(queue).flatMap { table.queues[$0].dead.first }
+        while let job = cursor, mutations.count < limit, let slot = table.queue(queue) {
+            cursor = table.queues[slot].dead.first(after: job)
+            if let key = keysOfJobs[job]?.string {
+                if let other = holder(of: key, in: queue, pending), other.rawValue != job {
+                    skipped += 1
+                    continue
+                }
+                if entries[job]?.flags.contains(.keyIsWindowed) == false {
+                    pending.setHolder(JobID(job), queue: queue, key: key)
+                }
+            }
+            mutations.append(.redrive(Redrive(job: JobID(job))))
+        }
+        return Decision(
+            mutations: Mutations(mutations), reply: .redriven(count: mutations.count, skipped: skipped))
+    }
+
+    private func decide(
+        _ effect: Effect, at now: Timestamp, next: SequenceNumber, in batch: inout BatchScope
+    ) throws(EngineError) -> Decision {
+        if let fence = effect.fence { _ = try requireLease(fence.job, fence.token, at: now, in: batch) }
+        let key = EffectKey(effect.scope, effect.key)
+        if let known = batch.effect(key) ?? effects[key].map({ SequenceNumber($0) }) {
+            return Decision(mutations: .none, reply: .effect(recorded: false, sequence: known))
+        }
+        batch.record(key, at: next)
+        return Decision(.effect(effect), .effect(recorded: true, sequence: next))
+    }
+
+    private func requireAlone(_ batch: BatchScope) throws(EngineError) {
+        guard batch.isEmpty else {
+            throw EngineError(.invalidState, "a lease or redrive can't be part of a batch; send it on its own")
+        }
+    }
+}

@@ -1,0 +1,144 @@
+// Whether a record may follow the state: the transition table, and the facts a record repeats. Decided records pass;
+// one from a file or a peer that does not is corrupt, and is never applied.
+
+internal import HoldfastBytes
+
+extension QueueState {
+    /// Checks that `record` may be applied next.
+    ///
+    /// - Throws: `.corrupt`, with the state unchanged.
+    package func validate(_ record: Record) throws(EngineError) {
+        guard record.sequence > lastSequence, record.sequence <= .max else {
+            throw illegal(record, "does not follow record \(lastSequence)")
+        }
+        guard record.time >= latestTime, record.time <= .max else { throw illegal(record, "has a time out of order") }
+        switch record.mutation {
+        case .enqueue(let enqueue): try validate(enqueue, record)
+        case .lease(let grant): try validate(grant, record)
+        case .heartbeat(let heartbeat): try requireLease(heartbeat.job, heartbeat.token, .heartbeat, record)
+        case .ack(let ack): try requireLease(ack.job, ack.token, .ack, record)
+        case .requeue(let requeue): try validate(requeue, record)
+        case .expire(let expire): try validate(expire, record)
+        case .bury(let bury): try requireLease(bury.job, bury.token, .bury, record)
+        case .redrive(let redrive):
+            let entry = try require(redrive.job, allowing: .redrive, record)
+            if let key = keysOfJobs[redrive.job.rawValue] {
+                let unique = UniqueKey(queue: table.lanes[entry.lane].queue, key: key)
+                let holder = uniqueKeys[unique]
+                guard holder == nil || holder?.job == redrive.job.rawValue else {
+                    throw illegal(record, "redrives job \(redrive.job), whose unique key another job holds")
+                }
+            }
+        case .cancel(let cancel):
+            if entries[cancel.job.rawValue] != nil {
+                let entry = try require(cancel.job, allowing: .cancel, record)
+                guard table.matches(entry.lane, cancel.lane) else { throw illegal(record, "names another lane") }
+            } else if !isPlainReady(cancel.job, lane: cancel.lane) {
+                throw illegal(record, "cancels job \(cancel.job), which is not in the state")
+            }
+        case .effect(let effect): try validate(effect, record)
+        case .queueSettings(let settings):
+            guard !settings.queue.isEmpty else { throw illegal(record, "names no queue") }
+        case .clock: break
+        }
+    }
+
+    private func validate(_ enqueue: Enqueue, _ record: Record) throws(EngineError) {
+        let lane = enqueue.lane
+        guard !lane.queue.isEmpty else { throw illegal(record, "names no queue") }
+        guard (1...RecordLimits.maxAttemptsMax).contains(lane.maxAttempts) else {
+            throw illegal(record, "allows \(lane.maxAttempts) attempts")
+        }
+        if let key = enqueue.uniqueKey, let queue = table.queue(lane.queue) {
+            guard uniqueKeys[UniqueKey(queue: queue, key: Name(key))] == nil else {
+                throw illegal(record, "claims a unique key that another job holds")
+            }
+        }
+    }
+
+    private func validate(_ grant: LeaseGrant, _ record: Record) throws(EngineError) {
+        let job = grant.job.rawValue
+        guard let entry = entries[job] else {
+            guard grant.attempt == 1, isPlainReady(grant.job, lane: grant.lane) else {
+                throw illegal(record, "leases job \(grant.job), which is not ready")
+            }
+            return
+        }
+        guard entry.state(at: record.time).allows(.lease) else {
+            throw illegal(record, "leases job \(grant.job), which is not ready")
+        }
+        guard table.matches(entry.lane, grant.lane) else { throw illegal(record, "names another lane") }
+        guard grant.attempt == entry.attempt + 1, grant.attempt <= grant.lane.maxAttempts else {
+            throw illegal(record, "begins attempt \(grant.attempt) after \(entry.attempt)")
+        }
+    }
+
+    private func validate(_ requeue: Requeue, _ record: Record) throws(EngineError) {
+        let entry = try requireLease(requeue.job, requeue.token, .requeue, record)
+        let isUsedUp = requeue.countsAttempt && entry.attempt >= table.lanes[entry.lane].maxAttempts
+        guard isUsedUp == (requeue.outcome == .dead) else {
+            throw illegal(record, "ends attempt \(entry.attempt) of job \(requeue.job) in a state it can't lead to")
+        }
+    }
+
+    private func validate(_ expire: Expire, _ record: Record) throws(EngineError) {
+        switch expire {
+        case .lease(let job, let token, let isDead):
+            let entry = try requireLease(job, token, .expireLease, record)
+            guard isDead == (entry.attempt >= table.lanes[entry.lane].maxAttempts) else {
+                throw illegal(record, "ends attempt \(entry.attempt) of job \(job) in a state it can't lead to")
+            }
+        case .startBy(let job):
+            let entry = try require(job, allowing: .expireStart, record)
+            guard entry.flags.contains(.hasStartBy) else {
+                throw illegal(record, "says that job \(job), which may start at any time, is too late")
+            }
+        case .uniqueKey(let queue, let key, let job):
+            guard let slot = table.queue(queue),
+                let holder = uniqueKeys[UniqueKey(queue: slot, key: Name(key))],
+                holder.job == job.rawValue, holder.until != nil
+            else { throw illegal(record, "frees a unique key that job \(job) does not hold for a time") }
+        }
+    }
+
+    private func validate(_ effect: Effect, _ record: Record) throws(EngineError) {
+        guard effects[EffectKey(effect.scope, effect.key)] == nil else {
+            throw illegal(record, "records an effect a second time")
+        }
+        if let fence = effect.fence, leasedEntry(fence.job, fence.token) == nil {
+            throw illegal(record, "records an effect under a lease that is not active")
+        }
+    }
+
+    /// The entry of a job whose active lease is `token`.
+    func leasedEntry(_ job: JobID, _ token: LeaseToken) -> JobEntry? {
+        guard let entry = entries[job.rawValue], entry.phase == .leased, entry.token == token.rawValue
+        else { return nil }
+        return entry
+    }
+
+    @discardableResult
+    private func requireLease(
+        _ job: JobID, _ token: LeaseToken, _ event: JobEvent, _ record: Record
+    ) throws(EngineError) -> JobEntry {
+        guard let entry = leasedEntry(job, token), entry.state(at: record.time).allows(event) else {
+            throw illegal(record, "settles or extends a lease on job \(job) that is not active")
+        }
+        return entry
+    }
+
+    private func require(
+        _ job: JobID, allowing event: JobEvent, _ record: Record
+    ) throws(EngineError) -> JobEntry {
+        guard let entry = entries[job.rawValue] else {
+            throw illegal(record, "concerns job \(job), of which the state has no entry")
+        }
+        let state = entry.state(at: record.time)
+        guard state.allows(event) else { throw illegal(record, "is a \(event) of job \(job), which is \(state)") }
+        return entry
+    }
+
+    private func illegal(_ record: Record, _ what: String) -> EngineError {
+        EngineError(.corrupt, "record \(record.sequence) \(what); the log holds records that no store wrote")
+    }
+}

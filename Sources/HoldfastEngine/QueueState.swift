@@ -1,0 +1,172 @@
+// The state of a store: a pure function of its records. Live operation and recovery both go through `apply`; nothing
+// else changes what `digest` and the image show. `promoteDue` changes an index only.
+//
+// Invariants (see `checkInvariants`): a job without an entry is a bit in exactly one lane; one with an entry is in its
+// lane's bitmap exactly while it waits and its time was seen to come; `needed` holds the id of every job in the state
+// and the records its entry or an effect refers to; the top of each heap of deadlines is live.
+
+package import HoldfastBytes
+
+/// What falls due.
+enum Due: UInt8, Comparable, Sendable {
+    case lease, startBy, uniqueKey, run
+
+    static func < (a: Self, b: Self) -> Bool { a.rawValue < b.rawValue }
+}
+
+/// Who holds a unique key.
+struct UniqueHolder: Hashable, Sendable {
+    let job: UInt64
+    /// Milliseconds: held until then, whatever becomes of the job; `nil` for as long as the job is unfinished and not
+    /// dead.
+    let until: Int64?
+}
+
+/// Jobs, unique keys, effects and settings after some record.
+package struct QueueState: Sendable {
+    /// That of the last record applied.
+    package internal(set) var lastSequence = SequenceNumber.zero
+    /// The latest time of a record applied.
+    package internal(set) var latestTime = Timestamp.zero
+    /// How many jobs were acked since the store was created.
+    package internal(set) var completedCount: UInt64 = 0
+
+    var table = LaneTable()
+    var entries: [UInt64: JobEntry] = [:]
+    /// The keys of `entries`, in order.
+    var entryIDs = SequenceBitmap()
+    /// The sequence numbers of every record that the state refers to.
+    var needed = SequenceBitmap()
+    /// Of leased jobs whose worker gave a name.
+    var workers: [UInt64: String] = [:]
+    /// The unique key of every job in the state that was enqueued with one, held at present or not.
+    var keysOfJobs: [UInt64: Name] = [:]
+    var uniqueKeys: [UniqueKey: UniqueHolder] = [:]
+    /// The keys held for a time, by holder.
+    var windows: [UInt64: UniqueKey] = [:]
+    var effects: [EffectKey: UInt64] = [:]
+
+    /// Leases, start-by times and windows; may hold stale elements below its top.
+    var expiries = DeadlineHeap<Due>()
+    /// Run-at times not seen to have come; may hold stale elements below its top.
+    var runs = DeadlineHeap<Due>()
+    /// Sizes at which the heaps are next cleared of stale elements.
+    var expiriesLimit = Self.heapSlack
+    var runsLimit = Self.heapSlack
+
+    static let heapSlack = 1024
+
+    /// Creates the state before the first record.
+    package init() {}
+
+    // MARK: - Deadlines
+
+    /// Whether an expire record is due. O(1).
+    package func hasOverdue(at now: Timestamp) -> Bool {
+        guard let first = expiries.first else { return false }
+        return first.deadline <= now
+    }
+
+    /// The earliest instant at which a run-at time, lease, start-by time or window falls due. O(1).
+    package func nextDeadline() -> Timestamp? {
+        guard let expiry = expiries.first?.deadline else { return runs.first?.deadline }
+        guard let run = runs.first?.deadline else { return expiry }
+        return min(expiry, run)
+    }
+
+    /// Returns the expire mutations due at `now`, at most `limit`, in an order that makes each legal after those
+    /// before it.
+    ///
+    /// - Complexity: O(k log k) in the number of elements due that were looked at.
+    package func overdue(at now: Timestamp, limit: Int) -> [Mutation] {
+        var previous: DeadlineHeap<Due>.Element?
+        var mutations: [Mutation] = []
+        for element in expiries.due(at: now, limit: limit, where: { isLive($0) }) {
+            if let previous, !(previous < element) { continue }
+            previous = element
+            if let mutation = expiry(element) { mutations.append(mutation) }
+        }
+        return mutations
+    }
+
+    private func expiry(_ element: DeadlineHeap<Due>.Element) -> Mutation? {
+        let job = element.job
+        switch element.tag {
+        case .lease:
+            guard let entry = entries[job.rawValue] else { return nil }
+            let isDead = entry.attempt >= table.lanes[entry.lane].maxAttempts
+            return .expire(.lease(job: job, token: LeaseToken(entry.token), isDead: isDead))
+        case .startBy: return .expire(.startBy(job: job))
+        case .uniqueKey:
+            guard let unique = windows[job.rawValue] else { return nil }
+            let queue = table.queues[unique.queue].name
+            return .expire(.uniqueKey(queue: queue, key: unique.key.string, job: job))
+        case .run: return nil
+        }
+    }
+
+    /// Makes jobs leasable whose run-at time has come. An index change: digest, image and queries don't show it.
+    package mutating func promoteDue(at now: Timestamp) {
+        while let first = runs.first, first.deadline <= now {
+            runs.popFirst()
+            let job = first.job.rawValue
+            guard isLive(first), let lane = entries[job]?.lane else { continue }
+            entries[job]?.flags.insert(.isPromoted)
+            table.queues[table.lanes[lane].queue].scheduled -= 1
+            table.insertReady(job, in: lane)
+        }
+        pruneRuns()
+    }
+
+    func isLive(_ element: DeadlineHeap<Due>.Element) -> Bool {
+        Self.isLive(element, entries, windows, uniqueKeys)
+    }
+
+    private static func isLive(
+        _ element: DeadlineHeap<Due>.Element, _ entries: [UInt64: JobEntry], _ windows: [UInt64: UniqueKey],
+        _ holders: [UniqueKey: UniqueHolder]
+    ) -> Bool {
+        let (job, at) = (element.job.rawValue, element.deadline.milliseconds)
+        if element.tag == .uniqueKey {
+            guard let key = windows[job] else { return false }
+            return holders[key]?.until == at
+        }
+        guard let entry = entries[job] else { return false }
+        switch element.tag {
+        case .lease: return entry.phase == .leased && entry.deadline == at
+        case .startBy: return entry.phase == .waiting && entry.flags.contains(.hasStartBy) && entry.deadline == at
+        case .run: return entry.phase == .waiting && entry.runAt == at && !entry.flags.contains(.isPromoted)
+        case .uniqueKey: return false
+        }
+    }
+
+    mutating func pushExpiry(_ deadline: Int64, _ job: UInt64, _ due: Due) {
+        expiries.push(Timestamp(milliseconds: deadline), JobID(job), due)
+        guard expiries.count > expiriesLimit else { return }
+        let (entries, windows, holders) = (entries, windows, uniqueKeys)
+        expiries.removeAll { Self.isLive($0, entries, windows, holders) }
+        expiriesLimit = max(2 * expiries.count, Self.heapSlack)
+    }
+
+    mutating func pushRun(_ runAt: Int64, _ job: UInt64) {
+        runs.push(Timestamp(milliseconds: runAt), JobID(job), .run)
+        guard runs.count > runsLimit else { return }
+        let (entries, windows, holders) = (entries, windows, uniqueKeys)
+        runs.removeAll { Self.isLive($0, entries, windows, holders) }
+        runsLimit = max(2 * runs.count, Self.heapSlack)
+    }
+
+    /// Keeps the heaps' tops live after a deadline of `job` went or moved.
+    mutating func deadlinesChanged(of job: UInt64) {
+        if expiries.first?.job.rawValue == job {
+            let (entries, windows, holders) = (entries, windows, uniqueKeys)
+            expiries.dropFirst { Self.isLive($0, entries, windows, holders) }
+        }
+        if runs.first?.job.rawValue == job { pruneRuns() }
+    }
+
+    private mutating func pruneRuns() {
+        let (entries, windows, holders) = (entries, windows, uniqueKeys)
+        runs.dropFirst { Self.isLive($0, entries, windows, holders) }
+    }
+}

@@ -1,0 +1,243 @@
+// The bytes of a record's body; the log adds its length, sequence number and kind. This page is normative.
+//
+//     body = varint(time, ms) · varint(flags) · fields in the order given
+//
+// A field in [brackets] is there when its flag is set, and its flag is set when it differs from its default, so every
+// record has one encoding. Flags not listed are set aside: a reader that meets one refuses the record. What differs
+// least from record to record comes first and what is opaque comes last, without a length: compression needs the one,
+// and the log knows the other.
+//
+//     name       varint(bytes) · UTF-8
+//     instant    varint(zigzag(instant - time))
+//     ref        varint(sequence - n): an earlier record's sequence number, as a job or a token
+//     lane       name(queue) · [1: priority as u8, two's complement; default 0] · [2: varint(max attempts); default 5]
+//                · [4: name(group); default ""]
+//     rest       all bytes left
+//
+//      1 enqueue        lane · [8: instant(run at)] · [16: name(unique key)] · [32: instant(unique until)]
+//                       · [64: instant(start by)] · [128: varint(pairs) · (name · counted bytes) ...] · rest(payload)
+//      2 lease          lane · [8: varint(attempt); default 1] · [16: name(worker); default ""] · instant(deadline)
+//                       · ref(job)
+//      3 heartbeat      instant(deadline) · ref(job) · ref(token) · [1: rest(progress)]
+//      4 ack            ref(job) · ref(token) · [1: rest(result)]
+//      5 requeue        [4: instant(run at)] · ref(job) · ref(token) · [1: rest(error)]
+//                       flag 2: the attempt does not count; flag 8: the job is dead; not both 4 and 8
+//      6 expire         no flag, or 4 (the job is dead):  ref(job) · ref(token)
+//                       1 (not started in time):          ref(job)
+//                       2 (window of a unique key):       name(queue) · name(key) · ref(job)
+//      7 bury           u8(reason) · ref(job) · ref(token) · [1: rest(error)]
+//      8 redrive        ref(job)
+//      9 cancel         lane · ref(job)
+//     10 effect         name(scope) · name(key) · [1: ref(job) · ref(token)] · rest(value)
+//     16 queueSettings  name(queue); flag 1: pausing is set, to flag 2
+//     17 clock          nothing
+
+package import HoldfastBytes
+
+/// The flags before a body's fields, by kind of record.
+enum RecordFlags {
+    static let priority: UInt64 = 1
+    static let maxAttempts: UInt64 = 2
+    static let group: UInt64 = 4
+    static let lane = priority | maxAttempts | group
+
+    static let runAt: UInt64 = 8
+    static let uniqueKey: UInt64 = 16
+    static let uniqueUntil: UInt64 = 32
+    static let startBy: UInt64 = 64
+    static let headers: UInt64 = 128
+    static let enqueue = lane | runAt | uniqueKey | uniqueUntil | startBy | headers
+
+    static let attempt: UInt64 = 8
+    static let worker: UInt64 = 16
+    static let lease = lane | attempt | worker
+
+    /// The text or the bytes at the end of a heartbeat, ack, requeue or bury.
+    static let report: UInt64 = 1
+    static let isUncounted: UInt64 = 2
+    static let isScheduled: UInt64 = 4
+    static let isDead: UInt64 = 8
+    static let requeue = report | isUncounted | isScheduled | isDead
+
+    static let expireStartBy: UInt64 = 1
+    static let expireUniqueKey: UInt64 = 2
+    static let expireDead: UInt64 = 4
+    static let expire = expireStartBy | expireUniqueKey | expireDead
+
+    static let fence: UInt64 = 1
+
+    static let pauseIsSet: UInt64 = 1
+    static let pauseIsOn: UInt64 = 2
+    static let queueSettings = pauseIsSet | pauseIsOn
+
+    static let defaultMaxAttempts: UInt32 = 5
+}
+
+extension Mutation {
+    /// The kind, as the log stores it.
+    package var kind: RecordKind {
+        switch self {
+        case .enqueue: .enqueue
+        case .lease: .lease
+        case .heartbeat: .heartbeat
+        case .ack: .ack
+        case .requeue: .requeue
+        case .expire: .expire
+        case .bury: .bury
+        case .redrive: .redrive
+        case .cancel: .cancel
+        case .effect: .effect
+        case .queueSettings: .queueSettings
+        case .clock: .clock
+        }
+    }
+}
+
+extension Record {
+    /// Appends what the log stores as the record's body.
+    ///
+    /// - Precondition: The record keeps `RecordLimits`, and refers to earlier records only.
+    package func encodeBody(into writer: inout ByteWriter) {
+        writer.append(varint: UInt64(bitPattern: time.milliseconds))
+        switch mutation {
+        case .enqueue(let enqueue): encode(enqueue, into: &writer)
+        case .lease(let grant): encode(grant, into: &writer)
+        case .heartbeat(let heartbeat):
+            writer.append(varint: heartbeat.progress == nil ? 0 : RecordFlags.report)
+            append(heartbeat.deadline, to: &writer)
+            append(heartbeat.job, heartbeat.token, to: &writer)
+            if let progress = heartbeat.progress { writer.append(progress) }
+        case .ack(let ack):
+            writer.append(varint: ack.result == nil ? 0 : RecordFlags.report)
+            append(ack.job, ack.token, to: &writer)
+            if let result = ack.result { writer.append(result) }
+        case .requeue(let requeue): encode(requeue, into: &writer)
+        case .expire(let expire): encode(expire, into: &writer)
+        case .bury(let bury):
+            writer.append(varint: bury.error == nil ? 0 : RecordFlags.report)
+            writer.append(bury.reason.rawValue)
+            append(bury.job, bury.token, to: &writer)
+            if let error = bury.error { writer.append(utf8: error) }
+        case .redrive(let redrive):
+            writer.append(varint: 0)
+            append(redrive.job, to: &writer)
+        case .cancel(let cancel):
+            writer.append(varint: Self.flags(of: cancel.lane))
+            encode(cancel.lane, into: &writer)
+            append(cancel.job, to: &writer)
+        case .effect(let effect): encode(effect, into: &writer)
+        case .queueSettings(let settings):
+            let isOn = settings.isPaused == true ? RecordFlags.pauseIsOn : 0
+            writer.append(varint: settings.isPaused == nil ? 0 : RecordFlags.pauseIsSet | isOn)
+            writer.append(counted: settings.queue)
+        case .clock: writer.append(varint: 0)
+        }
+    }
+
+    // MARK: - Private
+
+    private static func flags(of lane: Lane) -> UInt64 {
+        var flags: UInt64 = 0
+        if lane.priority != 0 { flags |= RecordFlags.priority }
+        if lane.maxAttempts != RecordFlags.defaultMaxAttempts { flags |= RecordFlags.maxAttempts }
+        if !lane.group.isEmpty { flags |= RecordFlags.group }
+        return flags
+    }
+
+    private func encode(_ lane: Lane, into writer: inout ByteWriter) {
+        writer.append(counted: lane.queue)
+        if lane.priority != 0 { writer.append(UInt8(bitPattern: lane.priority)) }
+        if lane.maxAttempts != RecordFlags.defaultMaxAttempts { writer.append(varint: UInt64(lane.maxAttempts)) }
+        if !lane.group.isEmpty { writer.append(counted: lane.group) }
+    }
+
+    private func encode(_ enqueue: Enqueue, into writer: inout ByteWriter) {
+        var flags = Self.flags(of: enqueue.lane)
+        if enqueue.runAt != nil { flags |= RecordFlags.runAt }
+        if enqueue.uniqueKey != nil { flags |= RecordFlags.uniqueKey }
+        if enqueue.uniqueUntil != nil { flags |= RecordFlags.uniqueUntil }
+        if enqueue.startBy != nil { flags |= RecordFlags.startBy }
+        if !enqueue.headers.isEmpty { flags |= RecordFlags.headers }
+        assert(enqueue.uniqueUntil == nil || enqueue.uniqueKey != nil, "a window needs a key")
+        writer.append(varint: flags)
+        encode(enqueue.lane, into: &writer)
+        if let runAt = enqueue.runAt { append(runAt, to: &writer) }
+        if let key = enqueue.uniqueKey { writer.append(counted: key) }
+        if let until = enqueue.uniqueUntil { append(until, to: &writer) }
+        if let startBy = enqueue.startBy { append(startBy, to: &writer) }
+        if !enqueue.headers.isEmpty {
+            writer.append(varint: UInt64(enqueue.headers.count))
+            for header in enqueue.headers {
+                writer.append(counted: header.name)
+                writer.append(counted: header.value)
+            }
+        }
+        writer.append(enqueue.payload)
+    }
+
+    private func encode(_ grant: LeaseGrant, into writer: inout ByteWriter) {
+        var flags = Self.flags(of: grant.lane)
+        if grant.attempt != 1 { flags |= RecordFlags.attempt }
+        if !grant.worker.isEmpty { flags |= RecordFlags.worker }
+        writer.append(varint: flags)
+        encode(grant.lane, into: &writer)
+        if grant.attempt != 1 { writer.append(varint: UInt64(grant.attempt)) }
+        if !grant.worker.isEmpty { writer.append(counted: grant.worker) }
+        append(grant.deadline, to: &writer)
+        append(grant.job, to: &writer)
+    }
+
+    private func encode(_ requeue: Requeue, into writer: inout ByteWriter) {
+        var flags: UInt64 = requeue.error == nil ? 0 : RecordFlags.report
+        if !requeue.countsAttempt { flags |= RecordFlags.isUncounted }
+        switch requeue.outcome {
+        case .ready: break
+        case .scheduled: flags |= RecordFlags.isScheduled
+        case .dead: flags |= RecordFlags.isDead
+        }
+        writer.append(varint: flags)
+        if case .scheduled(let runAt) = requeue.outcome { append(runAt, to: &writer) }
+        append(requeue.job, requeue.token, to: &writer)
+        if let error = requeue.error { writer.append(utf8: error) }
+    }
+
+    private func encode(_ expire: Expire, into writer: inout ByteWriter) {
+        switch expire {
+        case .lease(let job, let token, let isDead):
+            writer.append(varint: isDead ? RecordFlags.expireDead : 0)
+            append(job, token, to: &writer)
+        case .startBy(let job):
+            writer.append(varint: RecordFlags.expireStartBy)
+            append(job, to: &writer)
+        case .uniqueKey(let queue, let key, let job):
+            writer.append(varint: RecordFlags.expireUniqueKey)
+            writer.append(counted: queue)
+            writer.append(counted: key)
+            append(job, to: &writer)
+        }
+    }
+
+    private func encode(_ effect: Effect, into writer: inout ByteWriter) {
+        writer.append(varint: effect.fence == nil ? 0 : RecordFlags.fence)
+        writer.append(counted: effect.scope)
+        writer.append(counted: effect.key)
+        if let fence = effect.fence { append(fence.job, fence.token, to: &writer) }
+        writer.append(effect.value)
+    }
+
+    private func append(_ instant: Timestamp, to writer: inout ByteWriter) {
+        let delta = instant.milliseconds &- time.milliseconds
+        writer.append(varint: UInt64(bitPattern: (delta << 1) ^ (delta >> 63)))
+    }
+
+    private func append(_ job: JobID, to writer: inout ByteWriter) { append(reference: job.rawValue, to: &writer) }
+
+    private func append(_ job: JobID, _ token: LeaseToken, to writer: inout ByteWriter) {
+        append(reference: job.rawValue, to: &writer)
+        append(reference: token.rawValue, to: &writer)
+    }
+
+    private func append(reference: UInt64, to writer: inout ByteWriter) {
+        writer.append(varint: sequence.rawValue &- reference)
+    }
+}

@@ -1,0 +1,262 @@
+// Reading a record's body: the inverse of Record+Codec.swift, which says what the bytes are. Bytes may come from a
+// damaged file or a peer: whatever they are, they give a record or an error, and nothing is allocated for a length
+// that the bytes do not bear out.
+
+package import HoldfastBytes
+
+extension Record {
+    /// Reads what `encodeBody` wrote; `nil` when the kind is not known and may be skipped.
+    ///
+    /// - Throws: `.unsupportedFormat` for a kind or a flag of a later version, `.corrupt` for anything else that
+    ///   `encodeBody` would not have written for a record within `RecordLimits`.
+    package init?(sequence: SequenceNumber, kind: UInt8, body: Span<UInt8>) throws(EngineError) {
+        guard let known = RecordKind(rawValue: kind) else {
+            if kind & 0x80 != 0 { return nil }
+            throw EngineError(
+                .unsupportedFormat,
+                "record \(sequence) is of kind \(kind), which this version does not know; open the store with a newer one"
+            )
+        }
+        var reader = ByteReader(body)
+        do throws(ByteReaderError) {
+            let time = try reader.timestamp()
+            let context = Context(sequence: sequence, time: time)
+            let mutation = try Mutation(known, from: &reader, in: context)
+            guard reader.isAtEnd else { throw ByteReaderError(.notCanonical, at: reader.offset) }
+            self.init(sequence: sequence, time: time, mutation: mutation)
+        } catch {
+            if error.reason == .unsupported {
+                throw EngineError(
+                    .unsupportedFormat, "record \(sequence) (\(known)): \(error); open the store with a newer version")
+            }
+            throw EngineError(.corrupt, "record \(sequence) (\(known)) can't be read: \(error)")
+        }
+    }
+
+    /// What the fields of a body are measured from.
+    struct Context {
+        let sequence: SequenceNumber
+        let time: Timestamp
+    }
+}
+
+extension Mutation {
+    fileprivate init(
+        _ kind: RecordKind, from reader: inout ByteReader, in context: Record.Context
+    ) throws(ByteReaderError) {
+        switch kind {
+        case .enqueue: self = .enqueue(try Enqueue(from: &reader, in: context))
+        case .lease: self = .lease(try LeaseGrant(from: &reader, in: context))
+        case .heartbeat:
+            let flags = try reader.flags(known: RecordFlags.report)
+            let deadline = try reader.instant(in: context)
+            let (job, token) = (try reader.job(in: context), try reader.token(in: context))
+            let progress = flags == 0 ? nil : try reader.rest(atMost: RecordLimits.valueBytesMax)
+            self = .heartbeat(Heartbeat(job: job, token: token, deadline: deadline, progress: progress))
+        case .ack:
+            let flags = try reader.flags(known: RecordFlags.report)
+            let (job, token) = (try reader.job(in: context), try reader.token(in: context))
+            let result = flags == 0 ? nil : try reader.rest(atMost: RecordLimits.valueBytesMax)
+            self = .ack(Ack(job: job, token: token, result: result))
+        case .requeue: self = .requeue(try Requeue(from: &reader, in: context))
+        case .expire: self = .expire(try Expire(from: &reader, in: context))
+        case .bury: self = .bury(try Bury(from: &reader, in: context))
+        case .redrive:
+            _ = try reader.flags(known: 0)
+            self = .redrive(Redrive(job: try reader.job(in: context)))
+        case .cancel:
+            let flags = try reader.flags(known: RecordFlags.lane)
+            let lane = try Lane(flags: flags, from: &reader)
+            self = .cancel(Cancel(job: try reader.job(in: context), lane: lane))
+        case .effect: self = .effect(try Effect(from: &reader, in: context))
+        case .queueSettings:
+            let start = reader.offset
+            let flags = try reader.flags(known: RecordFlags.queueSettings)
+            guard flags != RecordFlags.pauseIsOn else { throw ByteReaderError(.notCanonical, at: start) }
+            let queue = try reader.name()
+            let isPaused = flags == 0 ? nil : flags & RecordFlags.pauseIsOn != 0
+            self = .queueSettings(QueueSettings(queue: queue, isPaused: isPaused))
+        case .clock:
+            _ = try reader.flags(known: 0)
+            self = .clock(ClockAdvance())
+        }
+    }
+}
+
+// MARK: - One kind each
+
+extension Lane {
+    fileprivate init(flags: UInt64, from reader: inout ByteReader) throws(ByteReaderError) {
+        self.init(queue: try reader.name())
+        let start = reader.offset
+        if flags & RecordFlags.priority != 0 {
+            priority = Int8(bitPattern: try reader.u8())
+            guard priority != 0 else { throw ByteReaderError(.notCanonical, at: start) }
+        }
+        if flags & RecordFlags.maxAttempts != 0 {
+            maxAttempts = UInt32(try reader.varint(atMost: UInt64(RecordLimits.maxAttemptsMax)))
+            guard maxAttempts != RecordFlags.defaultMaxAttempts else { throw ByteReaderError(.notCanonical, at: start) }
+        }
+        if flags & RecordFlags.group != 0 {
+            group = try reader.name()
+            guard !group.isEmpty else { throw ByteReaderError(.notCanonical, at: start) }
+        }
+    }
+}
+
+extension Enqueue {
+    fileprivate init(from reader: inout ByteReader, in context: Record.Context) throws(ByteReaderError) {
+        let start = reader.offset
+        let flags = try reader.flags(known: RecordFlags.enqueue)
+        guard flags & (RecordFlags.uniqueKey | RecordFlags.uniqueUntil) != RecordFlags.uniqueUntil else {
+            throw ByteReaderError(.notCanonical, at: start)
+        }
+        self.init(lane: try Lane(flags: flags, from: &reader))
+        if flags & RecordFlags.runAt != 0 { runAt = try reader.instant(in: context) }
+        if flags & RecordFlags.uniqueKey != 0 { uniqueKey = try reader.name() }
+        if flags & RecordFlags.uniqueUntil != 0 { uniqueUntil = try reader.instant(in: context) }
+        if flags & RecordFlags.startBy != 0 { startBy = try reader.instant(in: context) }
+        if flags & RecordFlags.headers != 0 {
+            let count = try reader.varint(atMost: UInt64(RecordLimits.headersCountMax))
+            guard count > 0 else { throw ByteReaderError(.notCanonical, at: start) }
+            var bytesLeft = RecordLimits.headersBytesMax
+            for _ in 0..<count {
+                let name = try reader.countedString(atMost: bytesLeft)
+                bytesLeft -= name.utf8.count
+                let value = try reader.countedString(atMost: bytesLeft)
+                bytesLeft -= value.utf8.count
+                headers.append(Header(name: name, value: value))
+            }
+        }
+        payload = try reader.rest(atMost: RecordLimits.payloadBytesMax)
+    }
+}
+
+extension LeaseGrant {
+    fileprivate init(from reader: inout ByteReader, in context: Record.Context) throws(ByteReaderError) {
+        let start = reader.offset
+        let flags = try reader.flags(known: RecordFlags.lease)
+        let lane = try Lane(flags: flags, from: &reader)
+        var (attempt, worker) = (UInt32(1), "")
+        if flags & RecordFlags.attempt != 0 {
+            attempt = UInt32(try reader.varint(atMost: UInt64(UInt32.max)))
+            guard attempt != 1 else { throw ByteReaderError(.notCanonical, at: start) }
+        }
+        if flags & RecordFlags.worker != 0 {
+            worker = try reader.name()
+            guard !worker.isEmpty else { throw ByteReaderError(.notCanonical, at: start) }
+        }
+        let deadline = try reader.instant(in: context)
+        let job = try reader.job(in: context)
+        self.init(job: job, lane: lane, attempt: attempt, deadline: deadline, worker: worker)
+    }
+}
+
+extension Requeue {
+    fileprivate init(from reader: inout ByteReader, in context: Record.Context) throws(ByteReaderError) {
+        let start = reader.offset
+        let flags = try reader.flags(known: RecordFlags.requeue)
+        var outcome = flags & RecordFlags.isDead == 0 ? Outcome.ready : .dead
+        if flags & RecordFlags.isScheduled != 0 {
+            guard outcome == .ready else { throw ByteReaderError(.notCanonical, at: start) }
+            outcome = .scheduled(runAt: try reader.instant(in: context))
+        }
+        let (job, token) = (try reader.job(in: context), try reader.token(in: context))
+        let error = flags & RecordFlags.report == 0 ? nil : try reader.restString(atMost: RecordLimits.valueBytesMax)
+        let countsAttempt = flags & RecordFlags.isUncounted == 0
+        self.init(job: job, token: token, outcome: outcome, countsAttempt: countsAttempt, error: error)
+    }
+}
+
+extension Expire {
+    fileprivate init(from reader: inout ByteReader, in context: Record.Context) throws(ByteReaderError) {
+        let start = reader.offset
+        let flags = try reader.flags(known: RecordFlags.expire)
+        switch flags {
+        case 0, RecordFlags.expireDead:
+            let (job, token) = (try reader.job(in: context), try reader.token(in: context))
+            self = .lease(job: job, token: token, isDead: flags != 0)
+        case RecordFlags.expireStartBy: self = .startBy(job: try reader.job(in: context))
+        case RecordFlags.expireUniqueKey:
+            let (queue, key) = (try reader.name(), try reader.name())
+            self = .uniqueKey(queue: queue, key: key, job: try reader.job(in: context))
+        default: throw ByteReaderError(.notCanonical, at: start)
+        }
+    }
+}
+
+extension Bury {
+    fileprivate init(from reader: inout ByteReader, in context: Record.Context) throws(ByteReaderError) {
+        let flags = try reader.flags(known: RecordFlags.report)
+        let start = reader.offset
+        guard let reason = Reason(rawValue: try reader.u8()) else { throw ByteReaderError(.unsupported, at: start) }
+        let (job, token) = (try reader.job(in: context), try reader.token(in: context))
+        let error = flags == 0 ? nil : try reader.restString(atMost: RecordLimits.valueBytesMax)
+        self.init(job: job, token: token, reason: reason, error: error)
+    }
+}
+
+extension Effect {
+    fileprivate init(from reader: inout ByteReader, in context: Record.Context) throws(ByteReaderError) {
+        let flags = try reader.flags(known: RecordFlags.fence)
+        let (scope, key) = (try reader.name(), try reader.name())
+        var fence: Fence?
+        if flags != 0 { fence = Fence(job: try reader.job(in: context), token: try reader.token(in: context)) }
+        self.init(scope: scope, key: key, value: try reader.rest(atMost: RecordLimits.valueBytesMax), fence: fence)
+    }
+}
+
+// MARK: - Fields
+
+extension ByteReader {
+    fileprivate mutating func flags(known: UInt64) throws(ByteReaderError) -> UInt64 {
+        let start = offset
+        let flags = try varint()
+        guard flags & ~known == 0 else { throw ByteReaderError(.unsupported, at: start) }
+        return flags
+    }
+
+    fileprivate mutating func name() throws(ByteReaderError) -> String {
+        try countedString(atMost: RecordLimits.nameBytesMax)
+    }
+
+    fileprivate mutating func timestamp() throws(ByteReaderError) -> Timestamp {
+        Timestamp(milliseconds: Int64(try varint(atMost: UInt64(Timestamp.max.milliseconds))))
+    }
+
+    fileprivate mutating func instant(in context: Record.Context) throws(ByteReaderError) -> Timestamp {
+        let start = offset
+        let zigzag = try varint()
+        let delta = Int64(bitPattern: zigzag >> 1) ^ -Int64(bitPattern: zigzag & 1)
+        let instant = Timestamp(milliseconds: context.time.milliseconds &+ delta)
+        guard instant >= .zero, instant <= .max else { throw ByteReaderError(.tooLong, at: start) }
+        return instant
+    }
+
+    fileprivate mutating func job(in context: Record.Context) throws(ByteReaderError) -> JobID {
+        JobID(try reference(in: context))
+    }
+
+    fileprivate mutating func token(in context: Record.Context) throws(ByteReaderError) -> LeaseToken {
+        LeaseToken(try reference(in: context))
+    }
+
+    private mutating func reference(in context: Record.Context) throws(ByteReaderError) -> UInt64 {
+        let start = offset
+        let distance = try varint()
+        guard distance > 0, distance < context.sequence.rawValue else { throw ByteReaderError(.tooLong, at: start) }
+        return context.sequence.rawValue - distance
+    }
+
+    fileprivate mutating func rest(atMost limit: Int) throws(ByteReaderError) -> [UInt8] {
+        guard remaining <= limit else { throw ByteReaderError(.tooLong, at: offset) }
+        return try array(remaining)
+    }
+
+    fileprivate mutating func restString(atMost limit: Int) throws(ByteReaderError) -> String {
+        guard remaining <= limit else { throw ByteReaderError(.tooLong, at: offset) }
+        let start = offset
+        guard let string = String(validating: try span(remaining)) else { throw ByteReaderError(.notUTF8, at: start) }
+        return string
+    }
+}

@@ -1,0 +1,42 @@
+// Where fuzzers come in: each function feeds bytes to one decoder and traps when what it accepted is not what the
+// encoder writes. Refusing is fine; whatever the bytes are, nothing else may trap.
+
+internal import HoldfastBytes
+internal import HoldfastEngine
+
+/// Feeds arbitrary bytes to the decoders.
+public enum DecoderProbe {
+    /// Reads a record: its kind, then its body.
+    public static func record(_ bytes: [UInt8]) {
+        guard let kind = bytes.first else { return }
+        let sequence = SequenceNumber(1 << 40)
+        guard let record = try? Record(sequence: sequence, kind: kind, body: bytes.span.extracting(1...)) else {
+            return
+        }
+        var writer = ByteWriter()
+        record.encodeBody(into: &writer)
+        precondition([UInt8](copying: writer.bytes) == Array(bytes[1...]), "a record has one encoding")
+    }
+
+    /// Reads a set of sequence numbers.
+    public static func bitmap(_ bytes: [UInt8]) {
+        var reader = ByteReader(bytes.span)
+        guard let bitmap = try? SequenceBitmap(from: &reader) else { return }
+        var writer = ByteWriter()
+        bitmap.encode(into: &writer)
+        precondition([UInt8](copying: writer.bytes) == Array(bytes[..<reader.offset]), "a set has one encoding")
+        precondition(bitmap.isConsistent(), "a set that was read keeps its invariants")
+    }
+
+    /// Reads the image of a state.
+    public static func image(_ bytes: [UInt8]) {
+        guard let state = try? QueueState(image: bytes.span) else { return }
+        state.checkInvariants()
+        var writer = ByteWriter()
+        state.encodeImage(into: &writer)
+        guard let again = try? QueueState(image: writer.bytes) else {
+            preconditionFailure("an image can be read again")
+        }
+        precondition(again.digest() == state.digest(), "an image read again is the same state")
+    }
+}

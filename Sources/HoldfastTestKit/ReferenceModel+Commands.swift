@@ -1,0 +1,191 @@
+// Commands against the model: decided and carried out at once.
+
+package import HoldfastBytes
+package import HoldfastEngine
+
+extension ReferenceModel {
+    /// Carries out `command` at `now`; its records would be numbered from `next` on.
+    ///
+    /// - Parameter observed: What the engine leased: where the order of groups is open, the model follows it.
+    /// - Returns: The reply, and the number of records.
+    /// - Throws: The code of the refusal matters, the message does not; nothing has changed then.
+    package mutating func perform(
+        _ command: Command, at now: Timestamp, next: SequenceNumber, observed: [LeaseGrant] = []
+    ) throws(EngineError) -> (reply: Reply, records: Int) {
+        let result: (reply: Reply, records: Int)
+        switch command {
+        case .enqueue(let enqueue): result = add(enqueue, next)
+        case .lease(let queues, let limit, let milliseconds, let worker):
+            let deadline = now.advanced(byMilliseconds: milliseconds)
+            let grants = lease(queues, limit, deadline, worker, at: now, next, observed)
+            result = (.leased(grants), grants.count)
+        case .heartbeat(let job, let token, let milliseconds, _):
+            let deadline = now.advanced(byMilliseconds: milliseconds)
+            jobs[try index(of: job, leasedWith: token)].state = .leased(token: token, deadline: deadline)
+            result = (.heartbeat(deadline: deadline), 1)
+        case .ack(let job, let token, _):
+            jobs.remove(at: try index(of: job, leasedWith: token))
+            releaseKey(of: job)
+            completedCount += 1
+            result = (.done, 1)
+        case .requeue(let job, let token, let delay, _, let countsAttempt):
+            let index = try index(of: job, leasedWith: token)
+            result = (.requeued(requeue(index, delay, countsAttempt, at: now)), 1)
+        case .bury(let job, let token, _, _):
+            bury(try index(of: job, leasedWith: token))
+            result = (.done, 1)
+        case .cancel(let job, let lane):
+            try cancel(job, lane)
+            result = (.done, 1)
+        case .redrive(let job):
+            try redrive(job)
+            result = (.redriven(count: 1, skipped: 0), 1)
+        case .redriveQueue(let queue, let limit):
+            let (count, skipped) = redrive(queue, limit)
+            result = (.redriven(count: count, skipped: skipped), count)
+        case .effect(let scope, let key, _, let fence):
+            if let fence { _ = try index(of: fence.job, leasedWith: fence.token) }
+            result = record(scope, key, next)
+        case .setPaused(let queue, let isPaused):
+            let wasPaused = paused.contains(queue)
+            if isPaused { paused.insert(queue) } else { paused.remove(queue) }
+            result = (.done, wasPaused == isPaused ? 0 : 1)
+        case .advanceClock: result = (.done, 1)
+        }
+        if result.records > 0 { last = next.advanced(by: UInt64(result.records - 1)) }
+        return result
+    }
+
+    // MARK: - Private
+
+    private mutating func add(_ enqueue: Enqueue, _ next: SequenceNumber) -> (reply: Reply, records: Int) {
+        if let key = enqueue.uniqueKey {
+            if let holder = holder(of: key, in: enqueue.lane.queue) { return (.duplicate(holder), 0) }
+            keys.append(
+                HeldKey(queue: enqueue.lane.queue, key: key, job: JobID(next), until: enqueue.uniqueUntil))
+        }
+        let state = Job.State.waiting(runAt: enqueue.runAt ?? .zero)
+        jobs.append(Job(id: JobID(next), enqueue: enqueue, state: state, startBy: enqueue.startBy))
+        return (.enqueued(JobID(next)), 1)
+    }
+
+    private mutating func lease(
+        _ queues: [String], _ limit: Int, _ deadline: Timestamp, _ worker: String, at now: Timestamp,
+        _ next: SequenceNumber, _ observed: [LeaseGrant]
+    ) -> [LeaseGrant] {
+        var grants: [LeaseGrant] = []
+        for queue in queues where !paused.contains(queue) {
+            while grants.count < limit {
+                let candidates = candidates(in: queue, at: now)
+                guard let lowest = candidates.first else { break }
+                let wish = grants.count < observed.count ? observed[grants.count].job : nil
+                let index = candidates.first { jobs[$0].id == wish } ?? lowest
+                countTurn(of: index, over: candidates)
+                jobs[index].attempt += 1
+                jobs[index].startBy = nil
+                let token = LeaseToken(next.advanced(by: UInt64(grants.count)))
+                jobs[index].state = .leased(token: token, deadline: deadline)
+                let (id, lane, attempt) = (jobs[index].id, jobs[index].enqueue.lane, jobs[index].attempt)
+                grants.append(LeaseGrant(job: id, lane: lane, attempt: attempt, deadline: deadline, worker: worker))
+            }
+        }
+        return grants
+    }
+
+    /// The first ready job of each group, among those of the highest priority that has any, lowest id first.
+    private func candidates(in queue: String, at now: Timestamp) -> [Int] {
+        let ready = jobs.indices.filter { index in
+            guard jobs[index].enqueue.lane.queue == queue, case .waiting(let runAt) = jobs[index].state else {
+                return false
+            }
+            return runAt <= now
+        }
+        guard let priority = ready.map({ jobs[$0].enqueue.lane.priority }).max() else { return [] }
+        var groups: Set<String> = []
+        return ready.filter {
+            jobs[$0].enqueue.lane.priority == priority && groups.insert(jobs[$0].enqueue.lane.group).inserted
+        }
+    }
+
+    private mutating func countTurn(of chosen: Int, over candidates: [Int]) {
+        let lane = jobs[chosen].enqueue.lane
+        let group = lane.group
+        for index in jobs.indices {
+            let other = jobs[index].enqueue.lane
+            guard (other.queue, other.priority, other.group) == (lane.queue, lane.priority, group) else { continue }
+            jobs[index].overtakenBy = [:]
+        }
+        for index in candidates where index != chosen {
+            jobs[index].overtakenBy[group, default: 0] += 1
+            let turns = jobs[index].overtakenBy[group] ?? 0
+            if turns > 2 {
+                complaints.append("group \(group) was served \(turns) times while job \(jobs[index].id) waited")
+            }
+        }
+    }
+
+    private mutating func requeue(
+        _ index: Int, _ delay: Int64?, _ countsAttempt: Bool, at now: Timestamp
+    ) -> Requeue.Outcome {
+        let job = jobs[index]
+        if countsAttempt && job.attempt >= job.enqueue.lane.maxAttempts {
+            bury(index)
+            return .dead
+        }
+        let policy = countsAttempt ? RetryPolicy.delayMilliseconds(job: job.id, attempt: job.attempt) : 0
+        let runAt = now.advanced(byMilliseconds: delay ?? policy)
+        if !countsAttempt { jobs[index].attempt -= 1 }
+        jobs[index].overtakenBy = [:]
+        jobs[index].state = .waiting(runAt: runAt > now ? runAt : .zero)
+        return runAt > now ? .scheduled(runAt: runAt) : .ready
+    }
+
+    private mutating func cancel(_ job: JobID, _ lane: Lane?) throws(EngineError) {
+        guard let index = index(of: job) else {
+            let isFinished = lane != nil && job.sequence <= last
+            throw EngineError(isFinished ? .invalidState : .notFound, "the model refuses", job: job)
+        }
+        jobs.remove(at: index)
+        releaseKey(of: job)
+    }
+
+    private mutating func redrive(_ job: JobID) throws(EngineError) {
+        guard let index = index(of: job), jobs[index].state == .dead, revive(index) else {
+            throw EngineError(job.sequence <= last ? .invalidState : .notFound, "the model refuses", job: job)
+        }
+    }
+
+    private mutating func redrive(_ queue: String, _ limit: Int) -> (count: Int, skipped: Int) {
+        var (count, skipped) = (0, 0)
+        for index in jobs.indices where jobs[index].enqueue.lane.queue == queue && jobs[index].state == .dead {
+            if count == limit { break }
+            if revive(index) { count += 1 } else { skipped += 1 }
+        }
+        return (count, skipped)
+    }
+
+    private mutating func revive(_ index: Int) -> Bool {
+        let (id, enqueue) = (jobs[index].id, jobs[index].enqueue)
+        if let key = enqueue.uniqueKey {
+            let holder = holder(of: key, in: enqueue.lane.queue)
+            if let holder, holder != id { return false }
+            if enqueue.uniqueUntil == nil {
+                keys.append(HeldKey(queue: enqueue.lane.queue, key: key, job: id, until: nil))
+            }
+        }
+        jobs[index].state = .waiting(runAt: .zero)
+        jobs[index].attempt = 0
+        jobs[index].overtakenBy = [:]
+        return true
+    }
+
+    private mutating func record(
+        _ scope: String, _ key: String, _ next: SequenceNumber
+    ) -> (reply: Reply, records: Int) {
+        if let known = effects.first(where: { $0.scope == scope && $0.key == key }) {
+            return (.effect(recorded: false, sequence: known.sequence), 0)
+        }
+        effects.append((scope, key, next))
+        return (.effect(recorded: true, sequence: next), 1)
+    }
+}

@@ -1,0 +1,124 @@
+// What a store of jobs should do, told as plainly as possible: arrays, linear scans, no index, no record. It is held
+// against the engine in tests; where the two differ, one of them is wrong.
+//
+// Groups share "in turn", which allows more than one order. The model lets the engine choose which group comes next,
+// and checks that the choice is allowed: the job must be its group's first, and no group that is waiting all along
+// may see another served more than twice (the end of one round and the start of the next).
+
+package import HoldfastBytes
+package import HoldfastEngine
+
+/// A naive model of the queue semantics, for comparison with the engine.
+public struct ReferenceModel {
+    struct Job {
+        enum State: Equatable {
+            case waiting(runAt: Timestamp)
+            case leased(token: LeaseToken, deadline: Timestamp)
+            case dead
+        }
+        let id: JobID
+        let enqueue: Enqueue
+        var state: State
+        var attempt: UInt32 = 0
+        var startBy: Timestamp?
+        /// How often each other group was served while this job's group waited.
+        var overtakenBy: [String: Int] = [:]
+    }
+
+    struct HeldKey {
+        let queue: String
+        let key: String
+        let job: JobID
+        let until: Timestamp?
+    }
+
+    var jobs: [Job] = []
+    var keys: [HeldKey] = []
+    var effects: [(scope: String, key: String, sequence: SequenceNumber)] = []
+    var paused: Set<String> = []
+    /// How many jobs were acked.
+    package internal(set) var completedCount: UInt64 = 0
+    /// The last sequence number used.
+    package var last = SequenceNumber.zero
+    /// A sentence for each group that was passed over too often.
+    package internal(set) var complaints: [String] = []
+
+    /// Creates a model of an empty store.
+    public init() {}
+
+    /// How many jobs are neither finished nor forgotten.
+    public var unfinishedCount: Int { jobs.count }
+
+    /// Returns the counts of every queue that holds a job or is paused, by name.
+    package func queueCounts(at now: Timestamp) -> [String: QueueCounts] {
+        var result: [String: QueueCounts] = [:]
+        for queue in paused { result[queue] = QueueCounts() }
+        for job in jobs {
+            var counts = result[job.enqueue.lane.queue] ?? QueueCounts()
+            switch job.state {
+            case .waiting(let runAt): if runAt <= now { counts.ready += 1 } else { counts.scheduled += 1 }
+            case .leased: counts.leased += 1
+            case .dead: counts.dead += 1
+            }
+            result[job.enqueue.lane.queue] = counts
+        }
+        return result
+    }
+
+    /// Whether the queue leases nothing.
+    package func isPaused(_ queue: String) -> Bool { paused.contains(queue) }
+
+    /// The ids of unfinished and dead jobs, in order.
+    package var jobIDs: [JobID] { jobs.map(\.id) }
+
+    /// The active leases.
+    package var leases: [(job: JobID, token: LeaseToken)] {
+        jobs.compactMap { job in
+            if case .leased(let token, _) = job.state { (job.id, token) } else { nil }
+        }
+    }
+
+    /// Lets everything fall due that is due at `now`; returns how many records that takes.
+    package mutating func expire(at now: Timestamp) -> Int {
+        var count = 0
+        for index in jobs.indices {
+            if case .leased(_, let deadline) = jobs[index].state, deadline <= now {
+                count += 1
+                if jobs[index].attempt >= jobs[index].enqueue.lane.maxAttempts {
+                    bury(index)
+                } else {
+                    jobs[index].state = .waiting(runAt: .zero)
+                    jobs[index].overtakenBy = [:]
+                }
+            } else if case .waiting = jobs[index].state, let startBy = jobs[index].startBy, startBy <= now {
+                count += 1
+                bury(index)
+            }
+        }
+        count += keys.count { $0.until.map { $0 <= now } ?? false }
+        keys.removeAll { $0.until.map { $0 <= now } ?? false }
+        last = last.advanced(by: UInt64(count))
+        return count
+    }
+
+    // MARK: - Parts of commands
+
+    mutating func bury(_ index: Int) {
+        jobs[index].state = .dead
+        jobs[index].startBy = nil
+        releaseKey(of: jobs[index].id)
+    }
+
+    mutating func releaseKey(of job: JobID) { keys.removeAll { $0.job == job && $0.until == nil } }
+
+    func index(of job: JobID) -> Int? { jobs.firstIndex { $0.id == job } }
+
+    func index(of job: JobID, leasedWith token: LeaseToken) throws(EngineError) -> Int {
+        if let index = index(of: job), case .leased(token, _) = jobs[index].state { return index }
+        throw EngineError(job.sequence <= last ? .leaseLost : .notFound, "the model refuses", job: job)
+    }
+
+    func holder(of key: String, in queue: String) -> JobID? {
+        keys.first { $0.queue == queue && $0.key == key }?.job
+    }
+}

@@ -1,0 +1,132 @@
+import HoldfastBytes
+import HoldfastEngine
+import Testing
+
+@Suite struct DigestAndImageTests {
+    /// A state with something of everything in it.
+    private func rich() throws -> EngineHarness {
+        var engine = EngineHarness()
+        for index in 0..<20 { try engine.enqueue("q\(index % 2)", priority: Int8(index % 3), group: "g\(index % 4)") }
+        try engine.enqueue("q0", attempts: 1, key: "held")
+        try engine.enqueue("q1", delay: 5000, key: "window", window: 90_000, startWithin: 60_000)
+        try engine.enqueue("q1", delay: 50)
+        try engine.run(.setPaused(queue: "paused", true))
+        try engine.run(.effect(scope: "s", key: "k", value: [1, 2], fence: nil))
+        let leases = try engine.lease(8, from: ["q1", "q0"])
+        try engine.ack(leases[0])
+        try engine.requeue(leases[1], delay: 10)
+        try engine.requeue(leases[2], delay: 0)
+        try engine.run(.bury(job: leases[3].job, token: leases[3].token, reason: .buried, error: "bad"))
+        try engine.run(
+            .heartbeat(job: leases[4].job, token: leases[4].token, milliseconds: 40_000, progress: [7]))
+        return engine
+    }
+
+    @Test func replayGivesTheSameStateWithoutPromotion() throws {
+        var engine = try rich()
+        engine.advance(100)
+        engine.state.promoteDue(at: engine.now)
+        #expect(try engine.replayed().digest() == engine.state.digest())
+        try engine.lease(20, from: ["q0", "q1"])
+        #expect(try engine.replayed().digest() == engine.state.digest())
+    }
+
+    @Test func promotionIsInvisible() throws {
+        var engine = try rich()
+        let digest = engine.state.digest()
+        let before = image(of: engine.state)
+        engine.advance(20_000)
+        let counts = engine.state.queueCounts(at: engine.now).map(\.counts)
+        engine.state.promoteDue(at: engine.now)
+        engine.state.checkInvariants()
+        #expect(engine.state.digest() == digest)
+        #expect(image(of: engine.state) == before)
+        #expect(engine.state.queueCounts(at: engine.now).map(\.counts) == counts)
+    }
+
+    @Test func theOrderOfNamesDoesNotShow() throws {
+        var one = EngineHarness()
+        var other = EngineHarness()
+        for name in ["a", "b", "c"] { try one.run(.setPaused(queue: name, true)) }
+        for name in ["c", "a", "b"] { try other.run(.setPaused(queue: name, true)) }
+        #expect(one.state.digest() == other.state.digest())
+        try one.append(.effect(Effect(scope: "x", key: "k", value: [])))
+        #expect(one.state.digest() != other.state.digest())
+    }
+
+    @Test func lanesMadeInAnyOrderGiveOneDigest() throws {
+        // The same jobs under the same ids, reached through lanes and groups made in different orders.
+        func state(_ warmUp: [String]) throws -> QueueState {
+            var engine = EngineHarness()
+            for name in warmUp {
+                let job = try engine.enqueue(name, priority: Int8(name.utf8.count), group: name)
+                try engine.run(
+                    .cancel(
+                        job: job,
+                        lane: Lane(
+                            queue: name, priority: Int8(name.utf8.count), group: name)))
+            }
+            for name in ["a", "bb", "ccc"] {
+                try engine.enqueue(name, group: "x")
+                try engine.enqueue(name, group: name)
+            }
+            return engine.state
+        }
+        #expect(try state(["a", "bb", "ccc"]).digest() == state(["ccc", "a", "bb"]).digest())
+    }
+
+    @Test func anImageRestoresEverything() throws {
+        var engine = try rich()
+        var restored = engine
+        restored.state = try engine.restored()
+        restored.state.checkInvariants()
+        #expect(restored.state.digest() == engine.state.digest())
+        #expect(restored.state.lastSequence == engine.state.lastSequence)
+        #expect(restored.state.latestTime == engine.state.latestTime)
+        #expect(restored.state.completedCount == 1)
+        #expect(image(of: restored.state) == image(of: engine.state))
+        #expect(restored.state.nextDeadline() == engine.state.nextDeadline())
+        for id in 1...engine.state.lastSequence.rawValue {
+            #expect(restored.state.status(of: JobID(id)) == engine.state.status(of: JobID(id)))
+            #expect(
+                restored.state.isNeeded(sequence: SequenceNumber(id), kind: 1)
+                    == engine.state.isNeeded(sequence: SequenceNumber(id), kind: 1))
+        }
+        for step in [60, 30_000, 60_000, 100_000] as [Int64] {
+            engine.advance(step)
+            restored.advance(step)
+            #expect(
+                try engine.lease(4, from: ["q0", "q1"]).map(\.job) == restored.lease(4, from: ["q0", "q1"]).map(\.job))
+            #expect(engine.state.digest() == restored.state.digest())
+        }
+    }
+
+    @Test func aQueueRunEmptyStaysInTheFiguresThroughAnImage() throws {
+        var engine = EngineHarness()
+        try engine.enqueue()
+        try engine.ack(try engine.lease()[0])
+        let restored = try engine.restored()
+        #expect(restored.queueCounts(at: engine.now).map(\.queue) == ["q"])
+        #expect(restored.digest() == QueueState().digest())
+    }
+
+    @Test func aCutOrExtendedImageIsRefused() throws {
+        let bytes = image(of: try rich().state)
+        for count in 0..<bytes.count {
+            #expect(throws: EngineError.self) { try restoredState(from: Array(bytes[..<count])) }
+        }
+        #expect(code { _ = try restoredState(from: bytes + [0]) } == .corrupt)
+        #expect(code { _ = try restoredState(from: [99] + bytes.dropFirst()) } == .unsupportedFormat)
+    }
+
+    @Test func noFlippedBitTrapsOrBreaksAnInvariant() throws {
+        let bytes = image(of: try rich().state)
+        for bit in 0..<(bytes.count * 8) {
+            var damaged = bytes
+            damaged[bit / 8] ^= 1 << UInt8(bit % 8)
+            guard let state = try? restoredState(from: damaged) else { continue }
+            state.checkInvariants()
+            #expect(image(of: state) == damaged)
+        }
+    }
+}

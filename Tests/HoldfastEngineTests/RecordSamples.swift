@@ -1,0 +1,88 @@
+import HoldfastBytes
+import HoldfastEngine
+import HoldfastTestKit
+
+/// Random records within the limits.
+enum RecordSamples {
+    static func record(_ random: inout SeededRandom) -> Record {
+        let sequence = SequenceNumber(
+            random.pick(from: [UInt64(random.pick(3...300)), UInt64(random.pick(300...1 << 40)), UInt64(Int64.max)]))
+        return Record(
+            sequence: sequence, time: instant(&random), mutation: mutation(&random, before: sequence.rawValue))
+    }
+
+    static func mutation(_ random: inout SeededRandom, before sequence: UInt64) -> Mutation {
+        let job = JobID(UInt64.random(in: 1..<sequence, using: &random))
+        let token = LeaseToken(UInt64.random(in: 1..<sequence, using: &random))
+        switch random.pick(0...11) {
+        case 0: return .enqueue(enqueue(&random))
+        case 1:
+            let attempt = UInt32(random.pick(from: [0, 1, 2, 300, Int(UInt32.max)]))
+            return .lease(
+                LeaseGrant(
+                    job: job, lane: lane(&random), attempt: attempt, deadline: instant(&random), worker: text(&random)))
+        case 2:
+            return .heartbeat(
+                Heartbeat(job: job, token: token, deadline: instant(&random), progress: bytes(&random)))
+        case 3: return .ack(Ack(job: job, token: token, result: bytes(&random)))
+        case 4:
+            let outcome = random.pick(from: [Requeue.Outcome.ready, .dead, .scheduled(runAt: instant(&random))])
+            return .requeue(
+                Requeue(
+                    job: job, token: token, outcome: outcome, countsAttempt: random.chance(1, in: 2),
+                    error: random.chance(1, in: 2) ? text(&random) : nil))
+        case 5:
+            return .expire(
+                random.pick(from: [
+                    .lease(job: job, token: token, isDead: random.chance(1, in: 2)), .startBy(job: job),
+                    .uniqueKey(queue: text(&random), key: text(&random), job: job),
+                ]))
+        case 6:
+            let reason = random.pick(from: [Bury.Reason.buried, .unreadable])
+            let error = random.chance(1, in: 2) ? text(&random) : nil
+            return .bury(Bury(job: job, token: token, reason: reason, error: error))
+        case 7: return .redrive(Redrive(job: job))
+        case 8: return .cancel(Cancel(job: job, lane: lane(&random)))
+        case 9:
+            let fence = random.chance(1, in: 2) ? Effect.Fence(job: job, token: token) : nil
+            return .effect(
+                Effect(scope: text(&random), key: text(&random), value: bytes(&random) ?? [], fence: fence))
+        case 10:
+            return .queueSettings(QueueSettings(queue: text(&random), isPaused: random.pick(from: [nil, false, true])))
+        default: return .clock(ClockAdvance())
+        }
+    }
+
+    private static func enqueue(_ random: inout SeededRandom) -> Enqueue {
+        var enqueue = Enqueue(lane: lane(&random), payload: bytes(&random) ?? [])
+        if random.chance(1, in: 3) { enqueue.runAt = instant(&random) }
+        if random.chance(1, in: 3) { enqueue.uniqueKey = text(&random) }
+        if enqueue.uniqueKey != nil && random.chance(1, in: 2) { enqueue.uniqueUntil = instant(&random) }
+        if random.chance(1, in: 3) { enqueue.startBy = instant(&random) }
+        for _ in 0..<random.pick(from: [0, 0, 1, 5]) {
+            enqueue.headers.append(Enqueue.Header(name: text(&random), value: text(&random)))
+        }
+        return enqueue
+    }
+
+    private static func lane(_ random: inout SeededRandom) -> Lane {
+        Lane(
+            queue: text(&random), priority: Int8(random.pick(from: [0, 0, 1, -1, 127, -128])),
+            maxAttempts: UInt32(random.pick(from: [5, 5, 1, 200, 1_000_000])), group: text(&random))
+    }
+
+    private static func instant(_ random: inout SeededRandom) -> Timestamp {
+        random.pick(from: [
+            .zero, .max, Timestamp(milliseconds: 1_700_000_000_000 + Int64(random.pick(0...100_000))),
+        ])
+    }
+
+    private static func text(_ random: inout SeededRandom) -> String {
+        random.pick(from: ["", "q", "mail", "grüße", "\u{1F600}\0", String(repeating: "n", count: 255)])
+    }
+
+    private static func bytes(_ random: inout SeededRandom) -> [UInt8]? {
+        let count = random.pick(from: [0, 1, 7, 300])
+        return random.chance(1, in: 4) ? nil : random.bytes(count)
+    }
+}

@@ -1,0 +1,99 @@
+import HoldfastBytes
+import HoldfastEngine
+import Testing
+
+@Suite struct TransitionTests {
+    @Test func theTableAllowsExactlyWhatLeadsSomewhere() {
+        for state in JobState.allCases {
+            for event in JobEvent.allCases {
+                #expect(state.allows(event) == !state.states(after: event).isEmpty)
+                if state.isFinished { #expect(!state.allows(event)) }
+            }
+        }
+    }
+
+    @Test func recordsThatNoStoreWroteAreCorrupt() throws {
+        var engine = EngineHarness()
+        let lane = Lane(queue: "q", maxAttempts: 1)
+        let plain = try engine.enqueue(attempts: 1)
+        let scheduled = try engine.enqueue(attempts: 1, delay: 1000, key: "k")
+        let token = LeaseToken(99)
+        let lease = { (job: JobID, attempt: UInt32) in
+            Mutation.lease(LeaseGrant(job: job, lane: lane, attempt: attempt, deadline: .max, worker: ""))
+        }
+        let illegal: [Mutation] = [
+            lease(JobID(7), 1), lease(plain, 2), lease(scheduled, 1),
+            .heartbeat(Heartbeat(job: plain, token: token, deadline: .max)),
+            .ack(Ack(job: plain, token: token)),
+            .requeue(Requeue(job: plain, token: token, outcome: .ready)),
+            .bury(Bury(job: plain, token: token)),
+            .expire(.lease(job: plain, token: token, isDead: false)),
+            .expire(.startBy(job: scheduled)),
+            .expire(.uniqueKey(queue: "q", key: "k", job: scheduled)),
+            .redrive(Redrive(job: plain)), .redrive(Redrive(job: scheduled)),
+            .cancel(Cancel(job: JobID(7), lane: lane)), .cancel(Cancel(job: scheduled, lane: Lane(queue: "q"))),
+            .enqueue(Enqueue(lane: lane, uniqueKey: "k")), .enqueue(Enqueue(lane: Lane(queue: ""))),
+            .enqueue(Enqueue(lane: Lane(queue: "q", maxAttempts: 0))),
+            .effect(Effect(scope: "s", key: "k", value: [], fence: Effect.Fence(job: plain, token: token))),
+        ]
+        let digest = engine.state.digest()
+        for mutation in illegal {
+            #expect(code { try engine.append(mutation) } == .corrupt, "\(mutation)")
+        }
+        #expect(engine.state.digest() == digest)
+        // Unvalidated, they are ignored as far as they make no sense, and don't trap.
+        for mutation in illegal {
+            var state = engine.state
+            state.apply(Record(sequence: state.lastSequence.next, time: engine.now, mutation: mutation))
+            _ = state.digest()
+        }
+    }
+
+    @Test func aLeaseCanNotEndWhereItsAttemptsDoNotLead() throws {
+        var engine = EngineHarness()
+        try engine.enqueue(attempts: 1)
+        let lease = try engine.lease()[0]
+        let illegal: [Mutation] = [
+            .requeue(Requeue(job: lease.job, token: lease.token, outcome: .ready)),
+            .requeue(Requeue(job: lease.job, token: lease.token, outcome: .dead, countsAttempt: false)),
+            .expire(.lease(job: lease.job, token: lease.token, isDead: false)),
+        ]
+        for mutation in illegal { #expect(code { try engine.append(mutation) } == .corrupt) }
+        try engine.append(.expire(.lease(job: lease.job, token: lease.token, isDead: true)))
+    }
+
+    @Test func sequenceAndTimeNeverGoBack() throws {
+        var engine = EngineHarness()
+        try engine.enqueue()
+        let enqueue = Mutation.enqueue(Enqueue(lane: Lane(queue: "q")))
+        let same = Record(sequence: engine.state.lastSequence, time: engine.now, mutation: enqueue)
+        let early = Record(sequence: SequenceNumber(9), time: .zero, mutation: enqueue)
+        let gap = Record(sequence: SequenceNumber(9), time: engine.now, mutation: enqueue)
+        #expect(code { try engine.state.validate(same) } == .corrupt)
+        #expect(code { try engine.state.validate(early) } == .corrupt)
+        try engine.state.validate(gap)
+        engine.state.apply(gap)
+        #expect(engine.state.lastSequence == SequenceNumber(9))
+    }
+}
+
+@Suite struct RetryPolicyTests {
+    @Test(arguments: [1, 2, 3, 7, 17, 18, 1000, UInt32.max]) func delaysAreTheFourthPowerWithinATenth(attempt: UInt32) {
+        let wide = Double(attempt)
+        let exact = min(wide * wide * wide * wide * 1000, Double(RetryPolicy.delayMillisecondsMax))
+        var seen: Set<Int64> = []
+        for id in 1...200 as ClosedRange<UInt64> {
+            let delay = RetryPolicy.delayMilliseconds(job: JobID(id), attempt: attempt)
+            #expect(Double(delay) >= exact * 0.9 - 1 && Double(delay) <= exact * 1.1 + 1)
+            #expect(delay <= RetryPolicy.delayMillisecondsMax)
+            #expect(delay == RetryPolicy.delayMilliseconds(job: JobID(id), attempt: attempt))
+            seen.insert(delay)
+        }
+        #expect(seen.count > 50)
+    }
+
+    @Test func hugeIdsDoNotOverflow() {
+        #expect(RetryPolicy.delayMilliseconds(job: JobID(.max), attempt: .max) > 0)
+        #expect(RetryPolicy.delayMilliseconds(job: JobID(.max), attempt: 0) == 0)
+    }
+}
