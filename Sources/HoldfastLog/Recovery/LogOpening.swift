@@ -35,7 +35,7 @@ extension WriteAheadLog {
             throw LogError(error, doing: "opening the journal")
         }
         try removeLeftovers()
-        while manifest.journals.lazy.filter({ !$0.isOversized }).count < options.journalSegmentCount {
+        while isRingShort {
             let slot = manifest.nextSlot
             do {
                 try addSpare(slot: slot, bytes: options.journalSegmentBytes, from: .new, now: now)

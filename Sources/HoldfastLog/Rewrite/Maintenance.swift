@@ -116,7 +116,7 @@ extension WriteAheadLog {
         if isHeldBack || isMaintenanceStopping { return nil }
         if reserved.rawValue - next.rawValue <= Self.reservationStride / 2 { return .reserve }
         if !full.isEmpty { return .seal(full) }
-        if manifest.journals.lazy.filter({ !$0.isOversized }).count < options.journalSegmentCount { return .replenish }
+        if isRingShort { return .replenish }
         let mergeable = isMergingGivenUp ? [] : Self.mergeableTail(manifest.sealed)
         return mergeable.isEmpty ? nil : .merge(mergeable)
     }

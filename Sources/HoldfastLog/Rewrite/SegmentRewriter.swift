@@ -133,27 +133,34 @@ extension WriteAheadLog {
         return result
     }
 
-    /// Ends the active journal segment and seals all that is full, as far as that goes without waiting for a spare.
+    /// Ends the active journal segment and seals all that is full. A committer that outruns it keeps what came later.
     private func sealEverything() throws(LogError) {
+        try sealFull()
         lock.lock()
         let sealedThrough = manifest.sealed.last?.lastSequence ?? .zero
         isRollWanted = next.rawValue > sealedThrough.rawValue + 1
         workSignal.notifyOne()
         while isRollWanted {
-            var failure: LogError?
-            if case .failed(let error) = state.phase { failure = error }
-            if failure != nil || spares.isEmpty || !requests.isEmpty || isCommitterStopping {
+            if case .failed(let error) = state.phase {
                 isRollWanted = false
                 lock.unlock()
-                if let failure { throw failure }
-                lock.lock()
+                throw error
+            }
+            if isStarving || isCommitterStopping || !requests.isEmpty {
+                isRollWanted = false
                 break
             }
             _ = maintenanceSignal.wait(lock, milliseconds: 5)
         }
-        let segments = full
         lock.unlock()
+        try sealFull()
+    }
+
+    /// Seals what is full and gives the files back to the ring.
+    private func sealFull() throws(LogError) {
+        let segments = lock.withLock { full }
         if !segments.isEmpty { try seal(segments) }
+        while isRingShort { try replenish() }
     }
 
     // MARK: - The rewrite

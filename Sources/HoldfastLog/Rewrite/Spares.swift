@@ -74,6 +74,11 @@ extension WriteAheadLog {
         }
     }
 
+    /// Whether the ring has fewer segments than it should.
+    var isRingShort: Bool {
+        manifest.journals.lazy.filter({ !$0.isOversized }).count < options.journalSegmentCount
+    }
+
     /// Adds one segment of the usual size to the ring.
     func replenish() throws(LogError) {
         if let idle = idleFiles.popLast() {

@@ -128,7 +128,7 @@ struct RedriveCommand: ParsableCommand {
 struct PurgeCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "purge",
-        abstract: "Cancels every job of a queue: waiting, running and dead.",
+        abstract: "Cancels all dead jobs of a queue.",
         discussion: "Asks before it does, unless --yes is given. Prints how many were cancelled.")
 
     @OptionGroup var store: StoreArgument
@@ -151,8 +151,8 @@ struct PurgeCommand: ParsableCommand {
         }
         let reply = try access.request("stats")
         let counts = reply["queues"]?.fields?.first { $0.name.string == queue.name }?.value
-        let total = counts?.fields?.compactMap(\.value.integer).reduce(0, +) ?? 0
-        Descriptor.standardError.writeText("Cancel all \(total) jobs of \(queue.name)? [y/N] ")
+        let total = counts?["dead"]?.integer ?? 0
+        Descriptor.standardError.writeText("Cancel all \(total) dead jobs of \(queue.name)? [y/N] ")
         var reader = LineReader(.standardInput, lineBytesMax: 1024)
         let event = try failing { try reader.next() }
         guard case .line(let answer) = event, ["y", "yes"].contains(String(decoding: answer, as: UTF8.self).lowercased())

@@ -1,0 +1,175 @@
+import Testing
+
+@testable import HoldfastCommand
+
+#if canImport(Glibc)
+    import Glibc
+#elseif canImport(Musl)
+    import Musl
+#else
+    import Darwin
+#endif
+
+/// The command as people and scripts use it: exit codes, crashes, other processes, whole batches.
+@Suite(.serialized, .timeLimit(.minutes(3)))
+struct CommandEndToEndTests {
+    private let directory: TemporaryDirectory
+
+    init() throws { directory = try TemporaryDirectory() }
+
+    @Test func whatWasAnsweredSurvivesAKill() throws {
+        let shell = try ShellProcess(directory.store, "--clock", "manual")
+        try shell.ask(#"{"op":"enqueue","queue":"q","payload":"p"}"#)
+        try shell.ask(#"{"op":"advance","ms":77}"#)
+        let digest = try #require(try shell.ask(#"{"op":"digest"}"#)["digest"]?.string)
+        try shell.kill()
+        let second = try ShellProcess(directory.store, "--clock", "manual")
+        #expect(try second.ask(#"{"op":"digest"}"#)["digest"]?.string == digest)
+        try second.expect(#"{"op":"now"}"#, #"{"now_ms":1700000000077}"#)
+        #expect(try second.finish() == .code(0))
+    }
+
+    @Test func aStoreInUseIsLockedAndTheReasonIsOneJSONLine() throws {
+        let shell = try ShellProcess(directory.store)
+        try shell.ask(#"{"op":"now"}"#)
+        let result = try CommandHarness.holdfast("shell", directory.store)
+        #expect(result.exit == .code(2))
+        let reply = try JSONDocument([UInt8](try #require(result.lines.first).utf8)).root
+        #expect(reply["error"]?["code"]?.string == "locked")
+        #expect(reply["error"]?["message"]?.string?.contains("\(shell.child.id)") == true)
+        #expect(result.errors.contains("could not open"))
+        #expect(try shell.finish() == .code(0))
+    }
+
+    @Test func whatWasReadIsCommittedWhenNobodyReadsTheReplies() throws {
+        let store = directory.store
+        let input = (1...500).map { #"{"op":"enqueue","queue":"q","payload":"\#($0)"}"# + "\n" }.joined()
+        let executable = try CommandHarness.executable()
+        let result = try CommandHarness.run(
+            "/bin/sh", ["-c", "\"$0\" shell \"$1\" >&-", executable, store], input: [UInt8](input.utf8))
+        #expect(result.exit == .code(0))
+        let stat = try CommandHarness.holdfast("stat", store, "--json")
+        #expect(stat.output.contains(#""ready":500"#))
+    }
+
+    @Test func otherCommandsReachTheStoreThroughItsOwner() throws {
+        let shell = try ShellProcess(directory.store)
+        try shell.ask(#"{"op":"now"}"#)
+        var status = stat()
+        #expect(stat(directory.store + "/socket", &status) == 0)
+        #expect(status.st_mode & 0o777 == 0o600)
+        let enqueue = try CommandHarness.holdfast("enqueue", directory.store, "-q", "q", input: [UInt8]("a\nb\n\nc".utf8))
+        #expect(enqueue.exit == .code(0))
+        #expect(enqueue.lines == ["1", "2", "3", "4"])
+        #expect(try CommandHarness.holdfast("pause", directory.store, "-q", "q").exit == .code(0))
+        try shell.expect(#"{"op":"stats"}"#, #"{"queues":{"q":{"ready":4,"paused":true}}}"#)
+        #expect(try CommandHarness.holdfast("resume", directory.store, "-q", "q").exit == .code(0))
+        #expect(try CommandHarness.holdfast("cancel", directory.store, "2").exit == .code(0))
+        #expect(try CommandHarness.holdfast("cancel", directory.store, "99").exit == .code(1))
+        #expect(try CommandHarness.holdfast("checkpoint", directory.store).exit == .code(0))
+        #expect(try CommandHarness.holdfast("stat", directory.store).output.contains("in use"))
+        try shell.expect(#"{"op":"lease","queue":"q","limit":5}"#, #"{"leases":[{"id":1},{"id":3},{"id":4}]}"#)
+        #expect(try shell.finish() == .code(0))
+        #expect(stat(directory.store + "/socket", &status) != 0)
+    }
+
+    @Test func aLongPathIsNoObstacleToTheSocket() throws {
+        let store = directory.path + "/" + String(repeating: "d", count: 150)
+        let shell = try ShellProcess(store)
+        try shell.ask(#"{"op":"now"}"#)
+        #if os(Linux)
+            #expect(try CommandHarness.holdfast("enqueue", store, "-q", "q", "x").lines == ["1"])
+        #endif
+        #expect(try shell.finish() == .code(0))
+    }
+
+    @Test func manyPayloadsAreEnqueuedInOrder() throws {
+        let input = (1...20_000).map { "\($0)\n" }.joined()
+        let result = try CommandHarness.holdfast("enqueue", directory.store, "-q", "q", input: [UInt8](input.utf8))
+        #expect(result.lines == (1...20_000).map(String.init))
+    }
+
+    @Test func workRunsEachJobOnceAndKeepsItsOutput() throws {
+        let payloads = (1...40).map { "file \($0)" }.joined(separator: "\u{0}")
+        _ = try CommandHarness.holdfast("enqueue", directory.store, "-q", "w", "-0", input: [UInt8](payloads.utf8))
+        let result = try CommandHarness.holdfast(
+            "work", directory.store, "-q", "w", "-j", "4", "--until-empty", "--", "echo", "got", "{}")
+        #expect(result.exit == .code(0), "\(result.errors)")
+        let jobs = try CommandHarness.holdfast("jobs", directory.store, "--json").lines
+        let results = try jobs.map { try JSONDocument([UInt8]($0.utf8)).root["result"]?.string }
+        #expect(results == (1...40).map { "got file \($0)" })
+    }
+
+    @Test func workFeedsStandardInputRetriesAndBuries() throws {
+        _ = try CommandHarness.holdfast(
+            "enqueue", directory.store, "-q", "in", "--max-attempts", "2", "good", "bad")
+        let fed = try CommandHarness.holdfast(
+            "work", directory.store, "-q", "in", "--until-empty", "--retry-delay", "1ms", "--", "sh", "-c",
+            "read x; echo \"<$x>\"; test \"$x\" = good || { echo why >&2; exit 7; }", input: [])
+        #expect(fed.exit == .code(1))
+        let first = try CommandHarness.holdfast("job", directory.store, "1", "--json").output
+        #expect(first.contains(#""result":"<good>""#))
+        let second = try CommandHarness.holdfast("job", directory.store, "2", "--json").output
+        #expect(second.contains(#""state":"dead""#))
+        #expect(second.contains(#""last_error":"exit code 7: why""#))
+        _ = try CommandHarness.holdfast("enqueue", directory.store, "-q", "nul", input: [0x61, 0x00, 0x62])
+        let refused = try CommandHarness.holdfast(
+            "work", directory.store, "-q", "nul", "--until-empty", "--", "echo", "{}")
+        #expect(refused.exit == .code(1))
+        #expect(try CommandHarness.holdfast("jobs", directory.store, "-q", "nul").output.contains("standard input"))
+    }
+
+    @Test func aKilledWorkerLosesNothing() throws {
+        _ = try CommandHarness.holdfast("enqueue", directory.store, "-q", "k", "one")
+        let marker = directory.path + "/started"
+        let words = [
+            try CommandHarness.executable(), "work", directory.store, "-q", "k", "--", "sh", "-c",
+            "echo x >> \(marker); exec tail -f /dev/null", "{}",
+        ]
+        let worker = try ChildProcess.start(words.map { [UInt8]($0.utf8) }, environment: [], hasInput: false)
+        while access(marker, F_OK) != 0 { try Poll.wait(for: [], milliseconds: 5) }
+        _ = kill(worker.id, SIGKILL)
+        #expect(try CommandHarness.finish(worker).exit == .signal(SIGKILL))
+        let result = try CommandHarness.holdfast(
+            "work", directory.store, "-q", "k", "--until-empty", "--", "echo", "{}")
+        #expect(result.errors.contains("1 jobs were running"))
+        let job = try CommandHarness.holdfast("job", directory.store, "1", "--json").output
+        #expect(job.contains(#""result":"one""#) && job.contains(#""attempt":2"#))
+    }
+
+    @Test func aWorkerAskedToStopGivesTheAttemptBack() throws {
+        _ = try CommandHarness.holdfast("enqueue", directory.store, "-q", "t", "one")
+        let marker = directory.path + "/started"
+        let words = [
+            try CommandHarness.executable(), "work", directory.store, "-q", "t", "--grace", "50ms", "--", "sh", "-c",
+            "echo x >> \(marker); exec sleep 60", "{}",
+        ]
+        let worker = try ChildProcess.start(words.map { [UInt8]($0.utf8) }, environment: [], hasInput: false)
+        while access(marker, F_OK) != 0 { try Poll.wait(for: [], milliseconds: 5) }
+        _ = kill(worker.id, SIGTERM)
+        #expect(try CommandHarness.finish(worker).exit == .code(0))
+        let job = try CommandHarness.holdfast("job", directory.store, "1", "--json").output
+        #expect(job.contains(#""state":"ready""#) && job.contains(#""attempt":0"#))
+    }
+
+    @Test func dumpVerifyAndCompactAgree() throws {
+        _ = try CommandHarness.holdfast("enqueue", directory.store, "-q", "a", "x", "y")
+        _ = try CommandHarness.holdfast("enqueue", directory.store, "-q", "b", "z")
+        let all = try CommandHarness.holdfast("dump", directory.store, "--json", "--payloads").lines
+        #expect(try all.map { try JSONDocument([UInt8]($0.utf8)).root["payload"]?.string } == ["x", "y", "z"])
+        #expect(try CommandHarness.holdfast("dump", directory.store, "--queue", "b").lines.count == 1)
+        #expect(try CommandHarness.holdfast("dump", directory.store, "--kind", "ack").lines.isEmpty)
+        #expect(try CommandHarness.holdfast("dump", directory.store, "--frames").output.contains("data"))
+        #expect(try CommandHarness.holdfast("verify", directory.store).output.contains("sound"))
+        #expect(try CommandHarness.holdfast("compact", directory.store).exit == .code(0))
+        #expect(try CommandHarness.holdfast("verify", directory.store, "--json").output.contains(#""sound":true"#))
+        #expect(try CommandHarness.holdfast("verify", directory.path).exit == .code(2))
+    }
+
+    @Test(arguments: [["work", "s", "-q", "q"], ["enqueue", "s"], ["fly"], ["purge", "s"], ["dump", "s", "--since", "x"]])
+    func commandLinesThatMakeNoSenseExitWith64(_ arguments: [String]) throws {
+        let result = try CommandHarness.run(try CommandHarness.executable(), arguments)
+        #expect(result.exit == .code(64))
+        #expect(result.errors.contains("Usage") || result.errors.contains("help"))
+    }
+}
