@@ -68,6 +68,7 @@ extension JobInfo {
 }
 
 extension HistoryRecord {
+    /// Shows a record.
     package init(_ record: Record) {
         sequence = record.sequence
         time = record.time

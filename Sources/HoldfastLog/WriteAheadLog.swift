@@ -77,12 +77,16 @@ package final class WriteAheadLog: @unchecked Sendable {
     var spares: [JournalSegment] = []
     var full: [FullSegment] = []
     var isDiskFull = false
+    /// A second has passed since the disk was found full.
+    var isRetryDue = false
     /// The committer waits for a spare.
     var isStarving = false
     /// The maintenance thread wants the active segment ended, or synced.
     var isRollWanted = false
     var isSyncWanted = false
     var headerTime = Timestamp.zero
+    /// `close` was called.
+    var isClosing = false
     var isCommitterStopping = false
     var isMaintenanceStopping = false
     var requests: [MaintenanceRequest] = []
@@ -120,10 +124,16 @@ package final class WriteAheadLog: @unchecked Sendable {
     // MARK: The maintenance thread's own (and the opening thread's before it starts)
 
     var manifest: Manifest
+    /// Files set aside when the disk was full.
+    var idleFiles: [IdleJournalFile] = []
     var checkpointCandidates: [Manifest.Checkpoint]
     var checkpointFindings: [String] = []
     var threads: [DedicatedThread] = []
     var lastSealing = ContinuousClock.now
+    var isMergingGivenUp = false
+    /// Size of the newest image, and of the journal sealed since: see `seal`.
+    var imageBytes = 0
+    var sealedSinceImage = 0
 
     /// How many sequence numbers are reserved ahead.
     static let reservationStride: UInt64 = 1 << 20
@@ -166,6 +176,10 @@ package final class WriteAheadLog: @unchecked Sendable {
     ) throws(LogError) -> WriteAheadLog {
         precondition(options.journalSegmentBytes >= LogOptions.journalSegmentBytesMin, "a segment has 64 KiB at least")
         precondition(options.journalSegmentCount >= 3, "a ring has three segments at least")
+        // The walk steps by whole blocks: a fraction at the end of a segment would stop it there.
+        var options = options
+        options.journalSegmentBytes = FrameFormat.aligned(
+            options.journalSegmentBytes, to: FrameFormat.journalAlignment)
         let layout = StoreLayout(root: directory)
         var recovery = LogRecovery(layout: layout, fileSystem: fileSystem)
         var opened = try recovery.open(options: options, createIfMissing: createIfMissing, now: now)
@@ -311,9 +325,11 @@ package final class WriteAheadLog: @unchecked Sendable {
     package func entries(key: UInt64, from sequence: SequenceNumber) throws(LogError) -> [StoredEntry] {
         guard let delegate = lock.withLock({ delegate }) else { return [] }
         for _ in 0..<8 {
+            var reading = SegmentID(0)
             do {
                 var found: [StoredEntry] = []
                 for source in try index.sources(key: key, from: sequence) {
+                    reading = source.header.id
                     try forEachEntry(in: source) { (entry, _) throws(LogError) in
                         if entry.sequence >= sequence,
                             delegate.key(sequence: entry.sequence, kind: entry.kind, body: entry.body) == key
@@ -328,7 +344,8 @@ package final class WriteAheadLog: @unchecked Sendable {
                 return found
             } catch {
                 // A segment may have been recycled or rewritten while it was read; damage stays, that passes.
-                if try index.sources(key: key, from: sequence).contains(where: { $0.name == error.file }) { throw error }
+                // Recycled files keep their names, so the segment's id tells.
+                if index.isCurrent(reading) { throw error }
             }
         }
         throw LogError(.ioFailed, "the log was rewritten on every attempt to read it: try again")

@@ -10,7 +10,9 @@ public enum DecoderProbe {
     public static func record(_ bytes: [UInt8]) {
         guard let kind = bytes.first else { return }
         let sequence = SequenceNumber(1 << 40)
-        guard let record = try? Record(sequence: sequence, kind: kind, body: bytes.span.extracting(1...)) else { return }
+        guard let record = try? Record(sequence: sequence, kind: kind, body: bytes.span.extracting(1...)) else {
+            return
+        }
         var writer = ByteWriter()
         record.encodeBody(into: &writer)
         precondition([UInt8](copying: writer.bytes) == Array(bytes[1...]), "a record has one encoding")
@@ -32,7 +34,9 @@ public enum DecoderProbe {
         state.checkInvariants()
         var writer = ByteWriter()
         state.encodeImage(into: &writer)
-        guard let again = try? QueueState(image: writer.bytes) else { preconditionFailure("an image can be read again") }
+        guard let again = try? QueueState(image: writer.bytes) else {
+            preconditionFailure("an image can be read again")
+        }
         precondition(again.digest() == state.digest(), "an image read again is the same state")
     }
 }

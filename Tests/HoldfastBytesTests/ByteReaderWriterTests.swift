@@ -28,10 +28,11 @@ import Testing
         #expect(isAtEnd)
     }
 
-    @Test(arguments: [
-        (0, [0]), (127, [0x7F]), (128, [0x80, 1]), (16_383, [0xFF, 0x7F]), (16_384, [0x80, 0x80, 1]),
-        (.max, [0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 1]),
-    ] as [(UInt64, [UInt8])])
+    @Test(
+        arguments: [
+            (0, [0]), (127, [0x7F]), (128, [0x80, 1]), (16_383, [0xFF, 0x7F]), (16_384, [0x80, 0x80, 1]),
+            (.max, [0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 1]),
+        ] as [(UInt64, [UInt8])])
     func varintsHaveTheseBytes(value: UInt64, bytes: [UInt8]) throws {
         var writer = ByteWriter()
         writer.append(varint: value)
@@ -40,11 +41,12 @@ import Testing
         #expect(try reader.varint() == value)
     }
 
-    @Test(arguments: [
-        ([0x80, 0], .overlongVarint), ([0x80], .truncated), ([], .truncated),
-        ([0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 2], .overlongVarint),
-        ([0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0x80, 0], .overlongVarint),
-    ] as [([UInt8], ByteReaderError.Reason)])
+    @Test(
+        arguments: [
+            ([0x80, 0], .overlongVarint), ([0x80], .truncated), ([], .truncated),
+            ([0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 2], .overlongVarint),
+            ([0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0x80, 0], .overlongVarint),
+        ] as [([UInt8], ByteReaderError.Reason)])
     func varintsWithAnotherSpellingAreRefused(bytes: [UInt8], reason: ByteReaderError.Reason) {
         #expect { try varint(bytes) } throws: { ($0 as? ByteReaderError)?.reason == reason }
     }

@@ -105,7 +105,8 @@ struct ModelComparison {
             switch (decision, expected) {
             case (.success(let decision), .success(let expected)):
                 try require(
-                    decision.reply == expected.reply, "in a batch, \(command): \(decision.reply), not \(expected.reply)")
+                    decision.reply == expected.reply, "in a batch, \(command): \(decision.reply), not \(expected.reply)"
+                )
                 decided.append((command, decision.reply))
                 decision.mutations.forEach { mutations.append($0) }
                 sequence = sequence.advanced(by: UInt64(decision.mutations.count))

@@ -18,27 +18,39 @@ import Testing
                     headers: [.init(name: "a", value: "bc")], payload: [9])),
             "ac02 ff01 0171 fe ac02 0167 e0d403 016b e0d403 d704 01 0161 026263 09"
         ),
-        (.lease(LeaseGrant(job: JobID(1), lane: lane, attempt: 1, deadline: later, worker: "")),
-            "ac02 00 046d61696c e0d403 e707"),
-        (.lease(LeaseGrant(job: JobID(999), lane: rich, attempt: 2, deadline: later, worker: "w")),
-            "ac02 1f 0171 fe ac02 0167 02 0177 e0d403 01"),
+        (
+            .lease(LeaseGrant(job: JobID(1), lane: lane, attempt: 1, deadline: later, worker: "")),
+            "ac02 00 046d61696c e0d403 e707"
+        ),
+        (
+            .lease(LeaseGrant(job: JobID(999), lane: rich, attempt: 2, deadline: later, worker: "w")),
+            "ac02 1f 0171 fe ac02 0167 02 0177 e0d403 01"
+        ),
         (.heartbeat(Heartbeat(job: JobID(1), token: LeaseToken(2), deadline: later)), "ac02 00 e0d403 e707 e607"),
-        (.heartbeat(Heartbeat(job: JobID(1), token: LeaseToken(2), deadline: later, progress: [0x31])),
-            "ac02 01 e0d403 e707 e607 31"),
+        (
+            .heartbeat(Heartbeat(job: JobID(1), token: LeaseToken(2), deadline: later, progress: [0x31])),
+            "ac02 01 e0d403 e707 e607 31"
+        ),
         (.ack(Ack(job: JobID(1), token: LeaseToken(2))), "ac02 00 e707 e607"),
         (.ack(Ack(job: JobID(1), token: LeaseToken(2), result: [])), "ac02 01 e707 e607"),
         (.requeue(Requeue(job: JobID(1), token: LeaseToken(2), outcome: .ready)), "ac02 00 e707 e607"),
-        (.requeue(Requeue(job: JobID(1), token: LeaseToken(2), outcome: .scheduled(runAt: later), error: "e")),
-            "ac02 05 e0d403 e707 e607 65"),
-        (.requeue(Requeue(job: JobID(1), token: LeaseToken(2), outcome: .dead, countsAttempt: false)),
-            "ac02 0a e707 e607"),
+        (
+            .requeue(Requeue(job: JobID(1), token: LeaseToken(2), outcome: .scheduled(runAt: later), error: "e")),
+            "ac02 05 e0d403 e707 e607 65"
+        ),
+        (
+            .requeue(Requeue(job: JobID(1), token: LeaseToken(2), outcome: .dead, countsAttempt: false)),
+            "ac02 0a e707 e607"
+        ),
         (.expire(.lease(job: JobID(1), token: LeaseToken(2), isDead: false)), "ac02 00 e707 e607"),
         (.expire(.lease(job: JobID(1), token: LeaseToken(2), isDead: true)), "ac02 04 e707 e607"),
         (.expire(.startBy(job: JobID(1))), "ac02 01 e707"),
         (.expire(.uniqueKey(queue: "q", key: "k", job: JobID(1))), "ac02 02 0171 016b e707"),
         (.bury(Bury(job: JobID(1), token: LeaseToken(2))), "ac02 00 01 e707 e607"),
-        (.bury(Bury(job: JobID(1), token: LeaseToken(2), reason: .unreadable, error: "e")),
-            "ac02 01 02 e707 e607 65"),
+        (
+            .bury(Bury(job: JobID(1), token: LeaseToken(2), reason: .unreadable, error: "e")),
+            "ac02 01 02 e707 e607 65"
+        ),
         (.redrive(Redrive(job: JobID(1))), "ac02 00 e707"),
         (.cancel(Cancel(job: JobID(1), lane: rich)), "ac02 07 0171 fe ac02 0167 e707"),
         (.effect(Effect(scope: "s", key: "k", value: [7])), "ac02 00 0173 016b 07"),
@@ -92,7 +104,8 @@ import Testing
     @Test func randomBytesNeverTrap() {
         var random = SeededRandom(seed: 13)
         for _ in 0..<20_000 {
-            let record = Record(sequence: SequenceNumber(1 << 20), time: .zero, mutation: RecordSamples.mutation(&random, before: 9))
+            let record = Record(
+                sequence: SequenceNumber(1 << 20), time: .zero, mutation: RecordSamples.mutation(&random, before: 9))
             checkCanonical(random.bytes(random.pick(0...24)), as: record)
         }
     }
@@ -112,22 +125,23 @@ import Testing
         #expect(try Record(sequence: SequenceNumber(9), kind: 0x90, body: bytes.span) == nil)
     }
 
-    @Test(arguments: [
-        (1, [0, 1, 1, 0x71, 0]),  // a priority of 0 spelled out
-        (1, [0, 2, 1, 0x71, 5]),  // five attempts spelled out
-        (1, [0, 4, 1, 0x71, 0]),  // an empty group spelled out
-        (1, [0, 32, 1, 0x71, 0]),  // a window without a key
-        (1, [0, 0x80, 1, 1, 0x71, 0]),  // no headers spelled out
-        (2, [0, 8, 1, 0x71, 1, 0, 1]),  // a first attempt spelled out
-        (2, [0, 16, 1, 0x71, 0, 0, 1]),  // no worker spelled out
-        (5, [0, 12, 0, 1, 1]),  // scheduled and dead
-        (6, [0, 3, 1]),  // two reasons to expire
-        (8, [0, 0, 0]),  // a record that refers to itself
-        (8, [0, 0, 100]),  // to one before the first
-        (16, [0, 2, 1, 0x71]),  // paused without being set
-        (3, [0, 0, 1, 1, 1]),  // a deadline before 1970
-        (1, [0, 0, 1, 0xFF]),  // no UTF-8
-    ] as [(UInt8, [UInt8])])
+    @Test(
+        arguments: [
+            (1, [0, 1, 1, 0x71, 0]),  // a priority of 0 spelled out
+            (1, [0, 2, 1, 0x71, 5]),  // five attempts spelled out
+            (1, [0, 4, 1, 0x71, 0]),  // an empty group spelled out
+            (1, [0, 32, 1, 0x71, 0]),  // a window without a key
+            (1, [0, 0x80, 1, 1, 0x71, 0]),  // no headers spelled out
+            (2, [0, 8, 1, 0x71, 1, 0, 1]),  // a first attempt spelled out
+            (2, [0, 16, 1, 0x71, 0, 0, 1]),  // no worker spelled out
+            (5, [0, 12, 0, 1, 1]),  // scheduled and dead
+            (6, [0, 3, 1]),  // two reasons to expire
+            (8, [0, 0, 0]),  // a record that refers to itself
+            (8, [0, 0, 100]),  // to one before the first
+            (16, [0, 2, 1, 0x71]),  // paused without being set
+            (3, [0, 0, 1, 1, 1]),  // a deadline before 1970
+            (1, [0, 0, 1, 0xFF]),  // no UTF-8
+        ] as [(UInt8, [UInt8])])
     func bytesThatNoRecordEncodesToAreCorrupt(kind: UInt8, body: [UInt8]) { #expect(code(kind, body) == .corrupt) }
 
     @Test func limitsHoldWhenReading() {

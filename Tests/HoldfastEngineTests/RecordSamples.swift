@@ -47,7 +47,8 @@ enum RecordSamples {
             let fence = random.chance(1, in: 2) ? Effect.Fence(job: job, token: token) : nil
             return .effect(
                 Effect(scope: text(&random), key: text(&random), value: bytes(&random) ?? [], fence: fence))
-        case 10: return .queueSettings(QueueSettings(queue: text(&random), isPaused: random.pick(from: [nil, false, true])))
+        case 10:
+            return .queueSettings(QueueSettings(queue: text(&random), isPaused: random.pick(from: [nil, false, true])))
         default: return .clock(ClockAdvance())
         }
     }

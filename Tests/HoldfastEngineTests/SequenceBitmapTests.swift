@@ -108,15 +108,16 @@ import Testing
         #expect(encoded(bitmap) == [0])
     }
 
-    @Test(arguments: [
-        [1, 0, 1, 0x80, 0x80, 4, 0],  // starts beyond the chunk
-        [1, 0, 1, 1, 0xFF, 0xFF, 3],  // ends beyond the chunk
-        [1, 0, 0],  // bits that are missing
-        [2, 0, 1, 0, 0],  // a chunk that is missing
-        [1, 0, 1, 0x80, 0, 0],  // an overlong integer
-        [1, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 1, 1, 0, 0],  // a key of 50 bits
-        [0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 1],
-    ] as [[UInt8]])
+    @Test(
+        arguments: [
+            [1, 0, 1, 0x80, 0x80, 4, 0],  // starts beyond the chunk
+            [1, 0, 1, 1, 0xFF, 0xFF, 3],  // ends beyond the chunk
+            [1, 0, 0],  // bits that are missing
+            [2, 0, 1, 0, 0],  // a chunk that is missing
+            [1, 0, 1, 0x80, 0, 0],  // an overlong integer
+            [1, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 1, 1, 0, 0],  // a key of 50 bits
+            [0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 1],
+        ] as [[UInt8]])
     func bytesThatNoSetEncodesToAreRefused(bytes: [UInt8]) {
         #expect(throws: ByteReaderError.self) { try decode(bytes) }
     }

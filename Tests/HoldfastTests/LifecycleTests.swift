@@ -1,5 +1,6 @@
 import Holdfast
 import HoldfastBytes
+import HoldfastLog
 import Testing
 
 @Suite(.timeLimit(.minutes(1))) struct LifecycleTests {
@@ -115,6 +116,12 @@ import Testing
 
     @Test func anotherDirectoryIsNotAStoreAndAMissingOneIsNotCreatedUnasked() async throws {
         let fixture = try StoreFixture()
+        let files = POSIXFileSystem()
+        let other = fixture.directory + "/other"
+        try files.createDirectory(other)
+        try files.open(other + "/notes.txt", .create).close()
+        await expectRefusal(.notAStore) { _ = try await JobStore.open(at: other, options: fixture.options) }
+        #expect(try files.list(other) == ["notes.txt"])
         await expectRefusal(.notAStore) {
             _ = try await fixture.open { $0.createIfMissing = false }
         }
@@ -134,6 +141,11 @@ import Testing
         let fixture = try StoreFixture()
         var store = try await fixture.open { $0.checkpointEveryBytes = 1_000 }
         for _ in 0..<100 { _ = try await store.enqueue("q", payload: [UInt8](repeating: 1, count: 100)) }
+        // Too little to be sealed, so no other checkpoint comes before the close.
+        let files = POSIXFileSystem()
+        while try files.list(fixture.path + "/checkpoints").filter({ $0.hasSuffix(".ckpt") }).isEmpty {
+            await Task.yield()
+        }
         let before = try await store.digest()
         try await store.close()
         store = try await fixture.open()

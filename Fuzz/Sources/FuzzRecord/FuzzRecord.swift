@@ -1,6 +1,7 @@
 import HoldfastTestKit
 
 // SAFETY: libFuzzer lends `count` bytes for the call; they are copied at once.
+/// Runs one input.
 @c(LLVMFuzzerTestOneInput)
 public func fuzzRecord(_ bytes: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
     DecoderProbe.record([UInt8](UnsafeBufferPointer(start: bytes, count: count)))

@@ -45,6 +45,10 @@ struct CommitGroup: ~Copyable {
         } else {
             storeLength(UInt64(length), at: start)
         }
+        // A larger frame could be written, but nobody would ever read it again.
+        precondition(
+            bytes.count - frames[frames.count - 1].start - FrameFormat.headerBytes <= FrameFormat.rawBytesMax,
+            "a record is larger than a frame may be")
         frames[frames.count - 1].end = bytes.count
         frames[frames.count - 1].recordCount += 1
         recordCount += 1
@@ -83,7 +87,11 @@ struct CommitGroup: ~Copyable {
         return link
     }
 
+    /// Memory that one large batch needed is given back; that of the usual group is kept.
+    static let keptCapacityMax = 4 << 20
+
     mutating func removeAll() {
+        if bytes.capacity > Self.keptCapacityMax { bytes = ByteWriter(capacity: 128 << 10) }
         bytes.removeAll()
         frames.removeAll(keepingCapacity: true)
         recordCount = 0

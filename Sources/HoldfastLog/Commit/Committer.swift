@@ -38,6 +38,8 @@ extension WriteAheadLog {
 
     /// Ends group `number`; the lock is held on entry and on return, but not while waiters are resumed.
     private func finish(_ number: UInt64, _ outcome: Result<LogPosition, LogError>) {
+        // The maintenance thread may have poisoned the log meanwhile: its waiters have been told already.
+        if case .failed = state.phase { return }
         switch outcome {
         case .success(let position):
             counters.commits += 1
@@ -131,7 +133,10 @@ extension WriteAheadLog {
         guard let segment = active else { return }
         if tail + FrameFormat.journalAlignment > segment.capacity {
             // A segment that is exactly full ends without a roll frame, and a mark is not worth a new segment.
-            guard kind == .close else { return }
+            guard kind == .close else {
+                lastFrameVouches = true
+                return
+            }
             try makeRoom(for: FrameFormat.journalAlignment, next: sequence)
             return try writeControl(kind, next: sequence)
         }
@@ -140,6 +145,7 @@ extension WriteAheadLog {
         let durable = lock.withLock { vouchedPosition }
         link = control.seal(
             at: tail, in: segment.header, durable: durable, epoch: files.epoch, time: latestTime, link: link)
+        try limitUnsynced(adding: control.byteCount)
         try write(control, to: segment)
         index.committed(control, at: tail)
         tail += control.byteCount
@@ -161,6 +167,7 @@ extension WriteAheadLog {
         try writeControl(.roll, next: sequence)
         // What follows in another file must not become durable before this one's end is.
         try syncActive()
+        active = nil
         segment.file.close()
         let full = FullSegment(
             journal: segment.journal,
@@ -187,9 +194,12 @@ extension WriteAheadLog {
                 maintenanceSignal.notifyOne()
                 return first
             }
-            if !hasAsked, bytes > JournalFiles.inFlightBytesMax(
-                capacity: options.journalSegmentBytes, isOversized: false)
-            {
+            if isCommitterStopping && isDiskFull {
+                throw LogError(.noSpace, "the disk is full: what was not answered yet is not in the journal")
+            }
+            // Segments of an earlier opening may be smaller than those that the options now ask for.
+            let bytesMax = JournalFiles.inFlightBytesMax(capacity: options.journalSegmentBytes, isOversized: false)
+            if !hasAsked, bytes > bytesMax || !spares.isEmpty {
                 requests.append(.oversized(bytes: needed + FrameFormat.journalAlignment))
                 hasAsked = true
             }

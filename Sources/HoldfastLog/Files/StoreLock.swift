@@ -32,7 +32,19 @@ final class StoreLock: FileLock {
     }
 
     /// The files locked by this process. Global because the question is about the process.
-    private static let held = Mutex<Set<FileIdentity>>([])
+    private static let held = Register()
+
+    /// A set behind a lock that the thread sanitizer understands.
+    private final class Register: @unchecked Sendable {
+        // SENDABLE: `files` is touched under `lock` only.
+        private let lock = CallerLock()
+        private var files: Set<FileIdentity> = []
+
+        /// False when it is in already.
+        func insert(_ file: FileIdentity) -> Bool { lock.withLock { files.insert(file).inserted } }
+        func contains(_ file: FileIdentity) -> Bool { lock.withLock { files.contains(file) } }
+        func remove(_ file: FileIdentity) { lock.withLock { _ = files.remove(file) } }
+    }
 
     private let identity: FileIdentity
     /// -1 once released.
@@ -53,10 +65,10 @@ final class StoreLock: FileLock {
         defer { if !isKept { _ = closeDescriptor(descriptor) } }
         let identity = try identity(of: descriptor, path: path)
         // 1. The register, before the lock, so that of two threads that race one is refused without waiting.
-        guard held.withLock({ $0.insert(identity).inserted }) else {
+        guard held.insert(identity) else {
             return .heldByOther(note: try readNote(descriptor, path: path))
         }
-        defer { if !isKept { _ = held.withLock { $0.remove(identity) } } }
+        defer { if !isKept { held.remove(identity) } }
         // 2. The lock.
         var result = holdfast_lock_exclusive(descriptor)
         for _ in 0..<retryCount where result == -EAGAIN {
@@ -84,7 +96,7 @@ final class StoreLock: FileLock {
         }
         defer { _ = closeDescriptor(descriptor) }
         let identity = try identity(of: descriptor, path: path)
-        if !held.withLock({ $0.contains(identity) }) {
+        if !held.contains(identity) {
             let result = holdfast_lock_held(descriptor)
             guard result >= 0 else { throw IOFailure(errorNumber: -result, operation: "fcntl", path: path) }
             if result == 0 { return nil }
@@ -98,7 +110,7 @@ final class StoreLock: FileLock {
         // Unlocked by name first: a child between fork and exec shares the description and would keep the lock alive.
         _ = holdfast_unlock(open)
         _ = closeDescriptor(open)
-        _ = Self.held.withLock { $0.remove(identity) }
+        Self.held.remove(identity)
     }
 
     // MARK: - Private

@@ -137,7 +137,7 @@ package struct FrameHeader: Hashable, Sendable {
         guard milliseconds <= UInt64(Timestamp.max.milliseconds), firstSequence <= .max,
             rawBytes <= FrameFormat.rawBytesMax, storedBytes <= FrameFormat.rawBytesMax + 4,
             codec == .lz4 || rawBytes == storedBytes, position.rawValue < 1 << 62, durable <= position,
-            recordCount <= rawBytes
+            recordCount <= rawBytes, firstSequence.rawValue + UInt64(recordCount) <= SequenceNumber.max.rawValue
         else { return nil }
         time = Timestamp(milliseconds: Int64(milliseconds))
     }

@@ -40,7 +40,9 @@ package struct LogReader: Sendable {
                     .notAStore, "\(layout.root) is not a store: it has no MANIFEST; check the path", file: "MANIFEST")
             }
             do {
-                return (manifest, try JournalScan(manifest, layout: layout, fileSystem: fileSystem))
+                var scan = try JournalScan(manifest, layout: layout, fileSystem: fileSystem)
+                for number in scan.segments.indices { scan.segments[number].bytes = [] }
+                return (manifest, scan)
             } catch {
                 // The owner may have recycled a segment in between: then the manifest is a new one.
                 attempts += 1

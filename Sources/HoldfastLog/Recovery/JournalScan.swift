@@ -9,7 +9,7 @@ package struct JournalScan: Sendable {
     package struct Segment: Sendable {
         package let journal: Manifest.Journal
         package let header: SegmentHeader
-        /// The file's bytes; dropped by `withoutBytes`.
+        /// The file's bytes; a lock-free reader drops them after the walk.
         package var bytes: [UInt8]
         package var frames: [(first: SequenceNumber, offset: Int)] = []
         package var lastSequence = SequenceNumber.zero
@@ -30,6 +30,8 @@ package struct JournalScan: Sendable {
     /// What the next record would be numbered without any reservation.
     package var nextSequence: SequenceNumber
     package var time = Timestamp.zero
+    /// How many records its whole groups hold.
+    package var recordCount: UInt64 = 0
     /// The highest position that anything vouches for.
     package var watermark: LogPosition
     /// The epoch of the close frame that is the last whole group, if it is one.
@@ -167,6 +169,7 @@ package struct JournalScan: Sendable {
             time = max(time, frame.time)
             closedEpoch = frame.kind == .close ? frame.epoch : nil
             nextSequence = SequenceNumber(frame.firstSequence.rawValue + UInt64(frame.recordCount))
+            recordCount += UInt64(frame.recordCount)
             if frame.recordCount > 0 {
                 segments[number].frames.append((frame.firstSequence, offset))
                 segments[number].lastSequence = SequenceNumber(nextSequence.rawValue - 1)

@@ -35,10 +35,10 @@ extension WriteAheadLog {
             throw LogError(error, doing: "opening the journal")
         }
         try removeLeftovers()
-        while manifest.journals.lazy.filter({ !$0.isOversized }).count < options.journalSegmentCount {
+        while isRingShort {
             let slot = manifest.nextSlot
             do {
-                try addSpare(slot: slot, bytes: options.journalSegmentBytes, isNew: true, now: now)
+                try addSpare(slot: slot, bytes: options.journalSegmentBytes, from: .new, now: now)
             } catch {
                 // With a segment to write to, a full disk only means less room; sealing makes more.
                 if error.code == .noSpace && active != nil { break }
@@ -143,11 +143,8 @@ extension WriteAheadLog {
     /// - Throws: The failure that poisoned the log, or the first that happens now; the store is released all the same.
     package func close() throws(LogError) {
         let isFirst = lock.withLock {
-            guard case .open = state.phase else {
-                if case .failed = state.phase, !isCommitterStopping { return true }
-                return false
-            }
-            return true
+            defer { isClosing = true }
+            return !isClosing
         }
         guard isFirst else { return }
         var failure: LogError?
@@ -156,22 +153,26 @@ extension WriteAheadLog {
         if wasStarted {
             do { _ = try checkpoint() } catch { failure = error }
         }
+        // The committer goes first: until its last frame is written it may need a spare from the maintenance thread.
         let waiters = lock.withLock {
             state.beginClose()
-            isMaintenanceStopping = true
             isCommitterStopping = true
             workSignal.notifyAll()
-            maintenanceSignal.notifyAll()
             return takeRoomWaiters()
         }
         resume(waiters)
-        for thread in threads { thread.join() }
-        threads = []
+        threads.first?.join()
         do {
             if wasStarted { try writeCloseFrame() }
         } catch {
             failure = failure ?? error
         }
+        lock.withLock {
+            isMaintenanceStopping = true
+            maintenanceSignal.notifyAll()
+        }
+        for thread in threads.dropFirst() { thread.join() }
+        threads = []
         active?.file.close()
         active = nil
         for spare in spares { spare.file.close() }
@@ -192,7 +193,10 @@ extension WriteAheadLog {
 
     /// Poisons the log. The lock is held on entry and on return, but not while waiters are resumed.
     func failLocked(_ error: LogError) {
-        if case .failed = state.phase { return }
+        switch state.phase {
+        case .failed, .closed: return
+        case .open, .closing: break
+        }
         state.fail(error)
         var waiters = takeRoomWaiters()
         waiters.append(contentsOf: flyingWaiters)

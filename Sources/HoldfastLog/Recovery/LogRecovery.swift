@@ -27,11 +27,13 @@ struct LogRecovery {
     mutating func open(
         options: LogOptions, createIfMissing: Bool, now: Timestamp
     ) throws(LogError) -> Opened {
-        let exists = try examineDirectory(createIfMissing: createIfMissing)
+        try examineDirectory(createIfMissing: createIfMissing)
         let lock = try takeLock(now: now)
         do {
+            // Only now does nobody else change it: another process may just have created, or filled, the store.
+            try examineDirectory(createIfMissing: createIfMissing)
             var manifest: Manifest
-            if exists, let found = try manifests.read() {
+            if let found = try manifests.read(forWriting: true) {
                 manifest = found
             } else {
                 manifest = Manifest(store: StoreIdentity(bytes: Randomness.bytes(StoreIdentity.byteCount)))
@@ -52,8 +54,8 @@ struct LogRecovery {
 
     // MARK: - Directory and lock
 
-    /// Returns whether there is a manifest; makes the directories when there is nothing.
-    private func examineDirectory(createIfMissing: Bool) throws(LogError) -> Bool {
+    /// Makes the directories when there is nothing; refuses what is neither a store nor may become one.
+    private func examineDirectory(createIfMissing: Bool) throws(LogError) {
         let status = try io("looking at \(layout.root)") { () throws(IOFailure) in
             try fileSystem.status(of: layout.root)
         }
@@ -63,19 +65,16 @@ struct LogRecovery {
             }
             try io("creating \(layout.root)") { () throws(IOFailure) in
                 try fileSystem.createDirectory(layout.root)
-                try fileSystem.syncDirectory(layout.parent)
             }
-            try makeDirectories(existing: [])
-            return false
+            return try makeDirectories(existing: [])
         }
         guard status.kind == .directory else {
             throw LogError(.notAStore, "\(layout.root) is not a directory: a store is a directory")
         }
         let names = try io("listing \(layout.root)") { () throws(IOFailure) in try fileSystem.list(layout.root) }
-        if names.contains("MANIFEST") { return true }
+        if names.contains("MANIFEST") { return }
         try refuseWithoutManifest(names, createIfMissing: createIfMissing)
         try makeDirectories(existing: names)
-        return false
     }
 
     private func refuseWithoutManifest(_ names: [String], createIfMissing: Bool) throws(LogError) {
@@ -106,6 +105,10 @@ struct LogRecovery {
                 try fileSystem.createDirectory(directory)
             }
             try fileSystem.syncDirectory(layout.root)
+            // The store's own name: whoever made the directory, an earlier try of ours too, may not have synced it.
+            do throws(IOFailure) { try fileSystem.syncDirectory(layout.parent) } catch {
+                guard error.kind == .permission else { throw error }
+            }
         }
     }
 
@@ -145,9 +148,7 @@ struct LogRecovery {
     private mutating func settle(
         _ scan: JournalScan, manifest: inout Manifest, now: Timestamp
     ) throws(LogError) -> SequenceNumber {
-        report.journalRecords = scan.segments.reduce(0) { sum, segment in
-            sum + (segment.frames.isEmpty ? 0 : segment.lastSequence.rawValue - segment.frames[0].first.rawValue + 1)
-        }
+        report.journalRecords = scan.recordCount
         if scan.segments.isEmpty { return max(manifest.reserved, scan.nextSequence) }
         let row = RecoveryDecision.row(for: scan.finding)
         let isClean = scan.closedEpoch == manifest.epoch && row.verdict == .cleanEnd
@@ -189,16 +190,14 @@ struct LogRecovery {
         let last = segment.bytes[start..<bound].lastIndex { $0 != 0 }
         let count = last.map { $0 + 1 - start } ?? 0
         let name = layout.relative(layout.path(segment.journal))
-        let saved =
+        let saved = try freeLostName(
             "\(StoreLayout.padded(segment.header.id.rawValue, 8))-\(StoreLayout.padded(UInt64(start), 12))"
-            + "-\(StoreLayout.padded(UInt64(now.milliseconds), 14))"
+                + "-\(StoreLayout.padded(UInt64(now.milliseconds), 14))")
         let sentence =
             "\(name): \(count) bytes from offset \(start) on were an unacknowledged write (\(row.name)); cut off and "
             + "saved as lost/\(saved).bin"
         try io("cutting a torn write off") { () throws(IOFailure) in
             if count > 0 {
-                try fileSystem.unlinkIfPresent(layout.lostDirectory + "/\(saved).bin")
-                try fileSystem.unlinkIfPresent(layout.lostDirectory + "/\(saved).txt")
                 try fileSystem.createDurably(
                     layout.lostDirectory + "/\(saved).bin", segment.bytes.span.extracting(start..<(start + count)))
                 try fileSystem.createDurably(
@@ -213,6 +212,21 @@ struct LogRecovery {
         }
         report.tornBytes = count
         report.findings.append(sentence)
+    }
+
+    /// Returns a name below `lost/` that is not taken. A recovery that was itself cut short may have saved what it then
+    /// began to zero, so nothing there is ever replaced.
+    private func freeLostName(_ stem: String) throws(LogError) -> String {
+        let taken = try io("listing \(layout.lostDirectory)") { () throws(IOFailure) in
+            Set(try fileSystem.list(layout.lostDirectory))
+        }
+        var name = stem
+        var number = 1
+        while taken.contains(name + ".bin") || taken.contains(name + ".txt") {
+            number += 1
+            name = stem + "-\(number)"
+        }
+        return name
     }
 
     /// Writes what is kept above the watermark again, and syncs it.

@@ -18,15 +18,18 @@ extension WriteAheadLog {
         if options.durability != .commit { try syncForCheckpoint() }
         let durable = lock.withLock { durablePosition }
         var checkpoint = Manifest.Checkpoint(sequence: sequence, bytes: 0, copies: copies)
+        // A copy that the manifest names is never written again: a crash would leave it in pieces.
+        let present = manifest.checkpoints.first { $0.sequence == sequence }?.copies ?? 0
         do {
-            for copy in 0..<copies {
+            for copy in present..<copies {
                 checkpoint.bytes = try CheckpointFile.write(
                     fileSystem, path: layout.path(checkpoint, copy: copy), store: files.store, sequence: sequence,
                     durable: durable, image: image.bytes)
             }
             try fileSystem.syncDirectory(layout.checkpointsDirectory)
         } catch {
-            throw LogError(error, doing: "writing a checkpoint")
+            for copy in present..<copies { try? fileSystem.unlinkIfPresent(layout.path(checkpoint, copy: copy)) }
+            throw Self.writeFailure(error, doing: "writing a checkpoint")
         }
         var changed = manifest
         changed.checkpoints.removeAll { $0.sequence == sequence }
@@ -34,12 +37,14 @@ extension WriteAheadLog {
         let obsolete = changed.checkpoints.dropFirst(Self.checkpointsKept)
         changed.checkpoints.removeLast(obsolete.count)
         try install(changed)
+        imageBytes = image.count
+        sealedSinceImage = 0
         do {
             for old in obsolete {
                 for copy in 0..<old.copies { try fileSystem.unlinkIfPresent(layout.path(old, copy: copy)) }
             }
         } catch {
-            throw LogError(error, doing: "removing an old checkpoint")
+            throw Self.writeFailure(error, doing: "removing an old checkpoint")
         }
         return sequence
     }
@@ -78,7 +83,9 @@ extension WriteAheadLog {
         workSignal.notifyOne()
         while syncedPosition < target {
             if case .failed(let error) = state.phase { throw error }
-            if isStarving { throw LogError(.closed, "the journal is full: the checkpoint is put off") }
+            if isStarving || isCommitterStopping {
+                throw LogError(.closed, "the journal is full or being closed: the checkpoint is put off")
+            }
             _ = maintenanceSignal.wait(lock, milliseconds: 5)
         }
     }

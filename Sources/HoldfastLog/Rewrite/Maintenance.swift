@@ -14,6 +14,8 @@ enum MaintenanceRequest: Sendable {
     case compact(Answer<CompactionResult>)
 
     /// Where a result is left for the caller, guarded by the log's lock.
+    var isOversized: Bool { if case .oversized = self { true } else { false } }
+
     final class Answer<Value: Sendable>: @unchecked Sendable {
         // SENDABLE: guarded by the log's lock.
         var outcome: Result<Value, LogError>?
@@ -83,8 +85,13 @@ extension WriteAheadLog {
             }
             if isMaintenanceStopping { break }
             if isDiskFull {
-                _ = maintenanceSignal.wait(lock, milliseconds: Self.retryMilliseconds)
-                isDiskFull = false
+                // What was put off is tried again; new work stays refused until something of it succeeds.
+                if isRetryDue {
+                    isDiskFull = false
+                    isRetryDue = false
+                } else if !maintenanceSignal.wait(lock, milliseconds: Self.retryMilliseconds) {
+                    isRetryDue = true
+                }
             } else {
                 maintenanceSignal.wait(lock)
             }
@@ -102,12 +109,15 @@ extension WriteAheadLog {
 
     /// The caller holds the lock.
     private func nextWork() -> Work? {
-        if !requests.isEmpty { return .request(requests.removeFirst()) }
-        if isDiskFull || isMaintenanceStopping { return nil }
+        let isHeldBack = isDiskFull && !isRetryDue
+        if let index = requests.firstIndex(where: { !(isHeldBack && $0.isOversized) }) {
+            return .request(requests.remove(at: index))
+        }
+        if isHeldBack || isMaintenanceStopping { return nil }
         if reserved.rawValue - next.rawValue <= Self.reservationStride / 2 { return .reserve }
         if !full.isEmpty { return .seal(full) }
-        if manifest.journals.lazy.filter({ !$0.isOversized }).count < options.journalSegmentCount { return .replenish }
-        let mergeable = Self.mergeableTail(manifest.sealed)
+        if isRingShort { return .replenish }
+        let mergeable = isMergingGivenUp ? [] : Self.mergeableTail(manifest.sealed)
         return mergeable.isEmpty ? nil : .merge(mergeable)
     }
 
@@ -124,18 +134,41 @@ extension WriteAheadLog {
                 let outcome = Result { () throws(LogError) in try compactNow() }
                 lock.withLock { answer.outcome = outcome }
                 requestSignal.notifyAll()
+                // What can't be read can't be rewritten, but nothing was written either: only the caller is told.
+                if case .failure(let error) = outcome, error.code == .corrupt || error.code == .ioFailed { return }
                 _ = try outcome.get()
             case .reserve: try extendReservation()
             case .seal(let segments): try seal(segments)
-            case .merge(let segments): try merge(segments)
+            case .merge(let segments): try mergeOrGiveUp(segments)
             case .replenish: try replenish()
+            }
+            lock.withLock {
+                isDiskFull = false
+                isRetryDue = false
             }
         } catch {
             if error.code == .noSpace {
-                lock.withLock { isDiskFull = true }
+                lock.withLock {
+                    isDiskFull = true
+                    isRetryDue = false
+                    workSignal.notifyAll()
+                }
             } else if error.code != .closed {
-                lock.withLock { failLocked(error) }
+                let fatal =
+                    error.code == .poisoned
+                    ? error
+                    : LogError(
+                        .poisoned, error.message, file: error.file, offset: error.offset, sequences: error.sequences)
+                lock.withLock { failLocked(fatal) }
             }
+        }
+    }
+
+    /// Damage in an old segment is for whoever reads or verifies it to report; it stops merging, not the store.
+    private func mergeOrGiveUp(_ segments: ArraySlice<Manifest.Sealed>) throws(LogError) {
+        do { try merge(segments) } catch {
+            guard error.code == .corrupt || error.code == .ioFailed else { throw error }
+            isMergingGivenUp = true
         }
     }
 
@@ -157,13 +190,18 @@ extension WriteAheadLog {
     func install(_ changed: Manifest) throws(LogError) {
         var changed = changed
         changed.durable = max(changed.durable, lock.withLock { syncedOrDurable })
-        do {
-            try ManifestStore(layout: layout, fileSystem: fileSystem).replace(with: changed)
-        } catch {
-            throw error.kind == .noSpace
-                ? LogError(error, doing: "replacing the manifest") : Self.poison(error, doing: "replacing the manifest")
+        let manifests = ManifestStore(layout: layout, fileSystem: fileSystem)
+        do { try manifests.prepare(changed) } catch {
+            throw Self.writeFailure(error, doing: "writing a new manifest")
         }
+        // From here on nobody knows which manifest a crash would leave, so there is no way back.
+        do { try manifests.switchOver() } catch { throw Self.poison(error, doing: "replacing the manifest") }
         lock.withLock { manifest = changed }
+    }
+
+    /// A full disk changes nothing; any other failed write is the end.
+    static func writeFailure(_ failure: IOFailure, doing: String) -> LogError {
+        failure.kind == .noSpace ? LogError(failure, doing: doing) : poison(failure, doing: doing)
     }
 
     /// The caller holds the lock.
@@ -178,63 +216,6 @@ extension WriteAheadLog {
             return takeRoomWaiters()
         }
         resume(waiters)
-    }
-
-    // MARK: - Spares
-
-    /// Registers a journal segment of `slot`'s file and makes it a spare. `isNew` files are written first.
-    func addSpare(slot: UInt64, bytes: Int, isNew: Bool, isOversized: Bool = false, now: Timestamp) throws(LogError) {
-        var changed = manifest
-        let journal = Manifest.Journal(
-            id: changed.nextSegment, slot: slot, base: changed.nextBase, bytes: bytes, isOversized: isOversized)
-        changed.nextSegment = changed.nextSegment.next
-        changed.nextBase = changed.nextBase.advanced(by: bytes)
-        changed.nextSlot = max(changed.nextSlot, slot + 1)
-        changed.journals.append(journal)
-        let segment: JournalSegment
-        do {
-            if isNew { try files.create(journal) }
-            let header = try files.writeHeader(journal, wasRecycled: !isNew, now: now)
-            try install(changed)
-            segment = try files.openForWriting(journal, header: header)
-        } catch let failure as IOFailure {
-            throw LogError(failure, doing: "preparing a journal segment")
-        } catch let error as LogError {
-            throw error
-        } catch {
-            preconditionFailure("only typed errors are thrown above: \(error)")
-        }
-        let waiters = lock.withLock {
-            spares.append(segment)
-            workSignal.notifyOne()
-            return takeRoomWaiters()
-        }
-        resume(waiters)
-    }
-
-    private func replenish() throws(LogError) {
-        let slot = manifest.nextSlot
-        try addSpare(slot: slot, bytes: options.journalSegmentBytes, isNew: true, now: latestKnownTime)
-    }
-
-    /// Puts a segment of its own size first in the ring. Spares already have positions behind which it can't go, so
-    /// they are taken out of the manifest and given new ones after it.
-    func addOversized(_ bytes: Int) throws(LogError) {
-        let size = FrameFormat.aligned(bytes, to: FrameFormat.journalAlignment)
-        let withdrawn = lock.withLock {
-            let all = spares
-            spares.removeAll()
-            return all
-        }
-        var changed = manifest
-        let ids = Set(withdrawn.map(\.journal.id))
-        changed.journals.removeAll { ids.contains($0.id) }
-        try install(changed)
-        for segment in withdrawn { segment.file.close() }
-        try addSpare(slot: manifest.nextSlot, bytes: size, isNew: true, isOversized: true, now: latestKnownTime)
-        for segment in withdrawn {
-            try addSpare(slot: segment.journal.slot, bytes: segment.capacity, isNew: false, now: latestKnownTime)
-        }
     }
 
     /// A time for headers: informative only.

@@ -21,21 +21,23 @@ extension WriteAheadLog {
 
     /// Turns full journal segments into sealed ones and recycles their files.
     func seal(_ segments: [FullSegment]) throws(LogError) {
-        // A checkpoint comes with every sealing, so that a replay is at most the journal. It is left out when the
+        // A checkpoint comes with a sealing, so that a replay is little more than the journal; but not before as much
+        // was sealed as the image weighs, so that images never cost more than the log. It is left out, too, when the
         // committer waits for a spare: it might wait for the very group that can't be written before.
-        if !lock.withLock({ isStarving }) { _ = try installCheckpoint(copies: 1, unlessStarving: true) }
+        sealedSinceImage += segments.reduce(0) { $0 + $1.journal.bytes }
+        if sealedSinceImage >= imageBytes, !lock.withLock({ isStarving }) {
+            _ = try installCheckpoint(copies: 1, unlessStarving: true)
+        }
         let sources = segments.map(\.source)
         var last = manifest.sealed.last?.chain
         let made = try rewrite(sources, policy: KeepAll(), chain: &last, high: isQuiet())
         var changed = manifest
-        changed.nextSegment = lock.withLock { manifest.nextSegment }
         changed.sealed += made.segments
         let ids = Set(segments.map(\.journal.id))
         changed.journals.removeAll { ids.contains($0.id) }
         changed.journalLink = segments[segments.count - 1].link
-        try install(changed)
-        index.setSealed(changed.sealed)
-        index.removeJournals(ids)
+        try installRewritten(changed, made.segments)
+        index.setSealed(changed.sealed, removingJournals: ids)
         lock.withLock { full.removeFirst(segments.count) }
         for segment in segments { try retire(segment.journal) }
     }
@@ -47,16 +49,16 @@ extension WriteAheadLog {
         return now - lastSealing > .seconds(2)
     }
 
+    /// Sets a used file aside for the ring, or removes it when it does not fit there.
     private func retire(_ journal: Manifest.Journal) throws(LogError) {
-        if journal.isOversized || journal.bytes != options.journalSegmentBytes {
-            do {
-                try fileSystem.unlinkIfPresent(layout.path(journal))
-                try fileSystem.syncDirectory(layout.journalDirectory)
-            } catch {
-                throw LogError(error, doing: "removing a journal segment")
-            }
-        } else {
-            try addSpare(slot: journal.slot, bytes: journal.bytes, isNew: false, now: latestKnownTime)
+        guard journal.isOversized || journal.bytes != options.journalSegmentBytes else {
+            return idleFiles.append(IdleJournalFile(slot: journal.slot, bytes: journal.bytes))
+        }
+        do {
+            try fileSystem.unlinkIfPresent(layout.path(journal))
+            try fileSystem.syncDirectory(layout.journalDirectory)
+        } catch {
+            throw Self.writeFailure(error, doing: "removing a journal segment")
         }
     }
 
@@ -95,13 +97,14 @@ extension WriteAheadLog {
         var changed = manifest
         changed.sealed = segments
         if let compactedThrough { changed.compactedThrough = max(changed.compactedThrough, compactedThrough) }
-        try install(changed)
+        let known = Set(manifest.sealed.map(\.id))
+        try installRewritten(changed, segments.filter { !known.contains($0.id) })
         index.setSealed(changed.sealed)
         do {
             for segment in old { try fileSystem.unlinkIfPresent(layout.path(segment)) }
             try fileSystem.syncDirectory(layout.segmentsDirectory)
         } catch {
-            throw LogError(error, doing: "removing rewritten segments")
+            throw Self.writeFailure(error, doing: "removing rewritten segments")
         }
     }
 
@@ -130,27 +133,34 @@ extension WriteAheadLog {
         return result
     }
 
-    /// Ends the active journal segment and seals all that is full, as far as that goes without waiting for a spare.
+    /// Ends the active journal segment and seals all that is full. A committer that outruns it keeps what came later.
     private func sealEverything() throws(LogError) {
+        try sealFull()
         lock.lock()
         let sealedThrough = manifest.sealed.last?.lastSequence ?? .zero
         isRollWanted = next.rawValue > sealedThrough.rawValue + 1
         workSignal.notifyOne()
         while isRollWanted {
-            var failure: LogError?
-            if case .failed(let error) = state.phase { failure = error }
-            if failure != nil || spares.isEmpty || !requests.isEmpty {
+            if case .failed(let error) = state.phase {
                 isRollWanted = false
                 lock.unlock()
-                if let failure { throw failure }
-                lock.lock()
+                throw error
+            }
+            if isStarving || isCommitterStopping || !requests.isEmpty {
+                isRollWanted = false
                 break
             }
             _ = maintenanceSignal.wait(lock, milliseconds: 5)
         }
-        let segments = full
         lock.unlock()
+        try sealFull()
+    }
+
+    /// Seals what is full and gives the files back to the ring.
+    private func sealFull() throws(LogError) {
+        let segments = lock.withLock { full }
         if !segments.isEmpty { try seal(segments) }
+        while isRingShort { try replenish() }
     }
 
     // MARK: - The rewrite
@@ -160,24 +170,41 @@ extension WriteAheadLog {
     ) throws(LogError) -> (segments: [Manifest.Sealed], dropped: UInt64) {
         var output = RewriteOutput(log: self, chain: chain ?? [UInt8](repeating: 0, count: 32), high: high)
         var dropped: UInt64 = 0
-        for source in sources {
-            try forEachEntry(in: source) { (entry, time) throws(LogError) in
-                if policy.mustKeep(sequence: entry.sequence, kind: entry.kind, body: entry.body) {
-                    try output.append(entry, time: time)
-                } else {
-                    dropped += 1
+        do throws(LogError) {
+            for source in sources {
+                try forEachEntry(in: source) { (entry, time) throws(LogError) in
+                    if policy.mustKeep(sequence: entry.sequence, kind: entry.kind, body: entry.body) {
+                        try output.append(entry, time: time)
+                    } else {
+                        dropped += 1
+                    }
+                    return true
                 }
-                return true
             }
-        }
-        try output.endSegment()
-        if !output.segments.isEmpty {
-            do { try fileSystem.syncDirectory(layout.segmentsDirectory) } catch {
-                throw LogError(error, doing: "sealing")
+            try output.endSegment()
+            if !output.segments.isEmpty {
+                do { try fileSystem.syncDirectory(layout.segmentsDirectory) } catch {
+                    throw Self.writeFailure(error, doing: "sealing")
+                }
             }
+        } catch {
+            output.abandon()
+            throw error
         }
         chain = output.chain
         return (output.segments, dropped)
+    }
+}
+
+extension WriteAheadLog {
+    /// Installs what a rewrite made; where the disk is full, removes it again.
+    private func installRewritten(_ changed: Manifest, _ made: [Manifest.Sealed]) throws(LogError) {
+        do { try install(changed) } catch {
+            if error.code == .noSpace {
+                for segment in made { try? fileSystem.unlinkIfPresent(layout.path(segment)) }
+            }
+            throw error
+        }
     }
 }
 
@@ -189,6 +216,7 @@ private struct RewriteOutput: ~Copyable {
     var segments: [Manifest.Sealed] = []
     private var writer: SealedSegmentWriter?
     private var file: (any File)?
+    private var paths: [String] = []
 
     init(log: WriteAheadLog, chain: [UInt8], high: Bool) {
         self.log = log
@@ -203,7 +231,7 @@ private struct RewriteOutput: ~Copyable {
             if writer == nil { try begin(at: entry.sequence, time: time) }
             try writer?.append(entry, time: time, key: key)
         } catch {
-            throw LogError(error, doing: "writing a sealed segment")
+            throw WriteAheadLog.writeFailure(error, doing: "writing a sealed segment")
         }
         if let raw = writer?.rawByteCount, raw >= WriteAheadLog.sealedRawBytesTarget { try endSegment() }
     }
@@ -215,10 +243,17 @@ private struct RewriteOutput: ~Copyable {
             segments.append(sealed)
             chain = sealed.chain
         } catch {
-            throw LogError(error, doing: "writing a sealed segment")
+            throw WriteAheadLog.writeFailure(error, doing: "writing a sealed segment")
         }
         file?.close()
         file = nil
+    }
+
+    /// Removes what was written: it would only hold blocks of a full disk until the next opening.
+    mutating func abandon() {
+        file?.close()
+        file = nil
+        for path in paths { try? log.fileSystem.unlinkIfPresent(path) }
     }
 
     private mutating func begin(at first: SequenceNumber, time: Timestamp) throws(IOFailure) {
@@ -235,6 +270,7 @@ private struct RewriteOutput: ~Copyable {
         let path = log.layout.segmentsDirectory + "/" + StoreLayout.sealedName(first: first, id: id)
         try log.fileSystem.unlinkIfPresent(path)
         let created = try log.fileSystem.open(path, .create)
+        paths.append(path)
         file = created
         writer = SealedSegmentWriter(file: created, header: header, usesHighCompression: high)
     }

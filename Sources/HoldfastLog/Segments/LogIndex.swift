@@ -44,8 +44,10 @@ final class LogIndex: @unchecked Sendable {
 
     // MARK: - Keeping it true
 
-    func setSealed(_ segments: [Manifest.Sealed]) {
+    /// Names the sealed segments; `removed` journal segments became some of them, in the same instant for readers.
+    func setSealed(_ segments: [Manifest.Sealed], removingJournals removed: Set<SegmentID> = []) {
         lock.withLock {
+            journals.removeAll { removed.contains($0.header.id) }
             sealed = segments
             let kept = Set(segments.map(\.id))
             for id in seals.keys where !kept.contains(id) { seals[id] = nil }
@@ -54,9 +56,8 @@ final class LogIndex: @unchecked Sendable {
 
     func addJournal(_ journal: JournalIndex) { lock.withLock { journals.append(journal) } }
 
-    func removeJournals(_ ids: Set<SegmentID>) {
-        lock.withLock { journals.removeAll { ids.contains($0.header.id) } }
-    }
+    /// Whether a segment is still part of the log.
+    func isCurrent(_ id: SegmentID) -> Bool { lock.withLock { holds(id) } }
 
     /// Notes a group that has been written at `offset` of the newest journal segment.
     func committed(_ group: borrowing CommitGroup, at offset: Int) {
@@ -128,6 +129,14 @@ final class LogIndex: @unchecked Sendable {
         let path = layout.path(segment)
         let loaded = try SealedSegment.read(
             fileSystem, path: path, name: layout.relative(path), size: segment.bytes)
+        // A file of the right size may still be another segment, or one of another store.
+        guard loaded.source.header.id == segment.id, loaded.seal.chain == segment.chain,
+            loaded.seal.lastSequence == segment.lastSequence
+        else {
+            throw LogError(
+                .corrupt, "\(layout.relative(path)) is not the segment that the manifest names: put the right file back",
+                file: layout.relative(path), offset: 0, sequences: segment.firstSequence...segment.lastSequence)
+        }
         lock.withLock { if holds(segment.id) { seals[segment.id] = loaded } }
         return loaded
     }

@@ -119,9 +119,9 @@ package struct Manifest: Hashable, Sendable {
     /// Decodes a manifest.
     ///
     /// - Throws: `.unsupportedFormat` for a newer version, `.corrupt` for anything that is no whole manifest.
-    package init(_ bytes: Span<UInt8>) throws(LogError) {
+    package init(_ bytes: Span<UInt8>, forWriting: Bool = false) throws(LogError) {
         do {
-            try self.init(decoding: bytes)
+            try self.init(decoding: bytes, forWriting: forWriting)
         } catch let error as LogError {
             throw error
         } catch {
@@ -131,10 +131,10 @@ package struct Manifest: Hashable, Sendable {
         }
     }
 
-    private init(decoding bytes: Span<UInt8>) throws {
+    private init(decoding bytes: Span<UInt8>, forWriting: Bool) throws {
         var reader = ByteReader(bytes)
         guard try reader.array(8) == Self.magic else { throw ByteReaderError(.truncated, at: 0) }
-        try FormatVersion(from: &reader).check(file: "MANIFEST", forWriting: false)
+        try FormatVersion(from: &reader).check(file: "MANIFEST", forWriting: forWriting)
         store = StoreIdentity(bytes: try reader.array(StoreIdentity.byteCount))
         let length = Int(try reader.u32())
         guard length == bytes.count - Self.headBytes - 4 else {
@@ -148,10 +148,17 @@ package struct Manifest: Hashable, Sendable {
         guard reader.remaining == 4 else { throw ByteReaderError(.tooLong, at: reader.offset) }
     }
 
+    private static func flag(from reader: inout ByteReader) throws(ByteReaderError) -> Bool {
+        let value = try reader.u8()
+        guard value <= 1 else { throw ByteReaderError(.tooLong, at: reader.offset - 1) }
+        return value == 1
+    }
+
     private mutating func decodePayload(from reader: inout ByteReader) throws(ByteReaderError) {
         let positionMax: UInt64 = 1 << 62
         let sequenceMax = SequenceNumber.max.rawValue
         epoch = Epoch(try reader.u32())
+        guard epoch.rawValue < UInt32.max else { throw ByteReaderError(.tooLong, at: reader.offset - 4) }
         journalLink = try reader.u32()
         reserved = SequenceNumber(try reader.varint(atMost: sequenceMax))
         nextSegment = SegmentID(try reader.varint(atMost: positionMax))
@@ -164,7 +171,7 @@ package struct Manifest: Hashable, Sendable {
                 Journal(
                     id: SegmentID(try reader.varint(atMost: positionMax)), slot: try reader.varint(atMost: positionMax),
                     base: LogPosition(try reader.varint(atMost: positionMax)),
-                    bytes: Int(try reader.varint(atMost: 1 << 40)), isOversized: try reader.u8() == 1))
+                    bytes: Int(try reader.varint(atMost: 1 << 40)), isOversized: try Self.flag(from: &reader)))
         }
         for _ in 0..<(try reader.varint(atMost: UInt64(reader.remaining))) {
             sealed.append(

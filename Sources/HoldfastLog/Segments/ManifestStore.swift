@@ -16,14 +16,16 @@ package struct ManifestStore: Sendable {
     }
 
     /// Reads the manifest, or returns `nil` when there is none.
-    package func read() throws(LogError) -> Manifest? {
+    ///
+    /// - Parameter forWriting: True for who will change the store, and so must know what only readers may ignore.
+    package func read(forWriting: Bool = false) throws(LogError) -> Manifest? {
         do {
             guard let status = try fileSystem.status(of: layout.manifest) else { return nil }
             guard status.kind == .file, status.bytes <= Manifest.byteCountMax else {
                 throw LogError(.corrupt, "MANIFEST is no file of a sensible size", file: "MANIFEST")
             }
             let bytes = try fileSystem.contents(of: layout.manifest)
-            return try Manifest(bytes.span)
+            return try Manifest(bytes.span, forWriting: forWriting)
         } catch let failure as IOFailure {
             throw LogError(failure, doing: "reading the manifest")
         } catch let error as LogError {
@@ -37,12 +39,22 @@ package struct ManifestStore: Sendable {
     ///
     /// - Complexity: Two syncs.
     package func replace(with manifest: Manifest) throws(IOFailure) {
+        try prepare(manifest)
+        try switchOver()
+    }
+
+    /// Writes the new manifest beside the old one. When it fails, the old one is in force.
+    func prepare(_ manifest: Manifest) throws(IOFailure) {
         var writer = ByteWriter()
         manifest.encode(into: &writer)
         if try fileSystem.status(of: layout.manifestTemporary) != nil {
             try fileSystem.unlink(layout.manifestTemporary)
         }
         try fileSystem.createDurably(layout.manifestTemporary, writer.bytes)
+    }
+
+    /// Puts the new manifest in the place of the old one. When it fails, either may be found after a crash.
+    func switchOver() throws(IOFailure) {
         try fileSystem.rename(layout.manifestTemporary, to: layout.manifest)
         try fileSystem.syncDirectory(layout.root)
     }

@@ -1,0 +1,133 @@
+// The ring's supply: files made, recycled and registered as segments that the committer may switch to.
+//
+// A file becomes a segment in this order: zeros, header, manifest, each synced. A crash before the manifest leaves a
+// leftover; a full disk leaves a new file unlinked and a used one set aside, to be taken first when there is space.
+
+internal import HoldfastBytes
+
+/// A journal file that exists and that the manifest does not name.
+struct IdleJournalFile {
+    let slot: UInt64
+    let bytes: Int
+}
+
+/// What a spare is made from.
+enum SpareOrigin {
+    /// A file to be written first.
+    case new
+    /// A file of zeros.
+    case zeros
+    /// A file that held another segment.
+    case recycled
+}
+
+extension WriteAheadLog {
+    /// Registers a journal segment of `slot`'s file and makes it a spare.
+    func addSpare(
+        slot: UInt64, bytes: Int, from origin: SpareOrigin, isOversized: Bool = false, now: Timestamp
+    ) throws(LogError) {
+        var changed = manifest
+        let journal = Manifest.Journal(
+            id: changed.nextSegment, slot: slot, base: changed.nextBase, bytes: bytes, isOversized: isOversized)
+        changed.nextSegment = changed.nextSegment.next
+        changed.nextBase = changed.nextBase.advanced(by: bytes)
+        changed.nextSlot = max(changed.nextSlot, slot + 1)
+        changed.journals.append(journal)
+        let header: SegmentHeader
+        do {
+            header = try prepareFile(journal, from: origin, now: now)
+            try install(changed)
+        } catch {
+            if error.code == .noSpace { setAside(journal, from: origin) }
+            throw error
+        }
+        let segment: JournalSegment
+        do { segment = try files.openForWriting(journal, header: header) } catch {
+            throw Self.poison(error, doing: "opening a journal segment")
+        }
+        let waiters = lock.withLock {
+            spares.append(segment)
+            workSignal.notifyOne()
+            return takeRoomWaiters()
+        }
+        resume(waiters)
+    }
+
+    private func prepareFile(
+        _ journal: Manifest.Journal, from origin: SpareOrigin, now: Timestamp
+    ) throws(LogError) -> SegmentHeader {
+        do {
+            if case .new = origin { try files.create(journal) }
+            let wasRecycled = if case .recycled = origin { true } else { false }
+            return try files.writeHeader(journal, wasRecycled: wasRecycled, now: now)
+        } catch {
+            throw Self.writeFailure(error, doing: "preparing a journal segment")
+        }
+    }
+
+    private func setAside(_ journal: Manifest.Journal, from origin: SpareOrigin) {
+        if case .recycled = origin, journal.bytes == options.journalSegmentBytes {
+            idleFiles.append(IdleJournalFile(slot: journal.slot, bytes: journal.bytes))
+        } else {
+            // Its blocks are what the disk is short of. If even this fails, the next opening removes it.
+            try? fileSystem.unlinkIfPresent(layout.path(journal))
+        }
+    }
+
+    /// Whether the ring has fewer segments than it should.
+    var isRingShort: Bool {
+        manifest.journals.lazy.filter({ !$0.isOversized }).count < options.journalSegmentCount
+    }
+
+    /// Adds one segment of the usual size to the ring.
+    func replenish() throws(LogError) {
+        if let idle = idleFiles.popLast() {
+            return try addSpare(slot: idle.slot, bytes: idle.bytes, from: .recycled, now: latestKnownTime)
+        }
+        let slot = manifest.nextSlot
+        try addSpare(slot: slot, bytes: options.journalSegmentBytes, from: .new, now: latestKnownTime)
+    }
+
+    /// Puts a segment of its own size first in the ring; asks for it again when the disk is full.
+    func addOversized(_ bytes: Int) throws(LogError) {
+        do { try makeOversized(bytes) } catch {
+            if error.code == .noSpace { lock.withLock { requests.append(.oversized(bytes: bytes)) } }
+            throw error
+        }
+    }
+
+    // Spares already have positions behind which it can't go, so they are taken out of the manifest and given new ones
+    // after it. The zeros are what a full disk refuses: they come first, while nothing has changed.
+    private func makeOversized(_ bytes: Int) throws(LogError) {
+        let size = FrameFormat.aligned(bytes, to: FrameFormat.journalAlignment)
+        let slot = manifest.nextSlot
+        let file = Manifest.Journal(
+            id: manifest.nextSegment, slot: slot, base: manifest.nextBase, bytes: size, isOversized: true)
+        do { try files.create(file) } catch {
+            setAside(file, from: .zeros)
+            throw Self.writeFailure(error, doing: "preparing a journal segment")
+        }
+        let withdrawn = lock.withLock {
+            let all = spares
+            spares.removeAll()
+            return all
+        }
+        var changed = manifest
+        let ids = Set(withdrawn.map(\.journal.id))
+        changed.journals.removeAll { ids.contains($0.id) }
+        do { try install(changed) } catch {
+            lock.withLock { spares = withdrawn + spares }
+            setAside(file, from: .zeros)
+            throw error
+        }
+        for segment in withdrawn {
+            segment.file.close()
+            idleFiles.append(IdleJournalFile(slot: segment.journal.slot, bytes: segment.capacity))
+        }
+        try addSpare(slot: slot, bytes: size, from: .zeros, isOversized: true, now: latestKnownTime)
+        for _ in withdrawn {
+            let idle = idleFiles.removeFirst()
+            try addSpare(slot: idle.slot, bytes: idle.bytes, from: .recycled, now: latestKnownTime)
+        }
+    }
+}

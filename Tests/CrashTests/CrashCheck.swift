@@ -1,0 +1,107 @@
+// What must hold after any crash, whatever was lost.
+
+import HoldfastBytes
+import HoldfastLog
+import HoldfastTestKit
+import Testing
+
+/// Checks a disk as it was found after a crash.
+struct CrashCheck {
+    let disk: SimulatedFileSystem
+    let batches: [Journalist.Batch]
+    /// How to see the failure again.
+    let reproduction: String
+    /// False in the weaker modes, where a crash may take what was answered.
+    var keepsAcknowledged = true
+    var options = CrashStore.options()
+
+    func run() throws {
+        let store: CrashStore
+        do {
+            store = try CrashStore(disk, options: options)
+        } catch {
+            Issue.record("the store was refused: \(error) (\(reproduction))")
+            return
+        }
+        checkRecords(store)
+        try checkNumbers(store)
+        // A second recovery of the same disk, as after another loss of power, changes nothing.
+        let again = disk.crashImage(.everythingPending)
+        try checkUse(store)
+        try checkSecondRecovery(again, of: store)
+    }
+
+    private func checkRecords(_ store: CrashStore) {
+        var found: [SequenceNumber: [UInt8]] = [:]
+        var last = SequenceNumber.zero
+        for (sequence, body) in store.replayed {
+            #expect(sequence > last, "records are replayed in order (\(reproduction))")
+            last = sequence
+            found[sequence] = body
+        }
+        let compacted = store.log.compactedThrough
+        #expect(compacted == .zero || store.checkpoint >= compacted, "\(reproduction)")
+        var isLost = false
+        for batch in batches {
+            var present = 0
+            for (index, body) in batch.bodies.enumerated() {
+                let sequence = batch.first.advanced(by: UInt64(index))
+                if let stored = found.removeValue(forKey: sequence) {
+                    present += 1
+                    if stored != body { Issue.record("record \(sequence) has another content (\(reproduction))") }
+                }
+            }
+            if batch.kind == 2, batch.last <= compacted { continue }
+            if present != 0 && present != batch.bodies.count {
+                Issue.record("batch \(batch.first) is there in part (\(reproduction))")
+            }
+            if present == 0 {
+                isLost = true
+                if keepsAcknowledged && batch.isAcknowledged {
+                    Issue.record("acknowledged batch \(batch.first) is lost (\(reproduction))")
+                }
+            } else if isLost {
+                Issue.record("batch \(batch.first) is there though an earlier one is lost (\(reproduction))")
+            }
+        }
+        if !found.isEmpty { Issue.record("records from nowhere: \(found.keys.sorted()) (\(reproduction))") }
+        if let lastFound = store.replayed.last?.sequence, compacted < lastFound {
+            #expect(store.checkpoint <= lastFound, "a checkpoint claims what is lost (\(reproduction))")
+        }
+    }
+
+    private func checkNumbers(_ store: CrashStore) throws {
+        let next = store.log.lock.withLock { store.log.nextSequence }
+        if let given = batches.last?.last, next <= given, !store.log.recovery.wasClosedCleanly {
+            Issue.record("number \(next) was given before (\(reproduction))")
+        }
+    }
+
+    private func checkUse(_ store: CrashStore) throws {
+        do {
+            for number in 0..<3 { try store.commit([body(number, bytes: 300)]) }
+            for batch in store.journalist.all {
+                #expect(try store.log.entry(batch.first)?.body == batch.bodies[0], "\(reproduction)")
+            }
+            for (sequence, body) in store.replayed.suffix(5) {
+                #expect(try store.log.entry(sequence)?.body == body, "\(reproduction)")
+            }
+            try store.log.close()
+        } catch {
+            Issue.record("the reopened store does not work: \(error) (\(reproduction))")
+        }
+    }
+
+    private func checkSecondRecovery(_ disk: SimulatedFileSystem, of first: CrashStore) throws {
+        do {
+            let store = try CrashStore(disk, options: options)
+            #expect(
+                store.replayed.elementsEqual(first.replayed) { $0.sequence == $1.sequence && $0.body == $1.body },
+                "a second recovery finds other records (\(reproduction))")
+            #expect(store.log.recovery.tornBytes == 0, "a second recovery cuts again (\(reproduction))")
+            try store.log.close()
+        } catch {
+            Issue.record("the second recovery failed: \(error) (\(reproduction))")
+        }
+    }
+}

@@ -1,0 +1,217 @@
+// What the README and the introduction show is what compiles and runs here: each of their Swift blocks is named by a
+// comment before it, and stands below between markers of that name.
+
+import Foundation
+import Holdfast
+import Testing
+
+@Suite struct ReadmeTests {
+    static let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+        .deletingLastPathComponent()
+
+    /// A directory that does not exist.
+    static func newPath() -> String {
+        FileManager.default.temporaryDirectory.appending(path: "readme-\(UUID().uuidString)").path
+    }
+
+    static func remove(_ path: String) { try? FileManager.default.removeItem(atPath: path) }
+
+    static let pages = ["README.md", "Sources/Holdfast/Holdfast.docc/GettingStarted.md"]
+
+    /// The Swift blocks of a page, by name.
+    static func blocks(of page: String) throws -> [String: [String]] {
+        var blocks: [String: [String]] = [:]
+        var name: String?
+        var block: [String]?
+        let text = try String(contentsOf: root.appending(path: page), encoding: .utf8)
+        for line in text.split(separator: "\n", omittingEmptySubsequences: false).map(String.init) {
+            if line == "```swift" {
+                block = []
+            } else if line == "```", let lines = block {
+                blocks[try #require(name, "a Swift block has no name")] = lines
+                (name, block) = (nil, nil)
+            } else if block != nil {
+                block?.append(line)
+            } else if line.hasPrefix("<!-- "), line.hasSuffix(" -->") {
+                name = String(line.dropFirst(5).dropLast(4))
+            }
+        }
+        return blocks
+    }
+
+    /// The code of this file between the markers of each name, without its common indentation.
+    static func compiled() throws -> [String: [String]] {
+        var blocks: [String: [String]] = [:]
+        var name: String?
+        for line in try String(contentsOf: URL(filePath: #filePath), encoding: .utf8)
+            .split(separator: "\n", omittingEmptySubsequences: false)
+        {
+            let text = line.drop { $0 == " " }
+            if text.hasPrefix("// README begins: ") {
+                name = String(text.dropFirst("// README begins: ".count))
+                blocks[name ?? ""] = []
+            } else if text.hasPrefix("// README ends") {
+                name = nil
+            } else if let name {
+                blocks[name]?.append(String(line))
+            }
+        }
+        return blocks.mapValues { lines in
+            let indentations = lines.filter { !$0.isEmpty }.map { $0.prefix { $0 == " " }.count }
+            return lines.map { String($0.dropFirst(indentations.min() ?? 0)) }
+        }
+    }
+
+    @Test func everySwiftBlockThatIsShownIsCompiledHere() throws {
+        let compiled = try Self.compiled()
+        var names: Set<String> = []
+        for page in Self.pages {
+            for (name, lines) in try Self.blocks(of: page) {
+                #expect(compiled[name] == lines, "the block `\(name)` of \(page) differs")
+                names.insert(name)
+            }
+        }
+        #expect(Set(compiled.keys) == names, "what is compiled is shown")
+    }
+
+    @Test(.timeLimit(.minutes(1))) func theTourDoesWhatTheReadmeSays() async throws {
+        let path = Self.newPath()
+        defer { Self.remove(path) }
+        let outbox = Outbox()
+        func send(_ payload: [UInt8]) async throws { try await outbox.send(payload) }
+
+        // README begins: tour
+        let store = try await JobStore.open(at: path)
+        let job = try await store.enqueue("mail", payload: Array("hello".utf8))
+        print("job \(job.id) survives power loss from here on")
+
+        for lease in try await store.lease(from: "mail", for: .seconds(30), waitingUpTo: .seconds(5)) {
+            do {
+                try await send(lease.payload)
+            } catch {
+                // Tried again in a second, then later and later, and dead after its last attempt.
+                try await store.requeue(lease, error: "\(error)")
+                continue
+            }
+            try await store.ack(lease)
+        }
+        try await store.close()
+        // README ends
+
+        #expect(await outbox.sent == [Array("hello".utf8)])
+        let reopened = try await JobStore.open(at: path)
+        #expect(try await reopened.stats().completed == 1)
+        try await reopened.close()
+    }
+
+    @Test(.timeLimit(.minutes(1))) func anEffectAndABatchDoWhatTheReadmeSays() async throws {
+        let path = Self.newPath()
+        defer { Self.remove(path) }
+        let outbox = Outbox()
+        func send(_ payload: [UInt8]) async throws -> [UInt8] {
+            try await outbox.send(payload)
+            return Array("receipt".utf8)
+        }
+        let store = try await JobStore.open(at: path)
+        _ = try await store.enqueue("mail", payload: Array("hello".utf8))
+        let lease = try #require(try await store.lease(from: "mail").first)
+        for _ in 1...2 {
+            // README begins: effect
+            let receipt = try await store.effect(scope: "mail", key: "\(lease.id)", fencedBy: lease.identity) {
+                try await send(lease.payload)
+            }
+            // README ends
+            #expect(receipt.value == Array("receipt".utf8))
+        }
+        #expect(await outbox.sent.count == 1)
+        let receipt = try await store.effect(scope: "mail", key: "\(lease.id)", value: [])
+
+        // README begins: batch
+        _ = try await store.batch([
+            .ack(lease.identity, result: receipt.value),
+            .enqueue(queue: "archive", payload: lease.payload),
+        ])
+        // README ends
+
+        let stats = try await store.stats()
+        #expect(stats.completed == 1)
+        #expect(stats.queues.first { $0.name == "archive" }?.ready == 1)
+        #expect(try await store.job(lease.id)?.result == Array("receipt".utf8))
+        try await store.close()
+    }
+}
+
+/// The blocks of the introduction, each on a store of its own.
+@Suite(.timeLimit(.minutes(1))) struct GettingStartedTests {
+    @Test func aStoreIsOpened() async throws {
+        let path = ReadmeTests.newPath()
+        defer { ReadmeTests.remove(path) }
+        // README begins: open
+        var options = JobStoreOptions()
+        options.history = .bytes(64 << 20)
+        let store = try await JobStore.open(at: path, options: options)
+        for finding in store.recovery.findings { print(finding) }
+        // README ends
+        #expect(store.recovery.wasCreated)
+        try await store.close()
+    }
+
+    @Test func aUniqueKeyIsHeldByOneJob() async throws {
+        let path = ReadmeTests.newPath()
+        defer { ReadmeTests.remove(path) }
+        let store = try await JobStore.open(at: path)
+        var ids: Set<JobID> = []
+        for _ in 1...2 {
+            // README begins: enqueue
+            var options = EnqueueOptions()
+            options.priority = 10
+            options.delay = .seconds(60)
+            options.maxAttempts = 3
+            options.uniqueKey = "invoice-2041"
+            let job = try await store.enqueue("mail", payload: Array("hello".utf8), options: options)
+            if job.isDuplicate { print("job \(job.id) is already under way") }
+            // README ends
+            ids.insert(job.id)
+        }
+        #expect(ids.count == 1)
+        try await store.close()
+    }
+
+    @Test func jobsOfSeveralQueuesAreLeasedInOrder() async throws {
+        let path = ReadmeTests.newPath()
+        defer { ReadmeTests.remove(path) }
+        let store = try await JobStore.open(at: path)
+        _ = try await store.enqueue("mail", payload: [1])
+        _ = try await store.enqueue("urgent", payload: [2])
+        // README begins: lease
+        let leases = try await store.lease(
+            from: ["urgent", "mail"], limit: 10, for: .seconds(30), waitingUpTo: .seconds(60))
+        for lease in leases {
+            try await store.heartbeat(lease, for: .seconds(30))
+            try await store.ack(lease)
+        }
+        // README ends
+        #expect(leases.map(\.payload) == [[2], [1]])
+        try await store.close()
+    }
+
+    @Test func timeStandsUntilItIsMoved() async throws {
+        let path = ReadmeTests.newPath()
+        defer { ReadmeTests.remove(path) }
+        // README begins: clock
+        var options = JobStoreOptions()
+        options.clock = ManualClock()
+        let store = try await JobStore.open(at: path, options: options)
+        try await store.advanceClock(by: 60_000)
+        // README ends
+        #expect(store.now() == ManualClock.defaultStart.advanced(byMilliseconds: 60_000))
+        try await store.close()
+    }
+}
+
+/// Where the tests' messages go.
+private actor Outbox {
+    private(set) var sent: [[UInt8]] = []
+
+    func send(_ message: [UInt8]) throws { sent.append(message) }
+}
