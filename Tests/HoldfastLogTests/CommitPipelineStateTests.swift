@@ -65,14 +65,23 @@ import Testing
         var state = CommitPipelineState()
         state.appended()
         state.closed()
-        guard case .open = state.phase else { return Issue.record("only what is closing can close") }
+        guard case .open = state.phase else {
+            Issue.record("only what is closing can close")
+            return
+        }
         state.beginClose()
-        guard case .closing = state.phase else { return Issue.record("another phase was due") }
+        guard case .closing = state.phase else {
+            Issue.record("another phase was due")
+            return
+        }
         let number = state.take()
         #expect(number == 1)
         if let number { state.completed(number) }
         state.closed()
-        guard case .closed = state.phase else { return Issue.record("another phase was due") }
+        guard case .closed = state.phase else {
+            Issue.record("another phase was due")
+            return
+        }
         #expect(state.isDurable(CommitTicket(group: 1)))
     }
 
