@@ -58,6 +58,9 @@ enum Workload: String, CaseIterable, Sendable {
         .nothingPending, .everythingPending, .random(seed: 1), .random(seed: 2), .random(seed: 3),
     ]
 
+    /// Creation has many names and little else, so that each chance is cheap.
+    static let morePolicies: [CrashPolicy] = (4...10).map { .random(seed: $0) }
+
     @Test(arguments: Workload.allCases)
     func nothingAcknowledgedIsLostWhereverThePowerGoes(workload: Workload) async throws {
         let states = try await onThread { try Self.visit(workload, options: CrashStore.options()) }
@@ -97,7 +100,7 @@ enum Workload: String, CaseIterable, Sendable {
             try workload.prepare(disk, journalist, options)
             disk.faultPlan = .crash(at: operation)
             do { try workload.run(disk, journalist, options) } catch is LogError {}
-            for policy in policies {
+            for policy in policies + (workload == .create ? morePolicies : []) {
                 let check = CrashCheck(
                     disk: disk.crashImage(policy), batches: journalist.all,
                     reproduction: "\(workload.rawValue), operation \(operation), \(policy), \(options.durability)",
