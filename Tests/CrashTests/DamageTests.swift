@@ -19,16 +19,24 @@ import Testing
             let store = try CrashStore(
                 before, options: CrashStore.options(idleMarkMilliseconds: idleMarkMilliseconds))
             for number in 0..<count { try store.commit([body(number, bytes: bytes)]) }
-            if idleMarkMilliseconds > 0 {
-                while store.log.statistics.syncs <= UInt64(count) {}
-            }
             if closes { try store.log.close() }
-            disk = before.crashImage(.nothingPending)
+            var found = try Self.look(before)
+            // Once the log is idle, a mark frame raises the watermark over the last commit.
+            while idleMarkMilliseconds > 0, found.scan.watermark <= found.last { found = try Self.look(before) }
             try? store.log.close()
+            (disk, scan, path) = (found.disk, found.scan, found.path)
+        }
+
+        private static func look(
+            _ before: SimulatedFileSystem
+        ) throws -> (disk: SimulatedFileSystem, scan: JournalScan, path: String, last: LogPosition) {
+            let disk = before.crashImage(.nothingPending)
             let layout = StoreLayout(root: CrashStore.path)
             let manifest = try #require(try ManifestStore(layout: layout, fileSystem: disk).read())
-            scan = try JournalScan(manifest, layout: layout, fileSystem: disk)
-            path = layout.path(manifest.journals[0])
+            let scan = try JournalScan(manifest, layout: layout, fileSystem: disk)
+            let segment = scan.segments[0]
+            let last = segment.header.base.advanced(by: segment.frames.last?.offset ?? 0)
+            return (disk, scan, layout.path(manifest.journals[0]), last)
         }
 
         /// Opens a copy after `damage` and returns the error, or `nil` when it opens.

@@ -58,6 +58,9 @@ enum Workload: String, CaseIterable, Sendable {
         .nothingPending, .everythingPending, .random(seed: 1), .random(seed: 2), .random(seed: 3),
     ]
 
+    /// Creation has many names and little else, so that each chance is cheap.
+    static let morePolicies: [CrashPolicy] = (4...10).map { .random(seed: $0) }
+
     @Test(arguments: Workload.allCases)
     func nothingAcknowledgedIsLostWhereverThePowerGoes(workload: Workload) async throws {
         let states = try await onThread { try Self.visit(workload, options: CrashStore.options()) }
@@ -97,7 +100,7 @@ enum Workload: String, CaseIterable, Sendable {
             try workload.prepare(disk, journalist, options)
             disk.faultPlan = .crash(at: operation)
             do { try workload.run(disk, journalist, options) } catch is LogError {}
-            for policy in policies {
+            for policy in policies + (workload == .create ? morePolicies : []) {
                 let check = CrashCheck(
                     disk: disk.crashImage(policy), batches: journalist.all,
                     reproduction: "\(workload.rawValue), operation \(operation), \(policy), \(options.durability)",
@@ -120,6 +123,9 @@ enum Workload: String, CaseIterable, Sendable {
             disk.faultPlan = .crash(at: disk.operationCount + 9 + Int(seed))
             do { try Workload.commit.run(disk, journalist, options) } catch {}
             let found = disk.crashImage(.random(seed: seed))
+            let recovered = found.crashImage(.everythingPending)
+            try CrashStore(recovered, options: options).log.close()
+            let torn = recovered.saved.first
             for operation in 1...40 {
                 let image = found.crashImage(.everythingPending)
                 image.faultPlan = .crash(at: operation)
@@ -130,16 +136,22 @@ enum Workload: String, CaseIterable, Sendable {
                     try? log.close()
                 } catch {}
                 for policy in [CrashPolicy.nothingPending, .everythingPending, .random(seed: seed)] {
-                    try CrashCheck(
-                        disk: image.crashImage(policy), batches: journalist.all,
-                        reproduction: "recovery of seed \(seed), operation \(operation), \(policy)",
-                        options: options
-                    ).run()
+                    let left = image.crashImage(policy)
+                    let reproduction = "recovery of seed \(seed), operation \(operation), \(policy)"
+                    try CrashCheck(disk: left, batches: journalist.all, reproduction: reproduction, options: options)
+                        .run()
                     states += 1
+                    // What was cut off is whole in lost/, however often the cutting was interrupted.
+                    if let torn { #expect(left.saved.contains(torn), "\(reproduction)") }
                 }
                 if !image.isCrashed { break }
             }
         }
         return states
     }
+}
+
+extension SimulatedFileSystem {
+    /// What recoveries cut off and saved.
+    var saved: [[UInt8]] { snapshotFiles().filter { $0.key.hasSuffix(".bin") }.map(\.value) }
 }
