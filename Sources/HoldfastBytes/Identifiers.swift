@@ -19,7 +19,8 @@ public struct SequenceNumber: RawRepresentable, Hashable, Comparable, Sendable {
     ///
     /// - Precondition: The result is at most `SequenceNumber.max`.
     public func advanced(by count: UInt64) -> SequenceNumber {
-        precondition(count <= Self.max.rawValue && rawValue <= Self.max.rawValue - count, "sequence numbers are used up")
+        precondition(
+            count <= Self.max.rawValue && rawValue <= Self.max.rawValue - count, "sequence numbers are used up")
         return SequenceNumber(rawValue + count)
     }
     public var next: SequenceNumber { advanced(by: 1) }

@@ -223,7 +223,8 @@ package final class WriteAheadLog: @unchecked Sendable {
         }
         if isDiskFull && (!isSettling && spares.count <= 1 || spares.isEmpty) {
             throw LogError(
-                .noSpace, "the disk that holds the store is full: free space, or settle jobs and compact; nothing was changed")
+                .noSpace,
+                "the disk that holds the store is full: free space, or settle jobs and compact; nothing was changed")
         }
         if filling.byteCount >= groupBytesTarget || next.rawValue + Self.batchRecordsMax > reserved.rawValue {
             counters.stalls += 1

@@ -164,9 +164,11 @@ import Testing
                 let again = image.crashImage(.everythingPending)
                 try cut.log.close()
                 let refilled = try CrashStore(again, options: options)
-                #expect(refilled.replayed.map(\.body) == [body(0, bytes: 3000)] + (0..<groups).map {
-                    body(100 + $0, bytes: 3000)
-                })
+                #expect(
+                    refilled.replayed.map(\.body) == [body(0, bytes: 3000)]
+                        + (0..<groups).map {
+                            body(100 + $0, bytes: 3000)
+                        })
                 try refilled.log.close()
             }
         }

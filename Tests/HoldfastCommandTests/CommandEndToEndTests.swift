@@ -58,7 +58,8 @@ struct CommandEndToEndTests {
         var status = stat()
         #expect(stat(directory.store + "/socket", &status) == 0)
         #expect(status.st_mode & 0o777 == 0o600)
-        let enqueue = try CommandHarness.holdfast("enqueue", directory.store, "-q", "q", input: [UInt8]("a\nb\n\nc".utf8))
+        let enqueue = try CommandHarness.holdfast(
+            "enqueue", directory.store, "-q", "q", input: [UInt8]("a\nb\n\nc".utf8))
         #expect(enqueue.exit == .code(0))
         #expect(enqueue.lines == ["1", "2", "3", "4"])
         #expect(try CommandHarness.holdfast("pause", directory.store, "-q", "q").exit == .code(0))
@@ -168,7 +169,9 @@ struct CommandEndToEndTests {
         #expect(try CommandHarness.holdfast("verify", directory.path).exit == .code(2))
     }
 
-    @Test(arguments: [["work", "s", "-q", "q"], ["enqueue", "s"], ["fly"], ["purge", "s"], ["dump", "s", "--since", "x"]])
+    @Test(arguments: [
+        ["work", "s", "-q", "q"], ["enqueue", "s"], ["fly"], ["purge", "s"], ["dump", "s", "--since", "x"],
+    ])
     func commandLinesThatMakeNoSenseExitWith64(_ arguments: [String]) throws {
         let result = try CommandHarness.run(try CommandHarness.executable(), arguments)
         #expect(result.exit == .code(64))

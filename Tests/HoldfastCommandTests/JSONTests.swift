@@ -11,24 +11,27 @@ import Testing
         let root = try parse("  " + text + "\t")
         #expect(String(decoding: root.raw, as: UTF8.self) == text)
         #expect(root["a"].map { String(decoding: $0.raw, as: UTF8.self) } == "1.50")
-        #expect(root["b"]?.elements?.map { String(decoding: $0.raw, as: UTF8.self) } == [
-            "1e400", "-0", "123456789012345678901234567890",
-        ])
+        #expect(
+            root["b"]?.elements?.map { String(decoding: $0.raw, as: UTF8.self) } == [
+                "1e400", "-0", "123456789012345678901234567890",
+            ])
         #expect(root["c"]?["d"]?.string == "é/é")
         #expect(root["e"]?.kind == .null)
         #expect(root["f"] == nil)
     }
 
-    @Test(arguments: [
-        ("0", 0), ("-0", 0), ("9223372036854775807", Int64.max), ("-9223372036854775808", Int64.min),
-        ("9223372036854775808", nil), ("1.0", nil), ("1e3", nil), ("-12", -12),
-    ] as [(String, Int64?)])
+    @Test(
+        arguments: [
+            ("0", 0), ("-0", 0), ("9223372036854775807", Int64.max), ("-9223372036854775808", Int64.min),
+            ("9223372036854775808", nil), ("1.0", nil), ("1e3", nil), ("-12", -12),
+        ] as [(String, Int64?)])
     func integersAreWholeNumbersThatFit(_ text: String, _ value: Int64?) throws {
         #expect(try parse(text).integer == value)
     }
 
     @Test(arguments: [
-        "", " ", "{", "[", "nul", "tru", "+1", "01", "1.", ".5", "1e", "--1", "\"", "\"\\x\"", "\"\\u12\"", "\"\\u12g4\"",
+        "", " ", "{", "[", "nul", "tru", "+1", "01", "1.", ".5", "1e", "--1", "\"", "\"\\x\"", "\"\\u12\"",
+        "\"\\u12g4\"",
         "\"a\nb\"", "{\"a\"}", "{\"a\":}", "{\"a\":1,}", "{a:1}", "[1,]", "[1 2]", "1 2", "{\"a\":1,\"a\":2}",
         "{\"a\":1,\"\\u0061\":2}", "[{\"x\":{\"b\":0,\"b\":0}}]", "\"\\ud800\"", "\"\\ud800x\"", "\"\\udc00\"",
         "\"\\ud800\\ud800\"", "'a'", "NaN", "\u{FEFF}1", "1,", "]", "}",
@@ -37,8 +40,11 @@ import Testing
         #expect(throws: JSONError.self) { try parse(text) }
     }
 
-    @Test(arguments: [[0x22, 0xFF, 0x22], [0x22, 0xC0, 0x80, 0x22], [0x22, 0xED, 0xA0, 0x80, 0x22], [0x22, 0xC3, 0x22]]
-        as [[UInt8]])
+    @Test(
+        arguments: [
+            [0x22, 0xFF, 0x22], [0x22, 0xC0, 0x80, 0x22], [0x22, 0xED, 0xA0, 0x80, 0x22], [0x22, 0xC3, 0x22],
+        ]
+            as [[UInt8]])
     func textsThatAreNoUTF8AreRefused(_ bytes: [UInt8]) throws {
         let error = try #require(throws: JSONError.self) { try JSONDocument(bytes) }
         #expect(error.offset == 1)

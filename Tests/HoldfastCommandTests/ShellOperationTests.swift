@@ -29,9 +29,11 @@ struct ShellOperationTests {
         #expect(reply.text.contains(#""headers":{"b":"1","a":"2"}"#))
         try shell.expect(
             #"{"op":"job","id":1}"#,
-            #"{"job":{"id":1,"queue":"q","state":"leased","attempt":1,"max_attempts":5,"priority":3,"worker":"w","deadline_ms":\#(start + 1000)}}"#)
+            #"{"job":{"id":1,"queue":"q","state":"leased","attempt":1,"max_attempts":5,"priority":3,"worker":"w","deadline_ms":\#(start + 1000)}}"#
+        )
         try shell.expect(#"{"op":"lease","queue":"q"}"#, #"{"ok":true,"leases":[]}"#)
-        try shell.expect(#"{"op":"ack","id":1,"token":2,"result":{"n":1.50,"big":123456789012345678901}}"#, #"{"ok":true}"#)
+        try shell.expect(
+            #"{"op":"ack","id":1,"token":2,"result":{"n":1.50,"big":123456789012345678901}}"#, #"{"ok":true}"#)
         try shell.expect(
             #"{"op":"job","id":1}"#,
             #"{"ok":true,"job":{"state":"completed","attempt":1,"result":{"n":1.50,"big":123456789012345678901}}}"#)
@@ -174,7 +176,8 @@ struct ShellOperationTests {
         try shell.ask(#"{"op":"enqueue","queue":"q","payload":""}"#)
         try shell.ask(#"{"op":"lease","queue":"q"}"#)
         try shell.expect(
-            #"{"op":"effect","scope":"s","key":"l","value":null,"id":2,"token":3}"#, #"{"value":null,"replayed":false}"#)
+            #"{"op":"effect","scope":"s","key":"l","value":null,"id":2,"token":3}"#, #"{"value":null,"replayed":false}"#
+        )
         try shell.refuse(#"{"op":"effect","scope":"s","key":"m","value":1,"id":2,"token":1}"#, "lease_lost")
         try shell.refuse(#"{"op":"effect","scope":"s","key":"m","value":1,"id":2}"#, "bad_request")
     }
@@ -202,7 +205,9 @@ struct ShellOperationTests {
             #"{"op":"batch","ops":[{"op":"stats"}]}"#, #"{"ok":false,"error":{"code":"bad_request","index":0}}"#)
         #expect(try shell.ask(#"{"op":"digest"}"#).text == before)
         try shell.ask(#"{"op":"lease","queue":"q","limit":2}"#)
-        let tokens = try shell.ask(#"{"op":"jobs","state":"leased"}"#)["jobs"]?.elements?.compactMap { $0["token"]?.integer }
+        let tokens = try shell.ask(#"{"op":"jobs","state":"leased"}"#)["jobs"]?.elements?.compactMap {
+            $0["token"]?.integer
+        }
         let held = try #require(tokens)
         try shell.expect(
             """

@@ -117,7 +117,8 @@ import Testing
         #expect(0x85 & EntryFormat.ignorableKindBit != 0)
     }
 
-    @Test(arguments: [[0, 0, 1], [1, 0, 0], [5, 0, 1, 1], [0x81, 0x00, 0, 1], [3], [2, 0xFF, 0xFF, 0xFF]] as [[UInt8]])
+    @Test(
+        arguments: [[0, 0, 1], [1, 0, 0], [5, 0, 1, 1], [0x81, 0x00, 0, 1], [3], [2, 0xFF, 0xFF, 0xFF]] as [[UInt8]])
     func whatIsNoEntryIsRefused(bytes: [UInt8]) {
         var cursor = EntryCursor(bytes.span, firstSequence: SequenceNumber(1))
         #expect(throws: ByteReaderError.self) { _ = try Self.next(&cursor) }

@@ -91,8 +91,10 @@ import Testing
         for (sequence, body) in expected { #expect(try opened.log.entry(sequence)?.body == body) }
         #expect(try opened.log.entry(opened.log.lock.withLock { opened.log.nextSequence }) == nil)
         let ofKey = try opened.log.entries(key: 3, from: SequenceNumber(100))
-        #expect(ofKey.map(\.sequence) == expected.filter { $0.value[0] == 3 && $0.key >= SequenceNumber(100) }
-            .keys.sorted())
+        #expect(
+            ofKey.map(\.sequence)
+                == expected.filter { $0.value[0] == 3 && $0.key >= SequenceNumber(100) }
+                .keys.sorted())
         try opened.log.close()
 
         let again = try open()

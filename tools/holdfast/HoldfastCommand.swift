@@ -33,15 +33,19 @@ import ArgumentParser
             """,
         version: "0.1.0",
         groupedSubcommands: [
-            CommandGroup(name: "Jobs", subcommands: [
-                EnqueueCommand.self, WorkCommand.self, JobCommand.self, JobsCommand.self, CancelCommand.self,
-                RedriveCommand.self,
-            ]),
+            CommandGroup(
+                name: "Jobs",
+                subcommands: [
+                    EnqueueCommand.self, WorkCommand.self, JobCommand.self, JobsCommand.self, CancelCommand.self,
+                    RedriveCommand.self,
+                ]),
             CommandGroup(name: "Queues", subcommands: [PauseCommand.self, ResumeCommand.self, PurgeCommand.self]),
-            CommandGroup(name: "Stores", subcommands: [
-                DumpCommand.self, VerifyCommand.self,
-                StatCommand.self, CheckpointCommand.self, CompactCommand.self,
-            ]),
+            CommandGroup(
+                name: "Stores",
+                subcommands: [
+                    DumpCommand.self, VerifyCommand.self,
+                    StatCommand.self, CheckpointCommand.self, CompactCommand.self,
+                ]),
             CommandGroup(name: "Programs", subcommands: [ShellCommand.self]),
         ])
 

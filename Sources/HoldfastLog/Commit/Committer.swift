@@ -15,6 +15,11 @@ extension WriteAheadLog {
         lock.lock()
         while true {
             if case .failed = state.phase { break }
+            // First, or a log that is never idle would never be compacted.
+            if isRollWanted || isSyncWanted {
+                serveMaintenance()
+                continue
+            }
             if let number = state.take() {
                 swap(&filling, &flying)
                 swap(&fillingWaiters, &flyingWaiters)
@@ -24,10 +29,6 @@ extension WriteAheadLog {
                 let outcome = Result { () throws(LogError) in try writeFlying() }
                 lock.lock()
                 finish(number, outcome)
-                continue
-            }
-            if isRollWanted || isSyncWanted {
-                serveMaintenance()
                 continue
             }
             if isCommitterStopping { break }
@@ -164,26 +165,30 @@ extension WriteAheadLog {
     /// Ends the active segment and goes on in one that holds `bytes`.
     private func roll(for bytes: Int, next sequence: SequenceNumber) throws(LogError) {
         guard let segment = active else { preconditionFailure("a started log has an active segment") }
+        // The successor comes first: a roll frame with no segment behind it in the manifest would end the chain for
+        // good, and a crash while the ring is exhausted would leave it so.
+        let nextSegment = try takeSpare(for: bytes)
         try writeControl(.roll, next: sequence)
         // What follows in another file must not become durable before this one's end is.
         try syncActive()
-        active = nil
+        active = nextSegment
         segment.file.close()
-        let full = FullSegment(
+        let ended = FullSegment(
             journal: segment.journal,
             source: SegmentSource(header: segment.header, path: segment.path, name: segment.name, end: tail),
             lastSequence: activeLastSequence, link: link)
-        let nextSegment = try takeSpare(for: bytes, after: full)
-        active = nextSegment
+        lock.withLock {
+            full.append(ended)
+            maintenanceSignal.notifyOne()
+        }
         tail = SegmentHeader.byteCount
         index.addJournal(.init(header: nextSegment.header, path: nextSegment.path, name: nextSegment.name))
     }
 
     /// Waits for a spare that holds `bytes`; asks for one of its own size when no ring segment does.
-    private func takeSpare(for bytes: Int, after fullSegment: FullSegment) throws(LogError) -> JournalSegment {
+    private func takeSpare(for bytes: Int) throws(LogError) -> JournalSegment {
         lock.lock()
         defer { lock.unlock() }
-        full.append(fullSegment)
         let needed = SegmentHeader.byteCount + bytes
         var hasAsked = false
         while true {
@@ -191,7 +196,6 @@ extension WriteAheadLog {
             if let first = spares.first, first.header.inFlightBytesMax >= bytes, first.capacity >= needed {
                 spares.removeFirst()
                 isStarving = false
-                maintenanceSignal.notifyOne()
                 return first
             }
             if isCommitterStopping && isDiskFull {

@@ -1,6 +1,8 @@
 // What the lock file tells about its holder: process id, time of opening, and on Linux the boot it belongs to, so that
 // a note left by a process of an earlier boot is not taken for a living one.
 
+internal import HoldfastBytes
+
 #if canImport(Glibc)
     internal import Glibc
 #elseif canImport(Musl)
@@ -8,7 +10,6 @@
 #elseif canImport(Darwin)
     internal import Darwin
 #endif
-internal import HoldfastBytes
 
 enum ProcessNote {
     static func current(now: Timestamp) -> String {

@@ -184,8 +184,9 @@ package struct LogReader: Sendable {
         } catch {
             preconditionFailure("only typed errors are thrown above: \(error)")
         }
-        if header.role == .sealed, let sealed = try? SealedSegment.read(
-            fileSystem, path: path, name: path, size: nil)
+        if header.role == .sealed,
+            let sealed = try? SealedSegment.read(
+                fileSystem, path: path, name: path, size: nil)
         {
             return sealed.source
         }

@@ -80,7 +80,8 @@ extension LogReader {
         try source.forEachFrame(fileSystem) { (frame) throws(LogError) in
             if let link, frame.header.previousLink != link {
                 throw LogError(
-                    .corrupt, "\(source.name) holds a frame at offset \(frame.offset) that does not follow the one before",
+                    .corrupt,
+                    "\(source.name) holds a frame at offset \(frame.offset) that does not follow the one before",
                     file: source.name, offset: frame.offset)
             }
             link = frame.header.link
@@ -99,7 +100,8 @@ extension LogReader {
             }
             records += UInt64(inFrame)
             index.append(
-                FrameIndexEntry(firstSequence: frame.header.firstSequence, time: frame.header.time, offset: frame.offset))
+                FrameIndexEntry(
+                    firstSequence: frame.header.firstSequence, time: frame.header.time, offset: frame.offset))
             return true
         }
         result.frames += frames

@@ -27,6 +27,8 @@ package struct JournalScan: Sendable {
     /// The link behind each segment that the walk went through.
     package var links: [UInt32] = []
     package var epoch = Epoch(0)
+    /// The last whole group is a roll frame: the log goes on in another segment.
+    private var endsInRoll = false
     /// What the next record would be numbered without any reservation.
     package var nextSequence: SequenceNumber
     package var time = Timestamp.zero
@@ -62,7 +64,11 @@ package struct JournalScan: Sendable {
         while goesOn {
             goesOn = walk(tail, epochMax: manifest.epoch)
             if goesOn {
-                guard tail + 1 < segments.count else { break }
+                guard tail + 1 < segments.count else {
+                    // An exactly full segment may come last; a roll frame is written only once its successor is named.
+                    if endsInRoll { finding.stop = .missing }
+                    break
+                }
                 links.append(link)
                 tail += 1
             }
@@ -151,7 +157,8 @@ package struct JournalScan: Sendable {
                 pending.removeAll(keepingCapacity: true)
                 pendingOffsets.removeAll(keepingCapacity: true)
                 stopOffset = offset
-                if frame.kind == .roll { return true }
+                endsInRoll = frame.kind == .roll
+                if endsInRoll { return true }
             }
         }
         finding.stop = pending.isEmpty ? .noFrame : .brokenGroup

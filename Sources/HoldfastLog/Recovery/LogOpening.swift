@@ -126,10 +126,8 @@ extension WriteAheadLog {
     package func start(delegate: any LogDelegate) throws(LogError) {
         lock.withLock { self.delegate = delegate }
         do {
-            threads = [
-                try DedicatedThread(name: "holdfast-commit") { [self] in runCommitter() },
-                try DedicatedThread(name: "holdfast-maint") { [self] in runMaintenance() },
-            ]
+            threads.append(try DedicatedThread(name: "holdfast-commit") { [self] in runCommitter() })
+            threads.append(try DedicatedThread(name: "holdfast-maint") { [self] in runMaintenance() })
         } catch {
             throw LogError(error, doing: "starting the log's threads")
         }

@@ -64,7 +64,7 @@ struct LogRecovery {
                 throw LogError(.notAStore, "\(layout.root) does not exist: check the path, or let it be created")
             }
             try io("creating \(layout.root)") { () throws(IOFailure) in
-                try fileSystem.createDirectory(layout.root)
+                try fileSystem.createDirectoryIfMissing(layout.root)
             }
             return try makeDirectories(existing: [])
         }
@@ -102,7 +102,7 @@ struct LogRecovery {
     private func makeDirectories(existing: [String]) throws(LogError) {
         try io("creating the store's directories") { () throws(IOFailure) in
             for directory in layout.directories where !existing.contains(layout.relative(directory)) {
-                try fileSystem.createDirectory(directory)
+                try fileSystem.createDirectoryIfMissing(directory)
             }
             try fileSystem.syncDirectory(layout.root)
             // The store's own name: whoever made the directory, an earlier try of ours too, may not have synced it.

@@ -36,7 +36,13 @@ extension WriteAheadLog {
         changed.checkpoints.insert(checkpoint, at: 0)
         let obsolete = changed.checkpoints.dropFirst(Self.checkpointsKept)
         changed.checkpoints.removeLast(obsolete.count)
-        try install(changed)
+        do { try install(changed) } catch {
+            // Where the disk is full, an image that is not in force must not take space from try to try.
+            if error.code == .noSpace {
+                for copy in present..<copies { try? fileSystem.unlinkIfPresent(layout.path(checkpoint, copy: copy)) }
+            }
+            throw error
+        }
         imageBytes = image.count
         sealedSinceImage = 0
         do {
@@ -58,19 +64,29 @@ extension WriteAheadLog {
                 try outcome.get()
                 return true
             }
-            if let position = requests.firstIndex(where: { if case .oversized = $0 { true } else { false } }),
-                case .oversized(let bytes) = requests.remove(at: position)
-            {
+            if isStarving {
+                let asksForMore = requests.contains { $0.isOversized }
                 lock.unlock()
-                try addOversized(bytes)
+                if unlessStarving && !asksForMore { return false }
+                try serveCommitter()
                 lock.lock()
-                continue
-            }
-            if isStarving && unlessStarving || isStarving && !full.isEmpty {
-                lock.unlock()
-                return false
             }
             _ = maintenanceSignal.wait(lock, milliseconds: 5)
+        }
+    }
+
+    /// Does what the committer waits for, so that the maintenance thread may wait for the committer.
+    func serveCommitter() throws(LogError) {
+        let oversized: Int? = lock.withLock {
+            guard let position = requests.firstIndex(where: { $0.isOversized }),
+                case .oversized(let bytes) = requests.remove(at: position)
+            else { return nil }
+            return bytes
+        }
+        if let oversized {
+            try addOversized(oversized)
+        } else if lock.withLock({ isStarving && spares.isEmpty }) {
+            try sealFull()
         }
     }
 
@@ -83,8 +99,11 @@ extension WriteAheadLog {
         workSignal.notifyOne()
         while syncedPosition < target {
             if case .failed(let error) = state.phase { throw error }
-            if isStarving || isCommitterStopping {
-                throw LogError(.closed, "the journal is full or being closed: the checkpoint is put off")
+            if isCommitterStopping { throw LogError(.closed, "the store is being closed: no checkpoint is written") }
+            if isStarving {
+                lock.unlock()
+                defer { lock.lock() }
+                try serveCommitter()
             }
             _ = maintenanceSignal.wait(lock, milliseconds: 5)
         }

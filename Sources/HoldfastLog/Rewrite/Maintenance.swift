@@ -51,8 +51,8 @@ package protocol LogDelegate: AnyObject, Sendable {
     /// Appends the encoded state as of the sequence number returned to `image`, with the ticket that covers it; takes
     /// `lock` itself, briefly.
     func writeCheckpointImage(into image: inout ByteWriter) -> (sequence: SequenceNumber, ticket: CommitTicket)
-    /// Returns a test of which records a rewrite may not drop, consistent with a state at least as new as the newest
-    /// checkpoint.
+    /// Returns a test of which records a rewrite may not drop, by the state as it is now. The log asks before it takes
+    /// the image that makes up for what is dropped.
     func retention() -> any RetentionPolicy
     /// The key under which `entries(key:from:)` finds a record (a job's id), or `nil`.
     func key(sequence: SequenceNumber, kind: UInt8, body: Span<UInt8>) -> UInt64?
@@ -188,6 +188,8 @@ extension WriteAheadLog {
 
     /// Replaces the manifest by `changed`; on failure the old one stays in force.
     func install(_ changed: Manifest) throws(LogError) {
+        // What was applied and not made durable may be gone: nothing may be built on it.
+        if case .failed(let error) = lock.withLock({ state.phase }) { throw error }
         var changed = changed
         changed.durable = max(changed.durable, lock.withLock { syncedOrDurable })
         let manifests = ManifestStore(layout: layout, fileSystem: fileSystem)

@@ -117,10 +117,14 @@ extension WriteAheadLog {
         result.segmentsBefore = manifest.sealed.count
         result.bytesBefore = manifest.sealed.reduce(0) { $0 + $1.bytes }
         guard let delegate = lock.withLock({ delegate }), let lastSealed = manifest.sealed.last else { return result }
-        // What is dropped can't be replayed again: an image at or after it must exist, twice.
-        let covered = try installCheckpoint(copies: 2)
-        guard covered >= lastSealed.lastSequence else { return result }
+        // What is dropped can't be replayed again: an image at or after it must exist, twice. What may be dropped is
+        // decided before the image is taken, and the image waits until all that it rests on is durable: a change that
+        // a crash could still undo never costs a record.
         let policy = delegate.retention()
+        let covered = try installCheckpoint(copies: 2)
+        guard covered >= lastSealed.lastSequence else {
+            throw LogError(.ioFailed, "the checkpoint that compaction needs was not written: try again")
+        }
         let old = manifest.sealed
         var chain: [UInt8]?
         let sources = try index.sources(key: nil, from: .zero).filter { $0.header.role == .sealed }
@@ -146,9 +150,17 @@ extension WriteAheadLog {
                 lock.unlock()
                 throw error
             }
-            if isStarving || isCommitterStopping || !requests.isEmpty {
+            if isCommitterStopping {
                 isRollWanted = false
                 break
+            }
+            if isStarving {
+                lock.unlock()
+                do { try serveCommitter() } catch {
+                    lock.withLock { isRollWanted = false }
+                    throw error
+                }
+                lock.lock()
             }
             _ = maintenanceSignal.wait(lock, milliseconds: 5)
         }
@@ -157,7 +169,7 @@ extension WriteAheadLog {
     }
 
     /// Seals what is full and gives the files back to the ring.
-    private func sealFull() throws(LogError) {
+    func sealFull() throws(LogError) {
         let segments = lock.withLock { full }
         if !segments.isEmpty { try seal(segments) }
         while isRingShort { try replenish() }

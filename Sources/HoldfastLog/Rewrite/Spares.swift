@@ -90,15 +90,16 @@ extension WriteAheadLog {
 
     /// Puts a segment of its own size first in the ring; asks for it again when the disk is full.
     func addOversized(_ bytes: Int) throws(LogError) {
-        do { try makeOversized(bytes) } catch {
-            if error.code == .noSpace { lock.withLock { requests.append(.oversized(bytes: bytes)) } }
+        var isMade = false
+        do { try makeOversized(bytes, isMade: &isMade) } catch {
+            if error.code == .noSpace && !isMade { lock.withLock { requests.append(.oversized(bytes: bytes)) } }
             throw error
         }
     }
 
     // Spares already have positions behind which it can't go, so they are taken out of the manifest and given new ones
     // after it. The zeros are what a full disk refuses: they come first, while nothing has changed.
-    private func makeOversized(_ bytes: Int) throws(LogError) {
+    private func makeOversized(_ bytes: Int, isMade: inout Bool) throws(LogError) {
         let size = FrameFormat.aligned(bytes, to: FrameFormat.journalAlignment)
         let slot = manifest.nextSlot
         let file = Manifest.Journal(
@@ -125,6 +126,7 @@ extension WriteAheadLog {
             idleFiles.append(IdleJournalFile(slot: segment.journal.slot, bytes: segment.capacity))
         }
         try addSpare(slot: slot, bytes: size, from: .zeros, isOversized: true, now: latestKnownTime)
+        isMade = true
         for _ in withdrawn {
             let idle = idleFiles.removeFirst()
             try addSpare(slot: idle.slot, bytes: idle.bytes, from: .recycled, now: latestKnownTime)

@@ -68,7 +68,8 @@ struct JournalFiles: Sendable {
     }
 
     /// Gives a file a new header, synced, and so a new use: nothing that it held is valid any more.
-    func writeHeader(_ journal: Manifest.Journal, wasRecycled: Bool, now: Timestamp) throws(IOFailure) -> SegmentHeader {
+    func writeHeader(_ journal: Manifest.Journal, wasRecycled: Bool, now: Timestamp) throws(IOFailure) -> SegmentHeader
+    {
         var header = SegmentHeader(
             role: .journal, store: store, id: journal.id, salt: Randomness.word(), epoch: epoch, created: now)
         header.base = journal.base

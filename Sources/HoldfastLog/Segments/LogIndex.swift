@@ -89,7 +89,7 @@ final class LogIndex: @unchecked Sendable {
             case .block(let block):
                 return lock.withLock { block.entry(sequence) }
             case .unread(let segment):
-                try loadSeal(segment)
+                do { try loadSeal(segment) } catch { if lock.withLock({ holds(segment.id) }) { throw error } }
             case .frame(let source, let offset):
                 do {
                     let frame = try source.frame(fileSystem, at: offset)
@@ -134,7 +134,8 @@ final class LogIndex: @unchecked Sendable {
             loaded.seal.lastSequence == segment.lastSequence
         else {
             throw LogError(
-                .corrupt, "\(layout.relative(path)) is not the segment that the manifest names: put the right file back",
+                .corrupt,
+                "\(layout.relative(path)) is not the segment that the manifest names: put the right file back",
                 file: layout.relative(path), offset: 0, sequences: segment.firstSequence...segment.lastSequence)
         }
         lock.withLock { if holds(segment.id) { seals[segment.id] = loaded } }

@@ -79,6 +79,11 @@ extension FileSystem {
         try file.sync()
     }
 
+    /// Creates a directory that another process may be creating too.
+    func createDirectoryIfMissing(_ path: String) throws(IOFailure) {
+        do { try createDirectory(path) } catch { if error.kind != .exists { throw error } }
+    }
+
     /// Unlinks a file that may be gone already.
     func unlinkIfPresent(_ path: String) throws(IOFailure) {
         if try status(of: path) != nil { try unlink(path) }

@@ -37,7 +37,8 @@ struct CompactCommand: ParsableCommand {
         ]
         let width = max(12, rows.flatMap { $0.dropFirst() }.map(\.count).max() ?? 0)
         for row in rows {
-            Terminal.print(Columns.left(row[0], 10) + row.dropFirst().map { Columns.right($0, width) }.joined(separator: "  "))
+            Terminal.print(
+                Columns.left(row[0], 10) + row.dropFirst().map { Columns.right($0, width) }.joined(separator: "  "))
         }
     }
 }

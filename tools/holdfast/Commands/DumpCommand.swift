@@ -41,9 +41,10 @@ struct DumpCommand: ParsableCommand {
     @Option(help: ArgumentHelp("Only records of this job.", valueName: "id"))
     var job: UInt64?
 
-    @Option(help: ArgumentHelp(
-        "Only this kind: enqueue, lease, heartbeat, ack, requeue, expire, bury, redrive, cancel, effect, …",
-        valueName: "kind"))
+    @Option(
+        help: ArgumentHelp(
+            "Only this kind: enqueue, lease, heartbeat, ack, requeue, expire, bury, redrive, cancel, effect, …",
+            valueName: "kind"))
     var kind: [String] = []
 
     @Flag(help: "One JSON object a line.")
@@ -66,7 +67,8 @@ struct DumpCommand: ParsableCommand {
             throw ValidationError("--frames shows no records; leave out --queue, --job, --kind and --payloads")
         }
         for text in [since, until].compactMap(\.self) where CalendarTime.parse(text, now: .zero) == nil {
-            throw ValidationError("\(text) is no time; give one such as 2026-11-21T02:31:18Z, Unix milliseconds, or 10m")
+            throw ValidationError(
+                "\(text) is no time; give one such as 2026-11-21T02:31:18Z, Unix milliseconds, or 10m")
         }
     }
 
@@ -74,7 +76,8 @@ struct DumpCommand: ParsableCommand {
         let now = SystemClock().wallNow()
         var dump = RecordDump(
             filter: RecordFilter(
-                sequences: SequenceNumber(fromSeq ?? 0)...SequenceNumber(min(toSeq ?? .max, SequenceNumber.max.rawValue)),
+                sequences: SequenceNumber(
+                    fromSeq ?? 0)...SequenceNumber(min(toSeq ?? .max, SequenceNumber.max.rawValue)),
                 since: since.flatMap { CalendarTime.parse($0, now: now) },
                 until: until.flatMap { CalendarTime.parse($0, now: now) }, queue: queue, job: job.map { JobID($0) },
                 kinds: Set(kind)),

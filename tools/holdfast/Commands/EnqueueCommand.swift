@@ -30,10 +30,11 @@ struct EnqueueCommand: ParsableCommand {
     @Option(help: ArgumentHelp("How often a job is tried before it is dead.", valueName: "count"))
     var maxAttempts = 5
 
-    @Option(help: ArgumentHelp(
-        """
-        While a live job holds this key, enqueue nothing and print that job's id; {} stands for the payload.
-        """, valueName: "key"))
+    @Option(
+        help: ArgumentHelp(
+            """
+            While a live job holds this key, enqueue nothing and print that job's id; {} stands for the payload.
+            """, valueName: "key"))
     var uniqueKey: String?
 
     @Option(help: ArgumentHelp("Hold the unique key for so long, even past the job's end.", valueName: "time"))

@@ -49,7 +49,8 @@ struct JobCommand: ParsableCommand {
             Terminal.print(
                 "\(CalendarTime.text(Timestamp(milliseconds: time)))  \(Columns.right(gap, 10))  "
                     + Columns.left(record["kind"]?.string ?? "", 9)
-                    + details.map { "  \($0.name.string ?? "")=\(FieldText.text($0.name.string ?? "", $0.value))" }.joined())
+                    + details.map { "  \($0.name.string ?? "")=\(FieldText.text($0.name.string ?? "", $0.value))" }
+                    .joined())
         }
     }
 

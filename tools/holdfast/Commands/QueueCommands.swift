@@ -155,7 +155,8 @@ struct PurgeCommand: ParsableCommand {
         Descriptor.standardError.writeText("Cancel all \(total) dead jobs of \(queue.name)? [y/N] ")
         var reader = LineReader(.standardInput, lineBytesMax: 1024)
         let event = try failing { try reader.next() }
-        guard case .line(let answer) = event, ["y", "yes"].contains(String(decoding: answer, as: UTF8.self).lowercased())
+        guard case .line(let answer) = event,
+            ["y", "yes"].contains(String(decoding: answer, as: UTF8.self).lowercased())
         else { throw CommandFailure("nothing was cancelled") }
     }
 }

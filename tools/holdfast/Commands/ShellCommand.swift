@@ -30,8 +30,9 @@ struct ShellCommand: ParsableCommand {
 
     @OptionGroup var store: StoreArgument
 
-    @Option(help: ArgumentHelp(
-        "system, or manual: time stands still and moves only with the operation advance.", valueName: "clock"))
+    @Option(
+        help: ArgumentHelp(
+            "system, or manual: time stands still and moves only with the operation advance.", valueName: "clock"))
     var clock = ClockChoice.system
 
     @OptionGroup var opening: OpenOptions

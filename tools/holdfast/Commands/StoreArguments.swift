@@ -66,8 +66,9 @@ struct StoreArgument: ParsableArguments {
 
 /// Settings with which a command opens a store that it will own for long.
 struct OpenOptions: ParsableArguments {
-    @Option(help: ArgumentHelp(
-        "When a reply may leave: commit (it survives power loss), interval:MS, or none.", valueName: "mode"))
+    @Option(
+        help: ArgumentHelp(
+            "When a reply may leave: commit (it survives power loss), interval:MS, or none.", valueName: "mode"))
     var durability: DurabilityArgument?
 
     @Option(help: ArgumentHelp("Write a checkpoint after each so many bytes of records.", valueName: "bytes"))
@@ -76,8 +77,9 @@ struct OpenOptions: ParsableArguments {
     @Option(help: ArgumentHelp("The size of a journal segment; 65536 at least.", valueName: "bytes"))
     var segmentBytes: Int?
 
-    @Option(help: ArgumentHelp(
-        "How much is kept of finished jobs: none, bytes:N (bytes:268435456), or unlimited.", valueName: "amount"))
+    @Option(
+        help: ArgumentHelp(
+            "How much is kept of finished jobs: none, bytes:N (bytes:268435456), or unlimited.", valueName: "amount"))
     var history: HistoryArgument?
 
     var storeOptions: JobStoreOptions {

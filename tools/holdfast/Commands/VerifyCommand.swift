@@ -35,7 +35,8 @@ struct VerifyCommand: ParsableCommand {
             let log = result.log
             Terminal.print(
                 "\(log.segments) segments, \(Terminal.grouped(log.frames)) frames, \(Terminal.grouped(log.records)) records, "
-                    + "\(log.checkpoints) checkpoints: \(Terminal.bytes(log.bytes)) in \(Terminal.duration(.now - started))")
+                    + "\(log.checkpoints) checkpoints: \(Terminal.bytes(log.bytes)) in \(Terminal.duration(.now - started))"
+            )
             for problem in result.problems { Terminal.print("DAMAGED  \(problem)") }
             if result.problems.isEmpty { Terminal.print("sound") }
         }

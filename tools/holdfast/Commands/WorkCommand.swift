@@ -31,12 +31,15 @@ struct WorkCommand: ParsableCommand {
     @OptionGroup var store: StoreArgument
     @OptionGroup var queue: QueueArgument
 
-    @Option(name: [.customShort("j"), .customLong("jobs")], help: ArgumentHelp(
-        "How many commands run at a time (as many as there are processors).", valueName: "count"))
+    @Option(
+        name: [.customShort("j"), .customLong("jobs")],
+        help: ArgumentHelp(
+            "How many commands run at a time (as many as there are processors).", valueName: "count"))
     var jobs: Int?
 
-    @Option(help: ArgumentHelp(
-        "A running job belongs to nobody else for so long; it is renewed while it runs.", valueName: "time"))
+    @Option(
+        help: ArgumentHelp(
+            "A running job belongs to nobody else for so long; it is renewed while it runs.", valueName: "time"))
     var lease = TimeSpan(seconds: 30)
 
     @Flag(help: "End when no job is ready, scheduled or running.")
@@ -48,8 +51,9 @@ struct WorkCommand: ParsableCommand {
     @Option(help: ArgumentHelp("How long running commands may go on when asked to stop.", valueName: "time"))
     var grace = TimeSpan(seconds: 10)
 
-    @Option(help: ArgumentHelp(
-        "How long a failed job waits (attempt^4 seconds, at most a day).", valueName: "time"))
+    @Option(
+        help: ArgumentHelp(
+            "How long a failed job waits (attempt^4 seconds, at most a day).", valueName: "time"))
     var retryDelay: TimeSpan?
 
     @Flag(name: .customLong("print"), help: "Print what commands that succeed say (the last 64 KiB of each).")
@@ -63,7 +67,9 @@ struct WorkCommand: ParsableCommand {
     func validate() throws {
         if command.isEmpty { throw ValidationError("give the command after --, such as: -- echo {}") }
         if let jobs, !(1...1024).contains(jobs) { throw ValidationError("-j is \(jobs); give 1 to 1024") }
-        if lease.milliseconds < 1000 { throw ValidationError("--lease is \(lease.defaultValueDescription); give 1s or more") }
+        if lease.milliseconds < 1000 {
+            throw ValidationError("--lease is \(lease.defaultValueDescription); give 1s or more")
+        }
     }
 
     func run() throws {
@@ -97,7 +103,8 @@ struct WorkCommand: ParsableCommand {
             signals: signals)
         let orphans = try pool.recoverOrphans()
         if orphans > 0 {
-            Descriptor.standardError.writeText("\(orphans) jobs were running when the last worker died; they run again\n")
+            Descriptor.standardError.writeText(
+                "\(orphans) jobs were running when the last worker died; they run again\n")
         }
         var progress = ProgressLine()
         defer { progress.clear() }

@@ -131,7 +131,9 @@ struct JSONParser {
         }
         let texts = keys.map { (text: text(of: $0), node: $0) }
             .sorted { $0.text.lexicographicallyPrecedes($1.text) }
-        for (a, b) in zip(texts, texts.dropFirst()) where a.text == b.text { throw duplicate(Swift.max(a.node, b.node)) }
+        for (a, b) in zip(texts, texts.dropFirst()) where a.text == b.text {
+            throw duplicate(Swift.max(a.node, b.node))
+        }
     }
 
     private func haveEqualText(_ a: Int, _ b: Int) -> Bool {
@@ -149,7 +151,8 @@ struct JSONParser {
     }
 
     private func duplicate(_ node: Int) -> JSONError {
-        JSONError("the field \(String(decoding: text(of: node), as: UTF8.self)) is there twice", at: Int(nodes[node].start))
+        JSONError(
+            "the field \(String(decoding: text(of: node), as: UTF8.self)) is there twice", at: Int(nodes[node].start))
     }
 
     // MARK: - Scalars

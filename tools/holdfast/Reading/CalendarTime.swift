@@ -43,10 +43,14 @@ enum CalendarTime {
         var milliseconds = (hour * 60 + minute) * 60_000
         guard parts.count == 3 else { return milliseconds }
         let seconds = parts[2].split(separator: ".", omittingEmptySubsequences: false)
-        guard (1...2).contains(seconds.count), let whole = Int64(seconds[0]), (0...59).contains(whole) else { return nil }
+        guard (1...2).contains(seconds.count), let whole = Int64(seconds[0]), (0...59).contains(whole) else {
+            return nil
+        }
         milliseconds += whole * 1000
         if seconds.count == 2 {
-            guard (1...3).contains(seconds[1].count), let fraction = Int64(seconds[1]), fraction >= 0 else { return nil }
+            guard (1...3).contains(seconds[1].count), let fraction = Int64(seconds[1]), fraction >= 0 else {
+                return nil
+            }
             milliseconds += fraction * [100, 10, 1][seconds[1].count - 1]
         }
         return milliseconds

@@ -92,7 +92,9 @@ struct RecordDump {
         line += Columns.left(history.kind, 9)
         if let job { line += "  job \(job)" }
         for field in history.fields { line += "  \(field.name)=\(Self.text(field))" }
-        if showsPayloads, case .enqueue(let enqueue) = record.mutation { line += "  payload=\(Self.text(enqueue.payload))" }
+        if showsPayloads, case .enqueue(let enqueue) = record.mutation {
+            line += "  payload=\(Self.text(enqueue.payload))"
+        }
         text += [UInt8](line.utf8) + [0x0A]
     }
 
@@ -108,7 +110,9 @@ struct RecordDump {
     }
 
     private static func text(_ bytes: [UInt8]) -> String {
-        guard let string = String(validating: bytes.span) else { return "base64:" + String(decoding: Base64.encode(bytes), as: UTF8.self) }
+        guard let string = String(validating: bytes.span) else {
+            return "base64:" + String(decoding: Base64.encode(bytes), as: UTF8.self)
+        }
         let isPlain = !bytes.isEmpty && bytes.allSatisfy { $0 > 0x20 && $0 != UInt8(ascii: "\"") && $0 != 0x7F }
         return isPlain ? string : String(decoding: JSONWriter.quoted(string), as: UTF8.self)
     }
@@ -122,7 +126,9 @@ struct RecordDump {
             let header = frame.header
             let last = header.firstSequence.rawValue + UInt64(max(header.recordCount, 1)) - 1
             guard last >= me.filter.sequences.lowerBound.rawValue else { return true }
-            if header.firstSequence > me.filter.sequences.upperBound || me.filter.until.map({ header.time > $0 }) == true {
+            if header.firstSequence > me.filter.sequences.upperBound
+                || me.filter.until.map({ header.time > $0 }) == true
+            {
                 me.isOver = true
                 return false
             }

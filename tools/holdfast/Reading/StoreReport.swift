@@ -139,7 +139,9 @@ struct StoreReport {
         let parts = [(queue.leased, "▓"), (queue.ready, "█"), (queue.scheduled, "░"), (queue.dead, "×")]
         return parts.map { count, sign in
             // What is there is seen, however little it is.
-            String(repeating: sign, count: count == 0 ? 0 : max(1, Int(Double(count) / Double(widest) * Double(barColumns))))
+            String(
+                repeating: sign,
+                count: count == 0 ? 0 : max(1, Int(Double(count) / Double(widest) * Double(barColumns))))
         }.joined()
     }
 }

@@ -122,7 +122,8 @@ final class EnqueuePipeline: @unchecked Sendable {
         if summary.failure == nil && summary.count < submittedCount {
             let missing = submittedCount - summary.count
             summary.failure = JobStoreError(
-                .closed, "the store's owner went away; \(missing) jobs may or may not be in the queue: check and try again")
+                .closed,
+                "the store's owner went away; \(missing) jobs may or may not be in the queue: check and try again")
         }
         return summary
     }

@@ -103,7 +103,8 @@ struct RequestFields {
             guard let text = value.stringBytes else { throw wrongType("payload_b64", value, "a string") }
             guard let bytes = Base64.decode(text) else {
                 throw JobStoreError(
-                    .badRequest, "`payload_b64` is not base 64; use the standard alphabet, with padding, without spaces")
+                    .badRequest, "`payload_b64` is not base 64; use the standard alphabet, with padding, without spaces"
+                )
             }
             return bytes
         }

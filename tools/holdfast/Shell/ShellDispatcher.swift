@@ -48,14 +48,17 @@ struct ShellDispatcher: Sendable {
                     error: try fields.text("error") ?? "", countsAttempt: try fields.flag("counts") ?? true)
             ) { $1.fields(of: $0) }
         case "bury":
-            return PendingReply.body(store.submitBury(try fields.identity(), error: try fields.text("error"))) { _, _ in }
+            return PendingReply.body(store.submitBury(try fields.identity(), error: try fields.text("error"))) { _, _ in
+            }
         case "cancel":
             return PendingReply.body(store.submitCancel(try fields.id())) { $1.fieldsOfCancelled() }
         case "batch": return try batch(fields)
         case "effect": return try effect(fields)
         case "redrive": return try redrive(fields)
         case "purge":
-            return PendingReply.body(store.submitPurge(queue: try fields.requiredText("queue"))) { $1.field("count", $0) }
+            return PendingReply.body(store.submitPurge(queue: try fields.requiredText("queue"))) {
+                $1.field("count", $0)
+            }
         case "pause":
             return PendingReply.body(store.submitPause(try fields.requiredText("queue"))) { _, _ in }
         case "resume":
@@ -117,7 +120,8 @@ struct ShellDispatcher: Sendable {
                 $1.field("count", $0.count)
                 $1.field("skipped", $0.skipped)
             }
-        default: throw JobStoreError(.badRequest, "a redrive needs either `id`, or `queue` and `limit`; give one of them")
+        default:
+            throw JobStoreError(.badRequest, "a redrive needs either `id`, or `queue` and `limit`; give one of them")
         }
     }
 
@@ -149,7 +153,8 @@ struct ShellDispatcher: Sendable {
                 $1.field("now_ms", $0.milliseconds)
             }
         default:
-            throw JobStoreError(.badRequest, "`op` is \"\(name.prefix(40))\", which is no operation; see holdfast shell --help")
+            throw JobStoreError(
+                .badRequest, "`op` is \"\(name.prefix(40))\", which is no operation; see holdfast shell --help")
         }
     }
 
@@ -229,7 +234,8 @@ struct ShellDispatcher: Sendable {
         case let name:
             throw JobStoreError(
                 .badRequest,
-                "`op` is \"\(name.prefix(40))\" in a batch; a batch takes enqueue, ack, requeue, bury, cancel and effect")
+                "`op` is \"\(name.prefix(40))\" in a batch; a batch takes enqueue, ack, requeue, bury, cancel and effect"
+            )
         }
     }
 

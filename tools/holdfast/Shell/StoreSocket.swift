@@ -56,7 +56,9 @@ final class StoreSocket: @unchecked Sendable {
 
     private func acceptConnections() {
         while true {
-            guard let ready = try? Poll.wait(for: [(stop.read, .read), (listener, .read)], milliseconds: nil) else { return }
+            guard let ready = try? Poll.wait(for: [(stop.read, .read), (listener, .read)], milliseconds: nil) else {
+                return
+            }
             if ready[0] { return }
             if ready[1], let connection = UnixSocket.accept(listener) { serve(connection) }
         }

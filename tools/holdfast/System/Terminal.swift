@@ -45,7 +45,8 @@ enum Terminal {
             unit += 1
             divisor *= 1024
         }
-        return unit == 0 ? "\(count) bytes" : "\(decimal(tenths: Int(Double(count) * 10 / Double(divisor)))) \(units[unit])"
+        return unit == 0
+            ? "\(count) bytes" : "\(decimal(tenths: Int(Double(count) * 10 / Double(divisor)))) \(units[unit])"
     }
 
     /// Returns a length of time as people say it.
