@@ -7,7 +7,8 @@ die() { printf '\nFAILED: %s\n' "$*" >&2; exit 1; }
 need_swift() {
     if ! command -v swift >/dev/null 2>&1; then
         case "$(uname -s)" in
-            Darwin) die "Swift is missing. Install Xcode 26.4 or later, or swiftly: https://www.swift.org/install/macos/" ;;
+            Darwin)
+                die "Swift is missing. Install Xcode 26.4 or later, or swiftly: https://www.swift.org/install/macos/" ;;
             *)
                 die "Swift is missing. Swiftly installs it in a minute:
 
@@ -30,7 +31,8 @@ More ways: https://www.swift.org/install/linux/"
 install_debian() {
     local runner=()
     if [ "$(id -u)" -ne 0 ]; then
-        command -v sudo >/dev/null 2>&1 || die "These packages are missing and there is no sudo: $*. Install them as root."
+        command -v sudo >/dev/null 2>&1 ||
+            die "These packages are missing and there is no sudo: $*. Install them as root."
         runner=(sudo)
     fi
     say "Installing $*"
@@ -46,7 +48,8 @@ need_libraries() {
             command -v brew >/dev/null 2>&1 || die "Homebrew is missing; see https://brew.sh, then run this again."
             command -v pkg-config >/dev/null 2>&1 || missing+=(pkgconf)
             [ -e "$(brew --prefix)/include/lz4.h" ] || missing+=(lz4)
-            [ ${#missing[@]} -eq 0 ] || brew install --quiet "${missing[@]}" || die "brew could not install ${missing[*]}."
+            [ ${#missing[@]} -eq 0 ] || brew install --quiet "${missing[@]}" ||
+                die "brew could not install ${missing[*]}."
             ;;
         *)
             command -v cc >/dev/null 2>&1 || command -v clang >/dev/null 2>&1 || missing+=(gcc)

@@ -1,5 +1,6 @@
 // Opening: the newest checkpoint that can be read, and every record after it, each checked against the transition
-// table before it is applied. A checkpoint that is damaged costs nothing as long as an earlier one, or the whole log, is there.
+// table before it is applied. A checkpoint that is damaged costs nothing as long as an earlier one, or the whole log,
+// is there.
 
 internal import HoldfastBytes
 internal import HoldfastEngine

@@ -14,7 +14,8 @@ extension Record {
             if kind & 0x80 != 0 { return nil }
             throw EngineError(
                 .unsupportedFormat,
-                "record \(sequence) is of kind \(kind), which this version does not know; open the store with a newer one"
+                "record \(sequence) is of kind \(kind), which this version does not know; "
+                    + "open the store with a newer one"
             )
         }
         var reader = ByteReader(body)

@@ -205,7 +205,8 @@ extension SequenceBitmap {
 
     /// Reads what `encode` wrote.
     ///
-    /// - Throws: `ByteReaderError` on anything `encode` would not have written. Memory stays in proportion to the bytes.
+    /// - Throws: `ByteReaderError` on anything `encode` would not have written. Memory stays in proportion to the
+    /// bytes.
     package init(from reader: inout ByteReader) throws(ByteReaderError) {
         self.init()
         let chunkCount = try reader.varint()

@@ -1,4 +1,5 @@
-// The process dies, the power stays: what it wrote is in the system's cache, and on the disk only perhaps. What the next
+// The process dies, the power stays: what it wrote is in the system's cache, and on the disk only perhaps. What the
+// next
 // opening finds there and relies on must survive a loss of power that comes later.
 
 import HoldfastBytes

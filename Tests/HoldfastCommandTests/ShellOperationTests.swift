@@ -17,7 +17,10 @@ struct ShellOperationTests {
 
     @Test func aJobIsEnqueuedLeasedAndAcked() throws {
         try shell.expect(
-            #"{"op":"enqueue","queue":"q","payload":"p","headers":{"b":"1","a":"2"},"priority":3,"group":"g","req":[1.0]}"#,
+            """
+            {"op":"enqueue","queue":"q","payload":"p","headers":{"b":"1","a":"2"},"priority":3,"group":"g",\
+            "req":[1.0]}
+            """,
             #"{"ok":true,"id":1,"duplicate":false,"req":[1.0]}"#)
         let reply = try shell.expect(
             #"{"op":"lease","queue":"q","worker":"w","lease_ms":1000}"#,
@@ -29,7 +32,10 @@ struct ShellOperationTests {
         #expect(reply.text.contains(#""headers":{"b":"1","a":"2"}"#))
         try shell.expect(
             #"{"op":"job","id":1}"#,
-            #"{"job":{"id":1,"queue":"q","state":"leased","attempt":1,"max_attempts":5,"priority":3,"worker":"w","deadline_ms":\#(start + 1000)}}"#
+            """
+            {"job":{"id":1,"queue":"q","state":"leased","attempt":1,"max_attempts":5,"priority":3,"worker":"w",\
+            "deadline_ms":\(start + 1000)}}
+            """
         )
         try shell.expect(#"{"op":"lease","queue":"q"}"#, #"{"ok":true,"leases":[]}"#)
         try shell.expect(

@@ -43,7 +43,8 @@ int holdfast_sync_all(int descriptor);
 /// Fills `buffer` with bytes from the system's random source.
 void holdfast_random(uint8_t *buffer, size_t count);
 
-/// Starts a thread that runs `body(argument)` with a stack of `stack_bytes` and all signals but those of faults blocked.
+/// Starts a thread that runs `body(argument)` with a stack of `stack_bytes` and all signals but those of faults
+/// blocked.
 /// Returns 0 and a handle for one join or detach, or -errno.
 int holdfast_thread_start(uintptr_t *thread, size_t stack_bytes, void *(*body)(void *argument), void *argument);
 /// Names the calling thread; what the platform can't hold is cut off.

@@ -1,4 +1,5 @@
-// Questions about whole runs of bytes, and copying them: a loop over a span checks every index, which debug builds pay for in full.
+// Questions about whole runs of bytes, and copying them: a loop over a span checks every index, which debug builds
+// pay for in full.
 
 #if canImport(Glibc)
     internal import Glibc

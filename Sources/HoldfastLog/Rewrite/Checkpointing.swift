@@ -15,7 +15,9 @@ extension WriteAheadLog {
             return sequence
         }
         guard try awaitDurable(ticket, unlessStarving: unlessStarving) else { return .zero }
-        if options.durability != .commit { try syncForCheckpoint() }
+        if options.durability != .commit {
+            guard try syncForCheckpoint(unlessStarving: unlessStarving) else { return .zero }
+        }
         let durable = lock.withLock { durablePosition }
         var checkpoint = Manifest.Checkpoint(sequence: sequence, bytes: 0, copies: copies)
         // A copy that the manifest names is never written again: a crash would leave it in pieces.
@@ -91,7 +93,7 @@ extension WriteAheadLog {
     }
 
     /// In the weaker modes records may be written and not synced; an image must not outlive them.
-    private func syncForCheckpoint() throws(LogError) {
+    private func syncForCheckpoint(unlessStarving: Bool) throws(LogError) -> Bool {
         lock.lock()
         defer { lock.unlock() }
         let target = durablePosition
@@ -101,12 +103,15 @@ extension WriteAheadLog {
             if case .failed(let error) = state.phase { throw error }
             if isCommitterStopping { throw LogError(.closed, "the store is being closed: no checkpoint is written") }
             if isStarving {
+                // Inside a sealing, another one would take the same segments.
+                if unlessStarving { return false }
                 lock.unlock()
                 defer { lock.lock() }
                 try serveCommitter()
             }
             _ = maintenanceSignal.wait(lock, milliseconds: 5)
         }
+        return true
     }
 
     // MARK: - What callers ask

@@ -50,7 +50,8 @@ struct JournalFiles: Sendable {
         return min(4 << 20, (capacity / 2) & ~(FrameFormat.journalAlignment - 1))
     }
 
-    /// Writes a file of zeros under the journal's name, which is durable then. The zeros become so with the header, whose
+    /// Writes a file of zeros under the journal's name, which is durable then. The zeros become so with the header,
+    /// whose
     /// sync comes before anything relies on either.
     func create(_ journal: Manifest.Journal) throws(IOFailure) {
         let path = layout.path(journal)

@@ -1,7 +1,8 @@
 // The manifest says which files make up the store. It is small and replaced whole: write MANIFEST.tmp, sync, rename,
 // sync the directory. A file that it does not name is a leftover; a file that it names must be there.
 //
-//     magic "HOLDFMAN" · format version (16) · store identity (16) · payload length u32 · payload · CRC-32C of all before
+//     magic "HOLDFMAN" · format version (16) · store identity (16) · payload length u32 · payload · CRC-32C of all
+//     before
 
 package import HoldfastBytes
 

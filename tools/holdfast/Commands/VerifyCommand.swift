@@ -34,8 +34,10 @@ struct VerifyCommand: ParsableCommand {
         } else {
             let log = result.log
             Terminal.print(
-                "\(log.segments) segments, \(Terminal.grouped(log.frames)) frames, \(Terminal.grouped(log.records)) records, "
-                    + "\(log.checkpoints) checkpoints: \(Terminal.bytes(log.bytes)) in \(Terminal.duration(.now - started))"
+                "\(log.segments) segments, \(Terminal.grouped(log.frames)) frames, "
+                    + "\(Terminal.grouped(log.records)) records, "
+                    + "\(log.checkpoints) checkpoints: "
+                    + "\(Terminal.bytes(log.bytes)) in \(Terminal.duration(.now - started))"
             )
             for problem in result.problems { Terminal.print("DAMAGED  \(problem)") }
             if result.problems.isEmpty { Terminal.print("sound") }
@@ -43,7 +45,8 @@ struct VerifyCommand: ParsableCommand {
         guard result.problems.isEmpty else {
             let count = result.problems.count
             throw CommandFailure(
-                "\(store.directory) is damaged in \(count) \(count == 1 ? "place" : "places"); restore it from a backup, "
+                "\(store.directory) is damaged in \(count) \(count == 1 ? "place" : "places"); "
+                    + "restore it from a backup, "
                     + "or salvage what holdfast dump still reads", exitCode: CommandFailure.damagedCode)
         }
     }

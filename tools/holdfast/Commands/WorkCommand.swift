@@ -88,7 +88,8 @@ struct WorkCommand: ParsableCommand {
         Descriptor.standardError.writeText("\(Self.sentence(counts)) in \(Terminal.duration(.now - started))\n")
         if counts.dead > 0 {
             throw CommandFailure(
-                "\(counts.dead) jobs are dead; see `holdfast jobs \(store.directory) --queue \(queue.name) --state dead`, "
+                "\(counts.dead) jobs are dead; see "
+                    + "`holdfast jobs \(store.directory) --queue \(queue.name) --state dead`, "
                     + "then redrive or cancel them")
         }
     }

@@ -234,7 +234,8 @@ struct ShellDispatcher: Sendable {
         case let name:
             throw JobStoreError(
                 .badRequest,
-                "`op` is \"\(name.prefix(40))\" in a batch; a batch takes enqueue, ack, requeue, bury, cancel and effect"
+                "`op` is \"\(name.prefix(40))\" in a batch; "
+                        + "a batch takes enqueue, ack, requeue, bury, cancel and effect"
             )
         }
     }
