@@ -31,6 +31,8 @@ struct AtomicBatch: StoreOperation {
 
     var access: OperationAccess { operations.allSatisfy(\.isSettling) ? .settles : .changes }
 
+    var bytes: Int { operations.reduce(0) { $0 + $1.bytes } }
+
     func validate(_ options: JobStoreOptions) throws(JobStoreError) {
         guard operations.count <= Limits.batchOperationsMax else {
             throw JobStoreError(
@@ -38,9 +40,7 @@ struct AtomicBatch: StoreOperation {
                 "`ops` holds \(operations.count) operations; split it into batches of at most "
                     + "\(Limits.batchOperationsMax)")
         }
-        var bytes = 0
         for (index, operation) in operations.enumerated() {
-            bytes += operation.bytes
             do { try operation.validate(options) } catch { throw error.at(index) }
         }
         guard bytes <= Limits.batchBytesMax else {

@@ -32,6 +32,9 @@ struct EnqueueOperation: StoreOperation {
     let options: EnqueueOptions
 
     var access: OperationAccess { .changes }
+    var bytes: Int {
+        options.headers.reduce(payload.count) { $0 + $1.name.utf8.count + $1.value.utf8.count }
+    }
 
     func validate(_ store: JobStoreOptions) throws(JobStoreError) {
         try Limits.checkName(queue, "queue")

@@ -102,7 +102,7 @@ final class StoreCore: @unchecked Sendable {
         do {
             try checkOpen()
             if operation.access != .reads {
-                guard try hasRoom(isSettling: operation.access == .settles) else { return .needsRoom }
+                guard try hasRoom(isSettling: operation.access == .settles, bytes: operation.bytes) else { return .needsRoom }
             }
         } catch { return .done(refusal(error)) }
         operation.prepare(self)
@@ -137,9 +137,9 @@ final class StoreCore: @unchecked Sendable {
     static let closedError = JobStoreError(.closed, "the store is closed; open it again")
 
     /// Whether records may be appended now.
-    func hasRoom(isSettling: Bool) throws(JobStoreError) -> Bool {
+    func hasRoom(isSettling: Bool, bytes: Int = 0) throws(JobStoreError) -> Bool {
         let admission: Admission
-        do { admission = try log.admission(isSettling: isSettling) } catch { throw JobStoreError(error) }
+        do { admission = try log.admission(isSettling: isSettling, bytes: bytes) } catch { throw JobStoreError(error) }
         if case .wait = admission { return false }
         return true
     }

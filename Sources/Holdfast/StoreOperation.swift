@@ -36,6 +36,8 @@ enum EnqueueLookup: Sendable {
 protocol StoreOperation: Sendable {
     associatedtype Value: Sendable
     var access: OperationAccess { get }
+    /// About how many bytes of records it may append, where that can be much.
+    var bytes: Int { get }
     /// Checks what can be checked without the state.
     func validate(_ options: JobStoreOptions) throws(JobStoreError)
     /// Runs under the lock once there is room, before the time is read; may run more than once.
@@ -47,6 +49,7 @@ protocol StoreOperation: Sendable {
 }
 
 extension StoreOperation {
+    var bytes: Int { 0 }
     func validate(_ options: JobStoreOptions) throws(JobStoreError) {}
     mutating func prepare(_ core: StoreCore) {}
     mutating func supply(_ lookup: EnqueueLookup, for job: JobID) {}

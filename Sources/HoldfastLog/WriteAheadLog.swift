@@ -79,6 +79,10 @@ package final class WriteAheadLog: @unchecked Sendable {
     var isDiskFull = false
     /// A second has passed since the disk was found full.
     var isRetryDue = false
+    /// The journal file made ahead for one large group, the one asked for, and whether the disk had no room for it.
+    var oversizedReadyBytes = 0
+    var oversizedWantedBytes = 0
+    var isOversizedRefused = false
     /// The committer waits for a spare.
     var isStarving = false
     /// The maintenance thread wants the active segment ended, or synced.
@@ -125,6 +129,7 @@ package final class WriteAheadLog: @unchecked Sendable {
 
     var manifest: Manifest
     /// Files set aside when the disk was full.
+    var oversizedFile: IdleJournalFile?
     var idleFiles: [IdleJournalFile] = []
     var checkpointCandidates: [Manifest.Checkpoint]
     var checkpointFindings: [String] = []
@@ -213,8 +218,10 @@ package final class WriteAheadLog: @unchecked Sendable {
     /// Says whether records may be appended now. What is appended in one hold of the lock is atomic.
     ///
     /// - Parameter isSettling: True for records that end a job's stay and so can free space.
+    /// - Parameter bytes: About how much is to be appended, where that can be much: what fits in no segment of the ring
+    ///   needs one of its own, and the disk must have room for it before anything is applied.
     /// - Throws: `.noSpace` when the disk is full, `.poisoned` after a failure, `.closed`; nothing has changed.
-    package func admission(isSettling: Bool) throws(LogError) -> Admission {
+    package func admission(isSettling: Bool, bytes: Int = 0) throws(LogError) -> Admission {
         switch state.phase {
         case .open: break
         case .failed(let error): throw error
@@ -230,8 +237,30 @@ package final class WriteAheadLog: @unchecked Sendable {
             counters.stalls += 1
             return .wait
         }
+        if bytes > ringUnitBytesMax, oversizedReadyBytes < oversizedBytes(for: bytes) {
+            if isOversizedRefused {
+                isOversizedRefused = false
+                throw LogError(
+                    .noSpace,
+                    "the disk that holds the store has no room for \(bytes) bytes in one piece: free space; nothing was "
+                        + "changed")
+            }
+            oversizedWantedBytes = max(oversizedWantedBytes, oversizedBytes(for: bytes))
+            maintenanceSignal.notifyOne()
+            counters.stalls += 1
+            return .wait
+        }
         return .ready
     }
+
+    /// What surely fits in a segment of the ring, behind what may already wait in the same group.
+    private var ringUnitBytesMax: Int {
+        JournalFiles.inFlightBytesMax(capacity: options.journalSegmentBytes, isOversized: false) - groupBytesTarget
+            - (8 << 10)
+    }
+
+    /// The file that holds a group with `bytes` of records: with what was in the group before, frame headers, padding.
+    private func oversizedBytes(for bytes: Int) -> Int { bytes + bytes / 128 + groupBytesTarget + (64 << 10) }
 
     /// Appends one record, which gets `nextSequence`.
     ///
@@ -311,6 +340,7 @@ package final class WriteAheadLog: @unchecked Sendable {
 
     private var hasNoRoom: Bool {
         guard case .open = state.phase else { return false }
+        if oversizedWantedBytes > 0 { return true }
         return filling.byteCount >= groupBytesTarget || next.rawValue + Self.batchRecordsMax > reserved.rawValue
     }
 

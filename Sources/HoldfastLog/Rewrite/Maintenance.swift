@@ -105,6 +105,7 @@ extension WriteAheadLog {
         case seal([FullSegment])
         case merge(ArraySlice<Manifest.Sealed>)
         case replenish
+        case prepareOversized(bytes: Int)
     }
 
     /// The caller holds the lock.
@@ -113,6 +114,7 @@ extension WriteAheadLog {
         if let index = requests.firstIndex(where: { !(isHeldBack && $0.isOversized) }) {
             return .request(requests.remove(at: index))
         }
+        if oversizedWantedBytes > 0 { return .prepareOversized(bytes: oversizedWantedBytes) }
         if isHeldBack || isMaintenanceStopping { return nil }
         if reserved.rawValue - next.rawValue <= Self.reservationStride / 2 { return .reserve }
         if !full.isEmpty { return .seal(full) }
@@ -141,6 +143,7 @@ extension WriteAheadLog {
             case .seal(let segments): try seal(segments)
             case .merge(let segments): try mergeOrGiveUp(segments)
             case .replenish: try replenish()
+            case .prepareOversized(let bytes): return try prepareOversized(bytes)
             }
             lock.withLock {
                 isDiskFull = false

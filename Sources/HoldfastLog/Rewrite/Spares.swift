@@ -47,6 +47,9 @@ extension WriteAheadLog {
         }
         let waiters = lock.withLock {
             spares.append(segment)
+            // The manifest could be replaced, so there is space again.
+            isDiskFull = false
+            isRetryDue = false
             workSignal.notifyOne()
             return takeRoomWaiters()
         }
@@ -88,6 +91,41 @@ extension WriteAheadLog {
         try addSpare(slot: slot, bytes: options.journalSegmentBytes, from: .new, now: latestKnownTime)
     }
 
+    /// Makes a file ahead for one large group, before anything of it is applied: here a full disk costs nothing.
+    func prepareOversized(_ bytes: Int) throws(LogError) {
+        let size = FrameFormat.aligned(bytes, to: FrameFormat.journalAlignment)
+        var outcome: Result<Void, LogError> = .success(())
+        if (oversizedFile?.bytes ?? 0) < size { outcome = Result { () throws(LogError) in try makeOversizedFile(size) } }
+        let waiters = lock.withLock {
+            oversizedReadyBytes = oversizedFile?.bytes ?? 0
+            oversizedWantedBytes = 0
+            if case .failure(let error) = outcome, error.code == .noSpace { isOversizedRefused = true }
+            return takeRoomWaiters()
+        }
+        resume(waiters)
+        if case .failure(let error) = outcome, error.code != .noSpace { throw error }
+    }
+
+    private func makeOversizedFile(_ size: Int) throws(LogError) {
+        if let smaller = oversizedFile {
+            oversizedFile = nil
+            do { try fileSystem.unlinkIfPresent(layout.journalPath(slot: smaller.slot)) } catch {
+                throw Self.writeFailure(error, doing: "removing a journal file")
+            }
+        }
+        let slot: UInt64 = lock.withLock {
+            defer { manifest.nextSlot += 1 }
+            return manifest.nextSlot
+        }
+        let file = Manifest.Journal(
+            id: manifest.nextSegment, slot: slot, base: manifest.nextBase, bytes: size, isOversized: true)
+        do { try files.create(file) } catch {
+            setAside(file, from: .zeros)
+            throw Self.writeFailure(error, doing: "preparing a journal segment")
+        }
+        oversizedFile = IdleJournalFile(slot: slot, bytes: size)
+    }
+
     /// Puts a segment of its own size first in the ring; asks for it again when the disk is full.
     func addOversized(_ bytes: Int) throws(LogError) {
         var isMade = false
@@ -100,14 +138,10 @@ extension WriteAheadLog {
     // Spares already have positions behind which it can't go, so they are taken out of the manifest and given new ones
     // after it. The zeros are what a full disk refuses: they come first, while nothing has changed.
     private func makeOversized(_ bytes: Int, isMade: inout Bool) throws(LogError) {
-        let size = FrameFormat.aligned(bytes, to: FrameFormat.journalAlignment)
-        let slot = manifest.nextSlot
-        let file = Manifest.Journal(
-            id: manifest.nextSegment, slot: slot, base: manifest.nextBase, bytes: size, isOversized: true)
-        do { try files.create(file) } catch {
-            setAside(file, from: .zeros)
-            throw Self.writeFailure(error, doing: "preparing a journal segment")
-        }
+        let wanted = FrameFormat.aligned(bytes, to: FrameFormat.journalAlignment)
+        if (oversizedFile?.bytes ?? 0) < wanted { try makeOversizedFile(wanted) }
+        guard let file = oversizedFile else { preconditionFailure("the file was just made") }
+        let (slot, size) = (file.slot, file.bytes)
         let withdrawn = lock.withLock {
             let all = spares
             spares.removeAll()
@@ -118,13 +152,14 @@ extension WriteAheadLog {
         changed.journals.removeAll { ids.contains($0.id) }
         do { try install(changed) } catch {
             lock.withLock { spares = withdrawn + spares }
-            setAside(file, from: .zeros)
             throw error
         }
         for segment in withdrawn {
             segment.file.close()
             idleFiles.append(IdleJournalFile(slot: segment.journal.slot, bytes: segment.capacity))
         }
+        oversizedFile = nil
+        lock.withLock { oversizedReadyBytes = 0 }
         try addSpare(slot: slot, bytes: size, from: .zeros, isOversized: true, now: latestKnownTime)
         isMade = true
         for _ in withdrawn {

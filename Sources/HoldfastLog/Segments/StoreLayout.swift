@@ -30,9 +30,8 @@ package struct StoreLayout: Sendable {
         padded(sequence.rawValue, 20) + (copy == 0 ? ".ckpt" : ".copy.ckpt")
     }
 
-    package func path(_ journal: Manifest.Journal) -> String {
-        journalDirectory + "/" + Self.journalName(slot: journal.slot)
-    }
+    package func journalPath(slot: UInt64) -> String { journalDirectory + "/" + Self.journalName(slot: slot) }
+    package func path(_ journal: Manifest.Journal) -> String { journalPath(slot: journal.slot) }
     package func path(_ sealed: Manifest.Sealed) -> String {
         segmentsDirectory + "/" + Self.sealedName(first: sealed.firstSequence, id: sealed.id)
     }
