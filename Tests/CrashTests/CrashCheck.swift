@@ -87,10 +87,20 @@ struct CrashCheck {
             for (sequence, body) in store.replayed.suffix(5) {
                 #expect(try store.log.entry(sequence)?.body == body, "\(reproduction)")
             }
+            let next = disk.crashImage(.nothingPending)
             try store.log.close()
+            if keepsAcknowledged { try checkNextCrash(next, after: store) }
         } catch {
             Issue.record("the reopened store does not work: \(error) (\(reproduction))")
         }
+    }
+
+    /// What the reopened store took, on top of what it found, survives the next crash too.
+    private func checkNextCrash(_ disk: SimulatedFileSystem, after store: CrashStore) throws {
+        let again = try CrashStore(disk, options: options)
+        let expected = store.replayed.map(\.body) + store.journalist.all.flatMap(\.bodies)
+        #expect(again.replayed.map(\.body) == expected, "the next crash loses records (\(reproduction))")
+        try again.log.close()
     }
 
     private func checkSecondRecovery(_ disk: SimulatedFileSystem, of first: CrashStore) throws {
