@@ -2,7 +2,7 @@
 // move, so that time goes on where it was after a restart.
 
 public import HoldfastBytes
-internal import Synchronization
+internal import HoldfastLog
 
 /// A clock that moves only when told.
 public final class ManualClock: StoreClock {
@@ -11,14 +11,14 @@ public final class ManualClock: StoreClock {
         var observers: [@Sendable () -> Void] = []
     }
     // Uncontended: the store reads it under its own lock.
-    private let state: Mutex<State>
+    private let state: Locked<State>
 
     /// Where a clock stands unless told otherwise.
     public static let defaultStart = Timestamp(milliseconds: 1_700_000_000_000)
 
     /// Creates a clock that stands at `start`.
     public init(startingAt start: Timestamp = ManualClock.defaultStart) {
-        state = Mutex(State(now: start))
+        state = Locked(State(now: start))
     }
 
     /// Returns where the clock stands.

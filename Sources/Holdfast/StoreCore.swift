@@ -102,7 +102,9 @@ final class StoreCore: @unchecked Sendable {
         do {
             try checkOpen()
             if operation.access != .reads {
-                guard try hasRoom(isSettling: operation.access == .settles, bytes: operation.bytes) else { return .needsRoom }
+                guard try hasRoom(isSettling: operation.access == .settles, bytes: operation.bytes) else {
+                    return .needsRoom
+                }
             }
         } catch { return .done(refusal(error)) }
         operation.prepare(self)

@@ -7,7 +7,6 @@
 import HoldfastBytes
 import HoldfastLog
 import HoldfastTestKit
-import Synchronization
 import Testing
 
 /// What a workload knows of its records, in the order in which they were appended.
@@ -19,7 +18,7 @@ final class Journalist: Sendable {
         var isAcknowledged = false
         var last: SequenceNumber { SequenceNumber(first.rawValue + UInt64(bodies.count) - 1) }
     }
-    private let batches = Mutex<[Batch]>([])
+    private let batches = Locked<[Batch]>([])
 
     /// Called with the log's lock held, so the order is the log's.
     func appended(_ batch: Batch) { batches.withLock { $0.append(batch) } }

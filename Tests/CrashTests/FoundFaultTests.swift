@@ -3,7 +3,6 @@
 import HoldfastBytes
 import HoldfastLog
 import HoldfastTestKit
-import Synchronization
 import Testing
 
 @Suite(.timeLimit(.minutes(2))) struct FoundFaultTests {
@@ -167,11 +166,11 @@ import Testing
 /// A file system in which something happens just before the lock is taken for the first time.
 final class InterveningFileSystem: FileSystem {
     private let base: SimulatedFileSystem
-    private let intervention: Mutex<(@Sendable () -> Void)?>
+    private let intervention: Locked<(@Sendable () -> Void)?>
 
     init(_ base: SimulatedFileSystem, _ intervention: @escaping @Sendable () -> Void) {
         self.base = base
-        self.intervention = Mutex(intervention)
+        self.intervention = Locked(intervention)
     }
 
     func lock(_ path: String, note: String) throws(IOFailure) -> LockOutcome {

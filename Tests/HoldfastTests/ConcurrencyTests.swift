@@ -1,6 +1,6 @@
 import Holdfast
 import HoldfastBytes
-import Synchronization
+import HoldfastLog
 import Testing
 
 @Suite(.timeLimit(.minutes(2))) struct ConcurrencyTests {
@@ -103,9 +103,9 @@ import Testing
 
 /// A value that tasks share.
 final class Shared<Value: Sendable>: Sendable {
-    private let value: Mutex<Value>
+    private let value: Locked<Value>
 
-    init(_ value: Value) { self.value = Mutex(value) }
+    init(_ value: Value) { self.value = Locked(value) }
 
     func withLock<Result: Sendable>(_ body: (inout sending Value) -> sending Result) -> Result {
         value.withLock { body(&$0) }

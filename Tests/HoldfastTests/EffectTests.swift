@@ -1,6 +1,6 @@
 import Holdfast
 import HoldfastBytes
-import Synchronization
+import HoldfastLog
 import Testing
 
 @Suite(.timeLimit(.minutes(1))) struct EffectTests {
@@ -131,7 +131,7 @@ import Testing
 
 /// Counts across tasks.
 final class Counter: Sendable {
-    private let value = Mutex(0)
+    private let value = Locked(0)
     var count: Int { value.withLock { $0 } }
     func add() { value.withLock { $0 += 1 } }
 }

@@ -1,7 +1,6 @@
 import Holdfast
 import HoldfastBytes
 import HoldfastLog
-import Synchronization
 import Testing
 
 @Suite(.timeLimit(.minutes(1))) struct FailureTests {
@@ -55,7 +54,7 @@ import Testing
 /// The system's files, until writing is made to fail.
 final class FailingFileSystem: FileSystem {
     private let files = POSIXFileSystem()
-    private let isFailing = Mutex(false)
+    private let isFailing = Locked(false)
 
     var fails: Bool {
         get { isFailing.withLock { $0 } }

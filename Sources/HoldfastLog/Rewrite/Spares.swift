@@ -95,7 +95,9 @@ extension WriteAheadLog {
     func prepareOversized(_ bytes: Int) throws(LogError) {
         let size = FrameFormat.aligned(bytes, to: FrameFormat.journalAlignment)
         var outcome: Result<Void, LogError> = .success(())
-        if (oversizedFile?.bytes ?? 0) < size { outcome = Result { () throws(LogError) in try makeOversizedFile(size) } }
+        if (oversizedFile?.bytes ?? 0) < size {
+            outcome = Result { () throws(LogError) in try makeOversizedFile(size) }
+        }
         let waiters = lock.withLock {
             oversizedReadyBytes = oversizedFile?.bytes ?? 0
             oversizedWantedBytes = 0

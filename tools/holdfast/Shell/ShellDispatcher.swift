@@ -235,7 +235,7 @@ struct ShellDispatcher: Sendable {
             throw JobStoreError(
                 .badRequest,
                 "`op` is \"\(name.prefix(40))\" in a batch; "
-                        + "a batch takes enqueue, ack, requeue, bury, cancel and effect"
+                    + "a batch takes enqueue, ack, requeue, bury, cancel and effect"
             )
         }
     }
