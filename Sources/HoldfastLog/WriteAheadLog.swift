@@ -242,8 +242,8 @@ package final class WriteAheadLog: @unchecked Sendable {
                 isOversizedRefused = false
                 throw LogError(
                     .noSpace,
-                    "the disk that holds the store has no room for \(bytes) bytes in one piece: free space; nothing was "
-                        + "changed")
+                    "the disk that holds the store has no room for \(bytes) bytes in one piece: free space; "
+                        + "nothing was changed")
             }
             oversizedWantedBytes = max(oversizedWantedBytes, oversizedBytes(for: bytes))
             maintenanceSignal.notifyOne()
