@@ -190,6 +190,27 @@ package struct LogReader: Sendable {
         {
             return sealed.source
         }
-        return SegmentSource(header: header, path: path, name: path, end: size)
+        let end = header.role == .journal ? try journalEnd(path, header, size, fileSystem) : size
+        return SegmentSource(header: header, path: path, name: path, end: end)
+    }
+
+    /// Where the frames of a journal file end: at the first block that holds none of this use. A broken frame is no end.
+    private static func journalEnd(
+        _ path: String, _ header: SegmentHeader, _ size: Int, _ fileSystem: any FileSystem
+    ) throws(LogError) -> Int {
+        do throws(IOFailure) {
+            let file = try fileSystem.open(path, .read)
+            defer { file.close() }
+            var offset = SegmentHeader.byteCount
+            while offset < size {
+                switch try Frame.read(file, at: offset, segment: header) {
+                case .success(let frame): offset = frame.nextOffset(alignment: header.alignment)
+                case .failure(let error): return error.defect == .noHeader ? offset : size
+                }
+            }
+            return size
+        } catch {
+            throw LogError(error, doing: "reading \(path)")
+        }
     }
 }
