@@ -194,7 +194,7 @@ package struct LogReader: Sendable {
         return SegmentSource(header: header, path: path, name: path, end: end)
     }
 
-    /// Where the frames of a journal file end: at the first block that holds none of this use. A broken frame is no end.
+    /// Where the frames of a journal file end: the first block that holds none of this use. A broken frame is no end.
     private static func journalEnd(
         _ path: String, _ header: SegmentHeader, _ size: Int, _ fileSystem: any FileSystem
     ) throws(LogError) -> Int {
