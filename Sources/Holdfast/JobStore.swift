@@ -24,7 +24,8 @@ public final class JobStore: Sendable {
     /// Opens the store at `path`, creating it if need be, and recovers it.
     ///
     /// - Throws: `.locked` when another process has it; `.notAStore`, `.corrupt`, `.unsupportedFormat`,
-    ///   `.permissionDenied`, `.noSpace` or `.ioError` when it can't be opened; it is unchanged then.
+    ///   `.permissionDenied`, `.noSpace` or `.ioError` when it can't be opened; no acknowledged record is
+    ///   changed then.
     public static func open(
         at path: String, options: JobStoreOptions = JobStoreOptions()
     ) async throws(JobStoreError) -> JobStore {

@@ -8,7 +8,7 @@ public struct JobStoreOptions: Sendable {
     public enum Durability: Hashable, Sendable {
         /// Once what it did survives power loss.
         case commit
-        /// Once it is written; it survives power loss at most this many milliseconds later.
+        /// Once it is written; a sync follows about this many milliseconds later, and then it survives power loss.
         case interval(milliseconds: Int)
         /// Once it is written; the system decides when it survives power loss.
         case none

@@ -10,7 +10,7 @@ package import HoldfastBytes
 package enum DurabilityMode: Hashable, Sendable {
     /// Once its records survive power loss.
     case commit
-    /// Once they are written; a sync follows at most this many milliseconds later.
+    /// Once they are written; a sync follows about this many milliseconds later.
     case interval(milliseconds: Int)
     /// Once they are written; the system decides when they reach the disk.
     case none

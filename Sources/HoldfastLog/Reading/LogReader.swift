@@ -37,7 +37,8 @@ package struct LogReader: Sendable {
         while true {
             guard let manifest = try manifests.read() else {
                 throw LogError(
-                    .notAStore, "\(layout.root) is not a store: it has no MANIFEST; check the path", file: "MANIFEST")
+                    .notAStore, "\(layout.root) is no store: it does not exist or has no MANIFEST; check the path",
+                    file: "MANIFEST")
             }
             do {
                 var scan = try JournalScan(manifest, layout: layout, fileSystem: fileSystem)
