@@ -1,4 +1,4 @@
-// What goes wrong in a SimulatedFileSystem, and what a crash leaves behind. Faults are placed by the running number of
+// What goes wrong in a SimulatedFileSystem. Faults are placed by the running number of
 // a mutating operation, which a first run without faults counts, so a test can visit every point of a run.
 
 /// The faults that a simulated file system has in store.
@@ -71,53 +71,15 @@ public struct FaultPlan: Hashable, Sendable {
         return plan
     }
 
+    /// Whether a file cannot be read, however its path is spelt.
+    func makesUnreadable(_ path: String) -> Bool {
+        if unreadablePaths.isEmpty { return false }
+        let own = SimulatedFileSystemTree.components(path)
+        return unreadablePaths.contains { SimulatedFileSystemTree.components($0) == own }
+    }
+
     /// The fault that operation number `operation` meets, if any.
     func fault(at operation: Int) -> Fault? {
         faults.first { $0.operation == operation || ($0.isLasting && operation > $0.operation) }
-    }
-}
-
-/// What of the changes that were not yet durable is found after a crash.
-public enum CrashPolicy: Hashable, Sendable {
-    /// None of them.
-    case nothingPending
-    /// All of them.
-    case everythingPending
-    /// Each sector, size and name on its own, by chance: a sector or a size as it was at any time since it was last
-    /// made durable, a name changed or not.
-    case random(seed: UInt64)
-}
-
-/// The chance by which a crash decides; the same seed gives the same decisions.
-struct CrashChance {
-    private enum Rule {
-        case nothing, everything
-        case random(UInt64)
-    }
-    private var rule: Rule
-
-    init(_ policy: CrashPolicy) {
-        switch policy {
-        case .nothingPending: rule = .nothing
-        case .everythingPending: rule = .everything
-        case .random(let seed): rule = .random(seed)
-        }
-    }
-
-    /// Returns how many of `changes` made one after the other were made durable.
-    mutating func survivors(of changes: Int) -> Int {
-        switch rule {
-        case .nothing: return 0
-        case .everything: return changes
-        case .random(var state):
-            // SplitMix64: every seed, 0 too, gives a good sequence.
-            state &+= 0x9E37_79B9_7F4A_7C15
-            rule = .random(state)
-            var mixed = state
-            mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
-            mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
-            mixed ^= mixed >> 31
-            return Int(mixed % UInt64(changes + 1))
-        }
     }
 }

@@ -28,9 +28,7 @@ final class SimulatedFile: File, @unchecked Sendable {
         // A span cannot be passed on by a closure that is not its only user, so the content is taken out first; it is
         // a copy in name only.
         let content = try access("pread") { state throws(IOFailure) in
-            let own = SimulatedFileSystemTree.components(path)
-            let isUnreadable = state.plan.unreadablePaths.contains { SimulatedFileSystemTree.components($0) == own }
-            if isUnreadable { throw IOFailure(.io, "pread", path) }
+            if state.plan.makesUnreadable(path) { throw IOFailure(.io, "pread", path) }
             if mode == .commit { throw IOFailure(.io, "pread", path, "Bad file descriptor") }
             return state.contents[node]
         }
@@ -56,6 +54,11 @@ final class SimulatedFile: File, @unchecked Sendable {
             }
             let fitting = state.fittingBytes(node, offset: offset, count: bytes.count)
             let part = bytes.extracting(0..<fitting)
+            if state.keepsMidpoints && mode == .commit {
+                state.midpoint = state.contents[node]
+                state.midpoint?.write(part, at: offset, durably: false)
+                state.midpointNode = node
+            }
             state.contents[node]?.write(part, at: offset, durably: mode == .commit)
             if fitting < bytes.count { throw IOFailure(.noSpace, "pwrite", path) }
         }

@@ -24,15 +24,21 @@ public final class SimulatedFileSystem: @unchecked Sendable {
         var isCrashed = false
         var recordsOperations = false
         var operationLog: [String] = []
+        /// While crash points are kept: the disk in the middle of a write that is durable when it returns.
+        var keepsMidpoints = false
+        var midpoint: SimulatedFileSystemContent?
+        var midpointNode = 0
     }
 
     private let lock = CallerLock()
     private var state = State()
+    private var recorder: (@Sendable () -> Int)?
+    private var points: [CrashPoint] = []
 
     /// Creates an empty disk.
     public init() {}
 
-    private init(_ state: State) { self.state = state }
+    init(_ state: State) { self.state = state }
 
     // MARK: - Faults
 
@@ -62,16 +68,24 @@ public final class SimulatedFileSystem: @unchecked Sendable {
     ///
     /// - Complexity: O(names + pending writes), whatever the size of the files.
     public func crashImage(_ policy: CrashPolicy) -> SimulatedFileSystem {
-        let before = access { $0 }
-        var chance = CrashChance(policy)
-        var after = State()
-        after.tree = before.tree.afterCrash(&chance)
-        let survivors = after.tree.referencedNodes
-        for node in survivors.sorted() {
-            if let content = before.contents[node] { after.contents[node] = content.afterCrash(&chance) }
-        }
-        return SimulatedFileSystem(after)
+        SimulatedFileSystem(access { $0 }.afterCrash(policy).state)
     }
+
+    /// From now on every point at which power may be lost is kept; `note` is asked for a number to keep with it, such
+    /// as how much was answered by then. It must not call this disk.
+    ///
+    /// - Complexity: O(names + files) in time and memory per operation.
+    public func recordCrashPoints(_ note: @escaping @Sendable () -> Int) {
+        access { state in
+            recorder = note
+            state.keepsMidpoints = true
+            points = [CrashPoint(state, note: note())]
+        }
+    }
+
+    /// Every point of the run since `recordCrashPoints`: before the first operation, during and after each one. Power
+    /// lost during an operation is power lost after it with nothing of it durable yet.
+    public var crashPoints: [CrashPoint] { access { _ in points } }
 
     // MARK: - Looking from outside
 
@@ -149,12 +163,41 @@ public final class SimulatedFileSystem: @unchecked Sendable {
     /// Runs `body` on the state with the lock held.
     func access<R, E: Error>(_ body: (inout State) throws(E) -> R) throws(E) -> R {
         lock.lock()
-        defer { lock.unlock() }
+        let before = state.operationCount
+        defer {
+            if let recorder, state.operationCount != before { keepPoints(recorder()) }
+            lock.unlock()
+        }
         return try body(&state)
+    }
+
+    private func keepPoints(_ note: Int) {
+        for node in state.contents.keys { state.contents[node]?.rememberHash() }
+        if let midpoint = state.midpoint {
+            state.midpoint = nil
+            var during = state
+            during.contents[state.midpointNode] = midpoint
+            points.append(CrashPoint(during, note: note))
+        }
+        points.append(CrashPoint(state, note: note))
     }
 }
 
 extension SimulatedFileSystem.State {
+    /// Returns the state after a crash, and of how many items the crash decided.
+    func afterCrash(_ policy: CrashPolicy) -> (state: Self, itemCount: Int) {
+        var chance = CrashChance(policy)
+        var after = Self()
+        after.tree = tree.afterCrash(&chance)
+        let survivors = after.tree.referencedNodes
+        // Files that lose their name are decided too, so that items keep their numbers.
+        for node in contents.keys.sorted() {
+            let content = contents[node]?.afterCrash(&chance)
+            if survivors.contains(node) { after.contents[node] = content }
+        }
+        return (after, chance.itemCount)
+    }
+
     fileprivate func existingFile(_ path: String) -> Int {
         guard let node = (try? tree.locate(path))?.node, contents[node] != nil else {
             preconditionFailure("no file at \(path)")

@@ -32,6 +32,10 @@ struct SimulatedFileSystemContent {
     /// What separates the two.
     private var pending: [Int: [Fragment]] = [:]
     private var pendingSizes: [Int] = []
+    /// A failed sync left the sides different for good.
+    private var isDivided = false
+    /// The hash of what readers see, while it stays so.
+    private var knownHash: UInt64?
 
     /// An empty file.
     init() {}
@@ -64,6 +68,20 @@ struct SimulatedFileSystemContent {
         return all
     }
 
+    /// A hash of what readers see.
+    var contentHash: UInt64 {
+        if let knownHash { return knownHash }
+        var hash = ContentHash()
+        hash.add(UInt64(size))
+        for index in 0..<(size + Self.blockBytes - 1) / Self.blockBytes {
+            hash.add((index < blocks.count ? blocks[index] : nil) ?? Self.zeroBlock)
+        }
+        return hash.value
+    }
+
+    /// Computes the hash once for all copies made from here on.
+    mutating func rememberHash() { if knownHash == nil { knownHash = contentHash } }
+
     /// How many blocks the readers' side takes. Counted when asked, because that is rare.
     var allocatedBlocks: Int { blocks.count { $0 != nil } }
 
@@ -75,6 +93,7 @@ struct SimulatedFileSystemContent {
     /// Writes at `offset`; a durable write leaves nothing pending in the blocks it touches.
     mutating func write(_ bytes: Span<UInt8>, at offset: Int, durably isDurable: Bool) {
         guard !bytes.isEmpty else { return }
+        knownHash = nil
         let end = offset + bytes.count
         if end > size { setSize(end) }
         if isDurable && !pendingSizes.isEmpty { makeSizeDurable() }
@@ -96,6 +115,7 @@ struct SimulatedFileSystemContent {
     }
 
     mutating func truncate(to newSize: Int) {
+        knownHash = nil
         if newSize < size {
             let (last, rest) = newSize.quotientAndRemainder(dividingBy: Self.blockBytes)
             let firstCut = rest == 0 ? last : last + 1
@@ -127,6 +147,7 @@ struct SimulatedFileSystemContent {
 
     /// Forgets what was to be written, although readers go on seeing it: a failed sync.
     mutating func markPagesClean() {
+        isDivided = isDivided || !pending.isEmpty
         pending.removeAll()
     }
 
@@ -138,9 +159,10 @@ struct SimulatedFileSystemContent {
             image.blocks = durableBlocks
             image.durableSize = durableSize
             image.size = durableSize
+            if !isDivided { image.knownHash = knownHash }
             return image
         }
-        let sizes = pendingSizes.prefix(chance.survivors(of: pendingSizes.count))
+        let sizes = pendingSizes.isEmpty ? [] : pendingSizes.prefix(chance.survivors(of: pendingSizes.count))
         let finalSize = sizes.last ?? durableSize
         // A file that shrank and grew again has zeros in between, unless they were written to since.
         if let least = sizes.min(), least < durableSize { Self.clear(from: least, in: &image.durableBlocks) }
@@ -162,6 +184,7 @@ struct SimulatedFileSystemContent {
     mutating func corrupt(at offset: Int, xor mask: UInt8) {
         let (block, start) = offset.quotientAndRemainder(dividingBy: Self.blockBytes)
         precondition(offset < size, "the byte to corrupt must exist")
+        knownHash = nil
         if block < blocks.count, blocks[block] != nil {
             blocks[block]?[start] ^= mask
         } else {
@@ -238,21 +261,39 @@ struct SimulatedFileSystemContent {
     /// Applies to each sector of a block as many of the writes to it, from the first on, as chance has it: a disk may
     /// have a sector as it was at any moment, but never a later write without an earlier one to the same sector.
     private mutating func settle(_ fragments: [Fragment], block: Int, _ chance: inout CrashChance) {
+        let isNew = durableBlocks.count <= block || durableBlocks[block] == nil
+        let whole = chance.isBlockwise ? chance.survivors(of: fragments.count) : 0
         for sector in 0..<Self.blockBytes / Self.sectorBytes {
             let range = sector * Self.sectorBytes..<(sector + 1) * Self.sectorBytes
-            let touching = fragments.filter {
-                $0.offset < range.upperBound && $0.offset + $0.bytes.count > range.lowerBound
+            var touching: [(number: Int, fragment: Fragment)] = []
+            for (number, fragment) in fragments.enumerated()
+            where fragment.offset < range.upperBound && fragment.offset + fragment.bytes.count > range.lowerBound {
+                touching.append((number, fragment))
             }
             guard !touching.isEmpty else { continue }
-            for fragment in touching.prefix(chance.survivors(of: touching.count)) {
-                let start = max(range.lowerBound, fragment.offset)
-                let end = min(range.upperBound, fragment.offset + fragment.bytes.count)
-                if durableBlocks.count <= block || durableBlocks[block] == nil {
-                    Self.set(block, of: &durableBlocks, to: Self.zeroBlock)
-                }
-                let part = fragment.bytes.span.extracting(start - fragment.offset..<end - fragment.offset)
-                Self.overwrite(&durableBlocks, block, part, at: start)
+            let survivors =
+                chance.isBlockwise ? touching.count { $0.number < whole } : chance.survivors(of: touching.count)
+            if survivors == 0, isNew, let garbage = chance.garbage(Self.sectorBytes) {
+                apply(Fragment(offset: range.lowerBound, bytes: garbage), to: block, within: range)
+            }
+            for (_, fragment) in touching.prefix(survivors) { apply(fragment, to: block, within: range) }
+            if survivors < touching.count {
+                let torn = chance.tornBytes(of: range.count)
+                let part = range.lowerBound..<range.lowerBound + torn
+                if torn > 0 { apply(touching[survivors].fragment, to: block, within: part) }
             }
         }
+    }
+
+    /// Puts what a fragment has in a range of a block on the disk's side.
+    private mutating func apply(_ fragment: Fragment, to block: Int, within range: Range<Int>) {
+        let start = max(range.lowerBound, fragment.offset)
+        let end = min(range.upperBound, fragment.offset + fragment.bytes.count)
+        guard start < end else { return }
+        if durableBlocks.count <= block || durableBlocks[block] == nil {
+            Self.set(block, of: &durableBlocks, to: Self.zeroBlock)
+        }
+        let part = fragment.bytes.span.extracting(start - fragment.offset..<end - fragment.offset)
+        Self.overwrite(&durableBlocks, block, part, at: start)
     }
 }

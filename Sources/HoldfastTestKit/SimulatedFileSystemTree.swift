@@ -48,7 +48,8 @@ struct SimulatedFileSystemTree {
 
     /// Returns the names of `path` from the root on.
     static func components(_ path: String) -> [Substring] {
-        path.split(separator: "/").filter { $0 != "." }
+        // By bytes: telling characters apart took a tenth of a crash enumeration.
+        path.utf8.split(separator: UInt8(ascii: "/")).lazy.map { Substring($0) }.filter { $0 != "." }
     }
 
     func isDirectory(_ node: Int) -> Bool { directories[node] != nil }
@@ -139,7 +140,8 @@ struct SimulatedFileSystemTree {
             let isPossible =
                 !change.targets.contains { lostKeys.contains($0.key) }
                 && !(change.requires.map { lostSerials.contains($0) } ?? false)
-            if isPossible && chance.survivors(of: 1) == 1 {
+            // Asked in any case, so that items keep their numbers.
+            if chance.survivors(of: 1) == 1 && isPossible {
                 image.makeDurable(change)
             } else {
                 lostKeys.formUnion(change.targets.map(\.key))

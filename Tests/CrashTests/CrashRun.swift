@@ -1,8 +1,5 @@
-// One run of a workload on a disk that loses power at a given operation, and the check of what is found afterwards.
-//
-// The log has threads of its own, so the same operation number falls on different steps in different runs. That is
-// fine: every number of the range is visited, and what is checked holds at all of them. A failure names workload,
-// operation and policy.
+// A store on a simulated disk and what its user knows: which batches were appended, in which order, and which were
+// answered.
 
 import HoldfastBytes
 import HoldfastLog
@@ -15,22 +12,43 @@ final class Journalist: Sendable {
         let first: SequenceNumber
         let bodies: [[UInt8]]
         let kind: UInt8
-        var isAcknowledged = false
+        /// How many answers there were with this one; `nil` while there is none.
+        var acknowledgedAt: Int?
+        var isAcknowledged: Bool { acknowledgedAt != nil }
         var last: SequenceNumber { SequenceNumber(first.rawValue + UInt64(bodies.count) - 1) }
     }
-    private let batches = Locked<[Batch]>([])
+    private struct Knowledge {
+        var batches: [Batch] = []
+        var answers = 0
+    }
+    private let knowledge = Locked(Knowledge())
 
     /// Called with the log's lock held, so the order is the log's.
-    func appended(_ batch: Batch) { batches.withLock { $0.append(batch) } }
+    func appended(_ batch: Batch) { knowledge.withLock { $0.batches.append(batch) } }
 
     func acknowledged(_ first: SequenceNumber) {
-        batches.withLock { batches in
-            guard let index = batches.firstIndex(where: { $0.first == first }) else { return }
-            batches[index].isAcknowledged = true
+        knowledge.withLock { knowledge in
+            guard let index = knowledge.batches.firstIndex(where: { $0.first == first }) else { return }
+            knowledge.answers += 1
+            knowledge.batches[index].acknowledgedAt = knowledge.answers
         }
     }
 
-    var all: [Batch] { batches.withLock { $0 } }
+    var all: [Batch] { knowledge.withLock { $0.batches } }
+
+    /// How many batches were answered so far.
+    var answers: Int { knowledge.withLock { $0.answers } }
+}
+
+extension [Journalist.Batch] {
+    /// What was known when `answers` batches had been answered.
+    func known(at answers: Int) -> Self {
+        map { batch in
+            var batch = batch
+            if let answer = batch.acknowledgedAt, answer > answers { batch.acknowledgedAt = nil }
+            return batch
+        }
+    }
 }
 
 /// Stands in for the layer that knows what records mean: kind 2 may be dropped by compaction.
@@ -72,8 +90,18 @@ struct CrashStore {
         return options
     }
 
+    /// Opens the store and starts it.
     init(
         _ disk: SimulatedFileSystem, _ journalist: Journalist = Journalist(), options: LogOptions = Self.options()
+    ) throws {
+        try self.init(opening: disk, journalist, options: options)
+        try start()
+    }
+
+    /// Opens the store and replays it; nothing can be appended before `start`.
+    init(
+        opening disk: SimulatedFileSystem, _ journalist: Journalist = Journalist(),
+        options: LogOptions = Self.options()
     ) throws {
         let log = try WriteAheadLog.open(
             directory: Self.path, fileSystem: disk, options: options, createIfMissing: true,
@@ -92,8 +120,9 @@ struct CrashStore {
             return true
         }
         self.replayed = replayed
-        try log.start(delegate: CrashDelegate(log))
     }
+
+    func start() throws { try log.start(delegate: CrashDelegate(log)) }
 
     /// Appends a batch in one hold of the lock; waits for room as long as it takes.
     func append(_ bodies: [[UInt8]], kind: UInt8 = 1) throws -> (first: SequenceNumber, ticket: CommitTicket) {

@@ -1,45 +1,67 @@
 // Power is lost at every file operation of every workload, and the store is opened on what is left.
+//
+// The log has threads of its own, so two runs of a workload need not have the same operations. Each run is recorded as
+// it happened, and the states are made from the record: a failure names workload, operation and policy.
 
 import HoldfastBytes
 import HoldfastLog
 import HoldfastTestKit
 import Testing
 
-/// What the store is doing when the power goes.
+#if canImport(Glibc)
+    import Glibc
+#elseif canImport(Musl)
+    import Musl
+#else
+    import Darwin
+#endif
+
+/// What the log is doing when the power goes. The sizes of records vary with the seed.
 enum Workload: String, CaseIterable, Sendable {
-    case create, commit, rollAndSeal, oversized, checkpoint, compact, close, recover
+    case create, commit, rollAndSeal, oversized, checkpoint, compact, close, reopen, mark
+
+    /// The options it runs with.
+    func options(_ durability: DurabilityMode = .commit) -> LogOptions {
+        CrashStore.options(durability, idleMarkMilliseconds: self == .mark ? 1 : 0)
+    }
 
     /// Runs before the faults begin.
-    func prepare(_ disk: SimulatedFileSystem, _ journalist: Journalist, _ options: LogOptions) throws {
+    func prepare(
+        _ disk: SimulatedFileSystem, _ journalist: Journalist, _ options: LogOptions, seed: Int = 0
+    ) throws {
         switch self {
-        case .create, .recover: return
-        case .commit, .rollAndSeal, .oversized, .checkpoint, .compact, .close:
+        case .create, .reopen: return
+        case .commit, .rollAndSeal, .oversized, .checkpoint, .compact, .close, .mark:
             let store = try CrashStore(disk, journalist, options: options)
             for number in 0..<(self == .compact ? 60 : 4) {
-                try store.commit([body(number, bytes: 1500)], kind: number.isMultiple(of: 3) ? 1 : 2)
+                try store.commit([body(number, bytes: 1500 + seed % 977)], kind: number.isMultiple(of: 3) ? 1 : 2)
             }
             try store.log.close()
         }
     }
 
-    func run(_ disk: SimulatedFileSystem, _ journalist: Journalist, _ options: LogOptions) throws {
+    func run(
+        _ disk: SimulatedFileSystem, _ journalist: Journalist, _ options: LogOptions, seed: Int = 0
+    ) throws {
         let store = try CrashStore(disk, journalist, options: options)
         defer { try? store.log.close() }
         switch self {
         case .create:
             try store.commit([body(1)])
-        case .commit, .recover:
+        case .commit, .reopen:
             for number in 0..<6 {
-                _ = try store.append([body(number * 3), body(number * 3 + 1, bytes: 5000)])
-                try store.commit([body(number * 3 + 2, bytes: 9000)])
+                _ = try store.append([body(number * 3), body(number * 3 + 1, bytes: 5000 - seed % 4093)])
+                try store.commit([body(number * 3 + 2, bytes: 9000 + seed % 3001)])
             }
         case .rollAndSeal:
-            for number in 0..<30 { try store.commit([body(number, bytes: 7000), body(number, bytes: 900)]) }
+            for number in 0..<30 {
+                try store.commit([body(number, bytes: 7000 + seed % 1009), body(number, bytes: 900)])
+            }
         case .oversized:
-            for number in 0..<3 { try store.commit([body(number, bytes: 80_000), body(number)]) }
+            for number in 0..<3 { try store.commit([body(number, bytes: 80_000 + seed % 5003), body(number)]) }
         case .checkpoint:
             for number in 0..<3 {
-                try store.commit([body(number)])
+                try store.commit([body(number, bytes: 24 + seed % 401)])
                 _ = try store.log.checkpoint()
             }
         case .compact:
@@ -47,107 +69,106 @@ enum Workload: String, CaseIterable, Sendable {
             try store.commit([body(1)], kind: 2)
             _ = try store.log.compact()
         case .close:
-            try store.commit([body(1)])
+            try store.commit([body(1, bytes: 24 + seed % 4001)])
             try store.log.close()
+        case .mark:
+            for number in 0..<2 {
+                let operations = disk.operationCount
+                try store.commit([body(number, bytes: 24 + seed % 4001)])
+                // The commit is one operation; the mark that confirms it follows by itself.
+                while disk.operationCount < operations + 2 { sched_yield() }
+            }
         }
     }
 }
 
-@Suite(.serialized, .timeLimit(.minutes(5))) struct PowerLossTests {
+@Suite(.serialized) struct PowerLossTests {
+    /// A few states for tests that make their own disks.
     static let policies: [CrashPolicy] = [
-        .nothingPending, .everythingPending, .random(seed: 1), .random(seed: 2), .random(seed: 3),
+        .nothingPending, .everythingPending, .random(seed: 1), .random(seed: 2), .torn(seed: 3),
     ]
 
-    /// Creation has many names and little else, so that each chance is cheap.
-    static let morePolicies: [CrashPolicy] = (4...10).map { .random(seed: $0) }
-
-    @Test(arguments: Workload.allCases)
+    @Test(.timeLimit(.minutes(10)), arguments: Workload.allCases)
     func nothingAcknowledgedIsLostWhereverThePowerGoes(workload: Workload) async throws {
-        let states = try await onThread { try Self.visit(workload, options: CrashStore.options()) }
-        print("power loss, \(workload.rawValue): \(states) states")
-        #expect(states > 0)
+        let enumeration = CrashEnumeration(randomStates: 2)
+        let trace = try await onThread { try CrashTrace.log(workload, options: workload.options()) }
+        try await enumeration.visit([trace], seed: 1)
+        print(enumeration.figures.line(workload.rawValue))
+        #expect(enumeration.figures.distinct >= trace.points.count / 2)
     }
 
-    @Test(arguments: [DurabilityMode.interval(milliseconds: 1), .none])
+    @Test(.timeLimit(.minutes(10)), arguments: [DurabilityMode.interval(milliseconds: 1), .none])
     func theWeakerModesLoseOnlyAnEnd(mode: DurabilityMode) async throws {
-        let states = try await onThread {
-            try [Workload.rollAndSeal, .checkpoint, .compact].reduce(0) {
-                $0 + (try Self.visit($1, options: CrashStore.options(mode), keepsAcknowledged: false))
+        let enumeration = CrashEnumeration(randomStates: 2)
+        let traces = try await onThread {
+            try [Workload.rollAndSeal, .checkpoint, .compact].map {
+                try CrashTrace.log($0, options: $0.options(mode), keepsAcknowledged: false)
             }
         }
-        print("power loss, \(mode): \(states) states")
-        #expect(states > 0)
+        try await enumeration.visit(traces, seed: 2)
+        print(enumeration.figures.line("\(mode)"))
+        #expect(enumeration.figures.distinct > 100)
     }
 
-    @Test func powerLostDuringARecoveryLosesNothing() async throws {
-        let states = try await onThread { try Self.visitRecoveries() }
-        print("power loss, recovery after a crash: \(states) states")
-        #expect(states > 0)
+    @Test(.timeLimit(.minutes(10)), arguments: StoreWorkload.allCases)
+    func aStoreIsFoundAsItWasAfterSomeOperation(workload: StoreWorkload) async throws {
+        let enumeration = CrashEnumeration(randomStates: 2)
+        let trace = try await onThread { try CrashTrace.store(workload) }
+        try await enumeration.visit([trace], seed: 4)
+        print(enumeration.figures.line(workload.rawValue))
+        #expect(enumeration.figures.distinct >= trace.points.count / 2)
     }
 
-    // MARK: - Visiting
-
-    static func visit(_ workload: Workload, options: LogOptions, keepsAcknowledged: Bool = true) throws -> Int {
-        let dry = SimulatedFileSystem()
-        try workload.prepare(dry, Journalist(), options)
-        let first = dry.operationCount + 1
-        try workload.run(dry, Journalist(), options)
-        var states = 0
-        // A few more than one run took: the threads make another one longer.
-        for operation in first...(dry.operationCount + 3) {
-            let disk = SimulatedFileSystem()
-            let journalist = Journalist()
-            try workload.prepare(disk, journalist, options)
-            disk.faultPlan = .crash(at: operation)
-            do { try workload.run(disk, journalist, options) } catch is LogError {}
-            for policy in policies + (workload == .create ? morePolicies : []) {
-                let check = CrashCheck(
-                    disk: disk.crashImage(policy), batches: journalist.all,
-                    reproduction: "\(workload.rawValue), operation \(operation), \(policy), \(options.durability)",
-                    keepsAcknowledged: keepsAcknowledged, options: options)
-                try check.run()
-                states += 1
+    /// The full enumeration, or as much as fits into a soak.
+    @Test(.enabled(if: Effort.isLong || Effort.soakSeconds != nil))
+    func aMillionStatesLoseNothing() async throws {
+        let enumeration = CrashEnumeration(randomStates: 40)
+        let end = ContinuousClock.now + .seconds(Effort.soakSeconds ?? 600)
+        var seed = 1
+        while ContinuousClock.now < end, Effort.soakSeconds != nil || enumeration.figures.distinct < 1_000_000 {
+            let number = seed
+            let traces = try await onThread {
+                try Workload.allCases.map { try CrashTrace.log($0, options: $0.options(), seed: number * 7919) }
+                    + StoreWorkload.allCases.map { try CrashTrace.store($0, seed: number * 7919) }
+                    + CrashTrace.recoveries(seed: number)
             }
+            // Every single change and omission once; what later rounds vary is the sizes of records, and chance.
+            try await enumeration.visit(traces, seed: UInt64(number) << 32, singlesMax: number == 1 ? .max : 24)
+            seed += 1
+            print(enumeration.figures.line("all workloads, round \(number)"))
         }
-        return states
+        print("figure | crash states, distinct | \(enumeration.figures.distinct)")
+        print("figure | crash states, tried | \(enumeration.figures.tried)")
+        print("figure | crash states, seconds | \(enumeration.figures.duration / .seconds(1))")
+        if Effort.soakSeconds == nil { #expect(enumeration.figures.distinct >= 1_000_000) }
     }
 
-    /// Crashes commits so that a torn tail is left, then crashes the recovery of that at each of its operations.
-    static func visitRecoveries() throws -> Int {
-        let options = CrashStore.options()
-        var states = 0
-        for seed in 1...12 as ClosedRange<UInt64> {
-            let disk = SimulatedFileSystem()
-            let journalist = Journalist()
-            try Workload.commit.prepare(disk, journalist, options)
-            disk.faultPlan = .crash(at: disk.operationCount + 9 + Int(seed))
-            do { try Workload.commit.run(disk, journalist, options) } catch {}
-            let found = disk.crashImage(.random(seed: seed))
-            let recovered = found.crashImage(.everythingPending)
-            try CrashStore(recovered, options: options).log.close()
-            let torn = recovered.saved.first
-            for operation in 1...40 {
-                let image = found.crashImage(.everythingPending)
-                image.faultPlan = .crash(at: operation)
-                do {
-                    let log = try WriteAheadLog.open(
-                        directory: CrashStore.path, fileSystem: image, options: options, createIfMissing: true,
-                        now: Timestamp(milliseconds: 1_700_000_000_000))
-                    try? log.close()
-                } catch {}
-                for policy in [CrashPolicy.nothingPending, .everythingPending, .random(seed: seed)] {
-                    let left = image.crashImage(policy)
-                    let reproduction = "recovery of seed \(seed), operation \(operation), \(policy)"
-                    try CrashCheck(disk: left, batches: journalist.all, reproduction: reproduction, options: options)
-                        .run()
-                    states += 1
-                    // What was cut off is whole in lost/, however often the cutting was interrupted.
-                    if let torn { #expect(left.saved.contains(torn), "\(reproduction)") }
+    @Test(.timeLimit(.minutes(10))) func powerLostDuringARecoveryLosesNothing() async throws {
+        let enumeration = CrashEnumeration(randomStates: 2)
+        let traces = try await onThread { try (1...6).flatMap { try CrashTrace.recoveries(seed: $0) } }
+        try await enumeration.visit(traces, seed: 3)
+        print(enumeration.figures.line("recovery, and recovery of a crashed recovery"))
+        #expect(enumeration.figures.distinct > 100)
+    }
+
+    /// What was cut off is whole in lost/, however often the cutting was interrupted.
+    @Test(.timeLimit(.minutes(2))) func whatIsCutOffIsSavedWhole() async throws {
+        try await onThread {
+            let trace = try CrashTrace.log(.commit)
+            for point in trace.points where point.itemCount > 1 {
+                let found = point.image(.torn(seed: UInt64(point.operation)))
+                let recovered = found.crashImage(.everythingPending)
+                try CrashStore(opening: recovered).log.close()
+                guard let torn = recovered.saved.first else { continue }
+                found.recordCrashPoints { 0 }
+                try CrashStore(opening: found).log.close()
+                for interrupted in found.crashPoints {
+                    let left = interrupted.image(.random(seed: UInt64(interrupted.operation)))
+                    try CrashStore(opening: left).log.close()
+                    #expect(left.saved.contains(torn), "operation \(point.operation), then \(interrupted.operation)")
                 }
-                if !image.isCrashed { break }
             }
         }
-        return states
     }
 }
 

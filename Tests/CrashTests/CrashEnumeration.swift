@@ -1,0 +1,135 @@
+// Visits the states that a crash may leave: for every point of every run nothing, everything, each single change and
+// each single omission of what was pending, all subsets where they are few, and seeded random ones. An equal disk with
+// equal expectations is judged once.
+
+import HoldfastLog
+import HoldfastTestKit
+import Testing
+
+#if canImport(Glibc)
+    import Glibc
+#elseif canImport(Musl)
+    import Musl
+#else
+    import Darwin
+#endif
+
+/// What an enumeration visited.
+struct CrashFigures: Sendable {
+    var points = 0
+    var tried = 0
+    var distinct = 0
+    var duration = Duration.zero
+
+    /// A line for whoever watches the tests.
+    func line(_ what: String) -> String {
+        let seconds = max(duration / .seconds(1), 0.001)
+        let rate = Int(Double(tried) / seconds)
+        return "crash states, \(what): \(points) points, \(tried) states tried, \(distinct) distinct, \(rate) a second"
+    }
+}
+
+/// Judges the crash states of recorded runs on two threads.
+final class CrashEnumeration: Sendable {
+    private struct Work {
+        var next = 0
+        var figures = CrashFigures()
+        var failure: (any Error)?
+    }
+    private let states = KnownStates()
+    private let judged = KnownStates()
+    private let recovered = KnownStates()
+    private let work = Locked(Work())
+    /// How many random states are tried per point.
+    let randomStates: Int
+
+    static let threads = 2
+
+    init(randomStates: Int) { self.randomStates = randomStates }
+
+    var figures: CrashFigures {
+        var figures = work.withLock { $0.figures }
+        figures.distinct = states.count
+        return figures
+    }
+
+    /// Judges the states of the traces; `seed` draws the random ones.
+    ///
+    /// - Parameter singlesMax: Points with more items than this are left to chance.
+    func visit(_ traces: [CrashTrace], seed: UInt64, singlesMax: Int = .max) async throws {
+        let started = ContinuousClock.now
+        let jobs = traces.flatMap { trace in trace.points.map { (trace, $0) } }
+        work.withLock {
+            $0.next = 0
+            $0.figures.points += jobs.count
+        }
+        await withTaskGroup(of: Void.self) { group in
+            for _ in 0..<Self.threads {
+                group.addTask { [self] in
+                    do { try await onThread { try self.runWorker(jobs, seed: seed, singlesMax: singlesMax) } } catch {
+                        work.withLock { $0.failure = $0.failure ?? error }
+                    }
+                }
+            }
+        }
+        work.withLock { $0.figures.duration += ContinuousClock.now - started }
+        if let failure = work.withLock({ $0.failure }) { throw failure }
+    }
+
+    private func runWorker(_ jobs: [(CrashTrace, CrashPoint)], seed: UInt64, singlesMax: Int) throws {
+        while true {
+            let number = work.withLock { work in
+                defer { work.next += 1 }
+                return work.next
+            }
+            guard number < jobs.count else { return }
+            let (trace, point) = jobs[number]
+            var tried = 0
+            for policy in policies(for: point, seed: seed &+ UInt64(number) &* 1_000_003, singlesMax: singlesMax) {
+                tried += 1
+                let disk = point.image(policy)
+                let hash = disk.contentHash()
+                _ = states.insert(hash)
+                guard judged.insert(hash ^ UInt64(truncatingIfNeeded: point.note) &* 0x9E37_79B9_7F4A_7C15) else {
+                    continue
+                }
+                try trace.judge(disk, point, "\(trace.name), operation \(point.operation), \(policy)", recovered)
+            }
+            work.withLock { $0.figures.tried += tried }
+        }
+    }
+
+    private func policies(for point: CrashPoint, seed: UInt64, singlesMax: Int) -> [CrashPolicy] {
+        let items = point.itemCount
+        guard items > 0 else { return [.nothingPending] }
+        var policies: [CrashPolicy] = [.nothingPending, .everythingPending]
+        if items <= 6 {
+            policies += (1..<(1 << UInt64(items))).map { .subset(items: $0) }
+        } else if items <= singlesMax {
+            policies += (0..<items).flatMap { [.only(item: $0), .allBut(item: $0)] }
+        }
+        // Chance finds few new states where few things are pending.
+        for number in 0..<UInt64(min(randomStates, items * items)) {
+            let seed = seed &+ number
+            switch number % 4 {
+            case 0, 1: policies.append(.torn(seed: seed))
+            case 2: policies.append(.random(seed: seed))
+            default: policies.append(.randomBlocks(seed: seed))
+            }
+        }
+        return policies
+    }
+}
+
+/// How much the tests do, as the environment says.
+enum Effort {
+    /// The full sweeps: `tools/test --long` sets it.
+    static let isLong = value("HOLDFAST_LONG") != nil
+    /// How many seconds a soak goes on, if one was asked for.
+    static let soakSeconds = value("HOLDFAST_SOAK_SECONDS").flatMap { Int($0) }
+
+    private static func value(_ name: String) -> String? {
+        guard let value = getenv(name) else { return nil }
+        return String(cString: value)
+    }
+}
