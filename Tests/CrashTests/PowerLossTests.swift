@@ -133,6 +133,7 @@ enum Workload: String, CaseIterable, Sendable {
                     let log = try WriteAheadLog.open(
                         directory: CrashStore.path, fileSystem: image, options: options, createIfMissing: true,
                         now: Timestamp(milliseconds: 1_700_000_000_000))
+                    try? log.start(delegate: CrashDelegate(log))
                     try? log.close()
                 } catch {}
                 for policy in [CrashPolicy.nothingPending, .everythingPending, .random(seed: seed)] {
