@@ -73,6 +73,9 @@ public final class JobStore: Sendable {
         try await StoreCore.onThread("holdfast-close") { () throws(JobStoreError) -> Void in try core.close() }
     }
 
+    /// The sequence number that the next record will have.
+    package var nextSequence: SequenceNumber { core.lock.withLock { core.log.nextSequence } }
+
     /// Returns the store's time: the clock's, but never earlier than that of any record or answer.
     ///
     /// - Throws: `.closed` or the store's failure.
@@ -89,6 +92,7 @@ extension LogOptions {
             case .none: .none
             }
         journalSegmentBytes = options.journalSegmentBytes
+        if let milliseconds = options.idleMarkMilliseconds { idleMarkMilliseconds = milliseconds }
     }
 }
 

@@ -1,5 +1,5 @@
-// The rest of opening, once the journal's end is known: replay, and when that went well the repair of the journal's end,
-// the ring, the leftovers of interrupted work, and the threads; and closing, which undoes it.
+// The rest of opening, once the journal's end is known: replay, and when that went well the repair of the journal's
+// end, the ring, the leftovers of interrupted work, and the threads; and closing, which undoes it.
 
 package import HoldfastBytes
 
