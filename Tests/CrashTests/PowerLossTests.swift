@@ -129,11 +129,15 @@ enum Workload: String, CaseIterable, Sendable {
             for operation in 1...40 {
                 let image = found.crashImage(.everythingPending)
                 image.faultPlan = .crash(at: operation)
+                var isCut = true
                 do {
                     let log = try WriteAheadLog.open(
                         directory: CrashStore.path, fileSystem: image, options: options, createIfMissing: true,
                         now: Timestamp(milliseconds: 1_700_000_000_000))
                     try? log.start(delegate: CrashDelegate(log))
+                    isCut = image.isCrashed
+                    // Closing writes too, which is not what this is about: power is gone by then.
+                    if !isCut { image.faultPlan = .crash(at: image.operationCount + 1) }
                     try? log.close()
                 } catch {}
                 for policy in [CrashPolicy.nothingPending, .everythingPending, .random(seed: seed)] {
@@ -145,7 +149,7 @@ enum Workload: String, CaseIterable, Sendable {
                     // What was cut off is whole in lost/, however often the cutting was interrupted.
                     if let torn { #expect(left.saved.contains(torn), "\(reproduction)") }
                 }
-                if !image.isCrashed { break }
+                if !isCut { break }
             }
         }
         return states
