@@ -85,6 +85,8 @@ let package = Package(
             name: "CrashTests",
             dependencies: ["Holdfast", "HoldfastBytes", "HoldfastLog", "HoldfastEngine", "HoldfastTestKit"],
             swiftSettings: common),
+        .testTarget(
+            name: "SimulationTests", dependencies: ["HoldfastTestKit", "HoldfastLog"], swiftSettings: common),
         .testTarget(name: "TidyTests", swiftSettings: common),
     ],
     swiftLanguageModes: [.v6]

@@ -74,11 +74,6 @@ public struct BlockingJobStore: Sendable {
         try store.submitRedrive(queue: queue, limit: limit).valueBlocking()
     }
 
-    /// Cancels all dead jobs of a queue and returns how many.
-    public func purge(queue: String) throws(JobStoreError) -> Int {
-        try store.submitPurge(queue: queue).valueBlocking()
-    }
-
     /// Stops leasing from a queue.
     public func pause(_ queue: String) throws(JobStoreError) {
         try store.submitPause(queue).valueBlocking()
@@ -129,6 +124,11 @@ public struct BlockingJobStore: Sendable {
     /// Returns a fingerprint of the queue and effect state.
     public func digest() throws(JobStoreError) -> StoreDigest {
         try store.submitDigest().valueBlocking()
+    }
+
+    /// Returns the store's time.
+    public func now() throws(JobStoreError) -> Timestamp {
+        try store.submitNow().valueBlocking()
     }
 
     /// Writes the state to disk, so that the next open replays less.

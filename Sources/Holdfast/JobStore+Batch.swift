@@ -52,6 +52,9 @@ struct AtomicBatch: StoreOperation {
     mutating func supply(_ lookup: EnqueueLookup, for job: JobID) { lookups[job] = lookup }
 
     mutating func run(on core: StoreCore, at now: Timestamp) throws(JobStoreError) -> OperationOutcome<[BatchReply]> {
+        // All that is missing is read at once: this runs twice, not once for each job to be cancelled.
+        let unknown = unknownJobs(to: core)
+        guard unknown.isEmpty else { return .needsRecords(unknown) }
         var scope = BatchScope()
         var mutations: [Mutation] = []
         var replies: [BatchReply] = []
@@ -61,7 +64,7 @@ struct AtomicBatch: StoreOperation {
             do throws(JobStoreError) {
                 var lane: Lane?
                 if case .cancel(let id) = operation {
-                    guard let known = try core.knownJob(id, lookups[id]) else { return .needsRecord(id) }
+                    guard let known = try core.knownJob(id, lookups[id]) else { return .needsRecords([id]) }
                     lane = known.lane
                 }
                 let command = try operation.command(at: now, lane: lane)
@@ -85,6 +88,18 @@ struct AtomicBatch: StoreOperation {
             }
             return replies
         }
+    }
+}
+
+extension AtomicBatch {
+    /// Returns, in order, the jobs to be cancelled whose enqueue record is not at hand.
+    private func unknownJobs(to core: StoreCore) -> [JobID] {
+        var unknown: Set<JobID> = []
+        for case .cancel(let id) in operations where lookups[id] == nil {
+            // What is refused is refused in its turn, with its index.
+            do { if try core.knownJob(id, nil) == nil { unknown.insert(id) } } catch { continue }
+        }
+        return unknown.sorted()
     }
 }
 

@@ -16,7 +16,8 @@ extension JobStore {
     /// Lists jobs in the order of their ids, without payloads. Finished jobs are listed as long as the log holds them.
     ///
     /// - Throws: `.badRequest`, `.corrupt`, `.closed` or the store's failure.
-    /// - Complexity: O(limit) reads for unfinished jobs; those of finished ones grow with the log between them.
+    /// - Complexity: O(limit) reads for unfinished jobs. Finished ones take two walks over the log at most, from
+    ///   `filter.after` to where the last of them ended, whatever the limit.
     public func jobs(_ filter: JobFilter = JobFilter()) async throws(JobStoreError) -> [JobInfo] {
         try await core.submitAsync(JobListOperation(filter: filter)).value()
     }
@@ -64,7 +65,7 @@ struct JobOperation: StoreOperation {
         let last = core.state.lastSequence
         guard id.rawValue > 0, id.sequence <= last else { return .value(nil) }
         switch lookup {
-        case nil: return .needsRecord(id)
+        case nil: return .needsRecords([id])
         case .missing: return .value(nil)
         case .failed(let error): throw error
         case .found(let enqueue, let time):
@@ -99,7 +100,8 @@ struct JobListOperation: StoreOperation {
             unfinished = ids.map { ($0, core.state.status(of: $0, at: now)) }
         }
         let listing = JobListing(
-            core: core, filter: filter, after: after, last: core.state.lastSequence, unfinished: unfinished)
+            core: core, filter: filter, after: after, last: core.state.lastSequence, unfinished: unfinished,
+            live: core.state.neededRecords)
         return .deferred { () throws(JobStoreError) -> [JobInfo] in try listing.read() }
     }
 }
@@ -112,6 +114,8 @@ private struct JobListing: Sendable {
     let last: SequenceNumber
     /// In id order; not more than the limit.
     let unfinished: [(id: JobID, status: JobStatus?)]
+    /// Holds the id of every job that has not ended.
+    let live: SequenceBitmap
 
     func read() throws(JobStoreError) -> [JobInfo] {
         var result: [JobInfo] = []
@@ -140,85 +144,14 @@ private struct JobListing: Sendable {
         return info
     }
 
-    /// Walks the log for jobs that ended, as many at a time as are still missing.
+    /// Finds the jobs that ended.
     private func finished() throws(JobStoreError) -> [JobInfo] {
         // When the list of unfinished jobs is full, what lies behind its end is cut off anyway.
         let isFull = unfinished.count == filter.limit
         let through = isFull ? unfinished[unfinished.count - 1].id.sequence : last
-        let known = Set(unfinished.lazy.map(\.id))
-        var result: [JobInfo] = []
-        var position = after.sequence
-        while result.count < filter.limit {
-            var search = FinishedSearch(
-                queue: filter.queue, through: through, known: known, countMax: filter.limit - result.count)
-            try core.forEachRecord(after: position, through: last) { search.take($0) }
-            for info in search.jobs where filter.state == nil || filter.state == info.state { result.append(info) }
-            guard search.isFull, let next = search.lastID else { break }
-            position = next.sequence
-        }
-        return result
-    }
-}
-
-/// One walk over the log: takes note of jobs, and of what became of them.
-private struct FinishedSearch {
-    private struct Candidate {
-        let enqueue: Enqueue
-        let time: Timestamp
-        var records: [Record] = []
-    }
-    private let queue: String?
-    private let through: SequenceNumber
-    private let known: Set<JobID>
-    private let countMax: Int
-    private var candidates: [JobID: Candidate] = [:]
-    private var order: [JobID] = []
-    private var unresolved = 0
-
-    init(queue: String?, through: SequenceNumber, known: Set<JobID>, countMax: Int) {
-        self.queue = queue
-        self.through = through
-        self.known = known
-        self.countMax = countMax
-    }
-
-    var isFull: Bool { order.count == countMax }
-    var lastID: JobID? { order.last }
-
-    /// The jobs that ended.
-    var jobs: [JobInfo] {
-        order.compactMap { id in
-            guard let candidate = candidates[id] else { return nil }
-            var info = JobInfo(
-                id, candidate.enqueue, enqueuedAt: candidate.time, finishedBy: candidate.records)
-            info?.payload = nil
-            return info
-        }
-    }
-
-    /// Returns false when nothing more is to be learned.
-    mutating func take(_ record: Record) -> Bool {
-        if case .enqueue(var enqueue) = record.mutation {
-            let id = JobID(record.sequence)
-            guard !isFull, record.sequence <= through, !known.contains(id),
-                queue == nil || queue == enqueue.lane.queue
-            else { return !isDone(at: record.sequence) }
-            enqueue.payload = []
-            candidates[id] = Candidate(enqueue: enqueue, time: record.time)
-            order.append(id)
-            unresolved += 1
-        } else if let id = record.mutation.job(record.sequence), candidates[id] != nil {
-            candidates[id]?.records.append(record)
-            switch record.mutation {
-            case .ack, .cancel: unresolved -= 1
-            default: break
-            }
-        }
-        return !isDone(at: record.sequence)
-    }
-
-    private func isDone(at sequence: SequenceNumber) -> Bool {
-        unresolved == 0 && (isFull || sequence >= through)
+        let search = FinishedSearch(
+            queue: filter.queue, state: filter.state, limit: filter.limit, through: through, live: live)
+        return try core.finishedJobs(search, after: after.sequence, last: last)
     }
 }
 

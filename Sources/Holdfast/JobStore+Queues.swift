@@ -13,20 +13,6 @@ extension JobStore {
         try await core.submitAsync(CommandOperation.redrive(queue: queue, limit: limit)).value()
     }
 
-    /// Cancels all dead jobs of a queue.
-    ///
-    /// - Returns: How many.
-    /// - Throws: `.badRequest`, `.closed` or the store's failure; some may be cancelled then.
-    public func purge(queue: String) async throws(JobStoreError) -> Int {
-        var (count, after) = (0, JobID(0))
-        while true {
-            let step = try await core.submitAsync(PurgeOperation(queue: queue, after: after)).value()
-            count += step.count
-            guard let last = step.last else { return count }
-            after = last
-        }
-    }
-
     /// Stops leasing from a queue; enqueues go on.
     ///
     /// - Throws: `.badRequest`, `.noSpace`, `.closed` or the store's failure.
@@ -67,17 +53,6 @@ extension JobStore {
     /// Decides a redrive of a queue.
     package func submitRedrive(queue: String, limit: Int = 10_000) -> Pending<RedriveResult> {
         core.submit(CommandOperation.redrive(queue: queue, limit: limit))
-    }
-
-    /// Decides a purge, in several commits when there are many dead jobs.
-    package func submitPurge(queue: String) -> Pending<Int> {
-        var operation = PurgeOperation(queue: queue, after: JobID(0))
-        while true {
-            let pending = core.submit(operation)
-            guard case .value(let step) = pending.outcome else { return pending.map { $0.count } }
-            guard let last = step.last else { return pending.map { $0.count } }
-            operation = PurgeOperation(queue: queue, after: last, countBefore: step.count)
-        }
     }
 
     /// Decides a pause.
@@ -124,32 +99,6 @@ extension CommandOperation where Value == Void {
             return .setPaused(queue: queue, isPaused)
         } value: { _ in
         }
-    }
-}
-
-/// Cancels dead jobs, a bounded number at a time.
-struct PurgeOperation: StoreOperation {
-    /// How far one step got.
-    struct Step: Sendable {
-        let count: Int
-        /// Where the next step goes on; `nil` when there is none.
-        let last: JobID?
-    }
-    let queue: String
-    let after: JobID
-    var countBefore = 0
-
-    private static let stepMax = 1_000
-
-    var access: OperationAccess { .settles }
-
-    func validate(_ options: JobStoreOptions) throws(JobStoreError) { try Limits.checkName(queue, "queue") }
-
-    mutating func run(on core: StoreCore, at now: Timestamp) throws(JobStoreError) -> OperationOutcome<Step> {
-        let jobs = core.state.unfinishedJobs(
-            queue: queue, state: .dead, after: after, limit: Self.stepMax, at: now)
-        for job in jobs { _ = try core.perform(.cancel(job: job, lane: nil), at: now) }
-        return .value(Step(count: countBefore + jobs.count, last: jobs.count == Self.stepMax ? jobs.last : nil))
     }
 }
 

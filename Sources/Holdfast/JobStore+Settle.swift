@@ -188,7 +188,7 @@ struct CancelOperation: StoreOperation {
     mutating func supply(_ lookup: EnqueueLookup, for job: JobID) { self.lookup = lookup }
 
     mutating func run(on core: StoreCore, at now: Timestamp) throws(JobStoreError) -> OperationOutcome<Void> {
-        guard let lane = try core.knownJob(id, lookup) else { return .needsRecord(id) }
+        guard let lane = try core.knownJob(id, lookup) else { return .needsRecords([id]) }
         _ = try core.perform(.cancel(job: id, lane: lane.lane), at: now)
         return .value(())
     }
@@ -206,7 +206,7 @@ struct RedriveOperation: StoreOperation {
     mutating func supply(_ lookup: EnqueueLookup, for job: JobID) { self.lookup = lookup }
 
     mutating func run(on core: StoreCore, at now: Timestamp) throws(JobStoreError) -> OperationOutcome<Void> {
-        guard let known = try core.knownJob(id, lookup) else { return .needsRecord(id) }
+        guard let known = try core.knownJob(id, lookup) else { return .needsRecords([id]) }
         guard known.lane == nil else {
             throw JobStoreError(.invalidState, "job \(id) is not dead; only dead jobs can be redriven")
         }

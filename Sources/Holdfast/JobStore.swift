@@ -51,7 +51,7 @@ public final class JobStore: Sendable {
             let replay = try StoreReplay.run(log)
             let core = StoreCore(log: log, options: options, replay: replay)
             try log.start(delegate: LogBridge(core: core))
-            core.manualClock?.observe { [weak core] in core?.clockMoved() }
+            core.clockObservation = core.manualClock?.observe { [weak core] in core?.clockMoved() }
             return JobStore(core: core, recovery: RecoverySummary(log, replay))
         } catch {
             // The reason it can't be opened matters; what closing says does not.
@@ -73,8 +73,13 @@ public final class JobStore: Sendable {
         try await StoreCore.onThread("holdfast-close") { () throws(JobStoreError) -> Void in try core.close() }
     }
 
-    /// The store's time: the clock's, but never earlier than that of any record or answer.
-    public func now() -> Timestamp { core.lock.withLock { core.readTime() } }
+    /// The sequence number that the next record will have.
+    package var nextSequence: SequenceNumber { core.lock.withLock { core.log.nextSequence } }
+
+    /// Returns the store's time: the clock's, but never earlier than that of any record or answer.
+    ///
+    /// - Throws: `.closed` or the store's failure.
+    public func now() async throws(JobStoreError) -> Timestamp { try await core.submitAsync(NowOperation()).value() }
 }
 
 extension LogOptions {
@@ -87,6 +92,7 @@ extension LogOptions {
             case .none: .none
             }
         journalSegmentBytes = options.journalSegmentBytes
+        if let milliseconds = options.idleMarkMilliseconds { idleMarkMilliseconds = milliseconds }
     }
 }
 

@@ -8,8 +8,15 @@ internal import HoldfastLog
 public final class ManualClock: StoreClock {
     private struct State {
         var now: Timestamp
-        var observers: [@Sendable () -> Void] = []
+        var observers: [UInt64: @Sendable () -> Void] = [:]
+        var observations: UInt64 = 0
     }
+
+    /// What ends an observation.
+    struct Observation: Hashable, Sendable {
+        fileprivate let number: UInt64
+    }
+
     // Uncontended: the store reads it under its own lock.
     private let state: Locked<State>
 
@@ -44,11 +51,23 @@ public final class ManualClock: StoreClock {
     /// Moves the clock to `time` unless it is already past it.
     func raise(to time: Timestamp) { state.withLock { $0.now = max($0.now, time) } }
 
-    /// Calls `observer` after each move.
-    func observe(_ observer: @escaping @Sendable () -> Void) { state.withLock { $0.observers.append(observer) } }
+    /// Calls `observer` after each move, until `endObservation`.
+    func observe(_ observer: @escaping @Sendable () -> Void) -> Observation {
+        state.withLock { state in
+            state.observations += 1
+            state.observers[state.observations] = observer
+            return Observation(number: state.observations)
+        }
+    }
+
+    /// Forgets an observer; a second call does nothing.
+    func endObservation(_ observation: Observation) { state.withLock { $0.observers[observation.number] = nil } }
+
+    /// How many stores are told of moves.
+    var observerCount: Int { state.withLock { $0.observers.count } }
 
     /// Tells the stores that the clock was moved. The caller holds no store's lock.
     func notifyObservers() {
-        for observer in state.withLock({ $0.observers }) { observer() }
+        for observer in state.withLock({ Array($0.observers.values) }) { observer() }
     }
 }

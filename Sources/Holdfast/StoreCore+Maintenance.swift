@@ -63,16 +63,26 @@ extension StoreCore {
         guard let waiting else { return }
         for waiter in waiting.leases { waiter.fail(Self.closedError, on: self) }
         for waiter in waiting.effects { waiter.wake() }
+        if let clockObservation { manualClock?.endObservation(clockObservation) }
         timer.stop(on: self)
         readers.stop()
         do { try log.close() } catch { throw failure(from: error) }
     }
 
     /// Closes a store that nobody holds any more.
-    func closeInBackground() {
+    ///
+    /// - Parameter start: Runs work on a thread of its own, or throws when the system gives none.
+    func closeInBackground(
+        startingThread start: (@escaping @Sendable () -> Void) throws(IOFailure) -> Void = {
+            body throws(IOFailure) in _ = try DedicatedThread(name: "holdfast-close", body)
+        }
+    ) {
         guard !lock.withLock({ isClosed }) else { return }
-        // Without a thread the store stays locked until the process ends, and is recovered by the next open.
-        _ = try? DedicatedThread(name: "holdfast-close") { try? self.close() }
+        do { try start { try? self.close() } } catch {
+            // The log's threads ask this core as long as they run, so it can't just go away: whoever dropped the store
+            // waits for its end.
+            try? close()
+        }
     }
 
     /// A manual clock was moved without an operation.

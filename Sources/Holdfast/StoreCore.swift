@@ -24,6 +24,8 @@ final class StoreCore: @unchecked Sendable {
     let manualClock: ManualClock?
     let readers = ReaderThread()
     let timer = DeadlineTimer()
+    /// Ends the manual clock's notices; set while the store is opened, before anybody else has it.
+    var clockObservation: ManualClock.Observation?
 
     var state: QueueState
     /// The latest time in any record or answer.
@@ -61,7 +63,7 @@ final class StoreCore: @unchecked Sendable {
             switch attempt(&operation) {
             case .done(let pending): return pending
             case .needsRoom: log.waitForRoomBlocking()
-            case .needsRecord(let job): operation.supply(lookUp(job), for: job)
+            case .needsRecords(let jobs): for job in jobs { operation.supply(lookUp(job), for: job) }
             }
         }
     }
@@ -74,7 +76,9 @@ final class StoreCore: @unchecked Sendable {
             switch attempt(&operation) {
             case .done(let pending): return pending
             case .needsRoom: await log.waitForRoom()
-            case .needsRecord(let job): operation.supply(await readers.run { self.lookUp(job) }, for: job)
+            case .needsRecords(let jobs):
+                let lookups = await readers.run { jobs.map(self.lookUp) }
+                for (job, lookup) in zip(jobs, lookups) { operation.supply(lookup, for: job) }
             }
         }
     }
@@ -82,7 +86,7 @@ final class StoreCore: @unchecked Sendable {
     private enum Attempt<Value: Sendable> {
         case done(Pending<Value>)
         case needsRoom
-        case needsRecord(JobID)
+        case needsRecords([JobID])
     }
 
     private func attempt<Operation: StoreOperation>(_ operation: inout Operation) -> Attempt<Operation.Value> {
@@ -117,7 +121,7 @@ final class StoreCore: @unchecked Sendable {
             switch try operation.run(on: self, at: now) {
             case .value(let value): outcome = .value(value)
             case .deferred(let work): outcome = .deferred(work)
-            case .needsRecord(let job): return .needsRecord(job)
+            case .needsRecords(let jobs): return .needsRecords(jobs)
             }
         } catch { outcome = .refused(error) }
         if !waiters.isEmpty { serveWaiters(at: now, &served) }
@@ -248,9 +252,10 @@ final class StoreCore: @unchecked Sendable {
         } catch { throw JobStoreError(error) }
     }
 
-    /// Calls `body` with each record after `first` up to `last` that the log holds, until it returns false.
-    func forEachRecord(
-        after first: SequenceNumber, through last: SequenceNumber, _ body: (Record) -> Bool
+    /// Calls `body` with each entry after `first` up to `last` that the log holds, until it returns false.
+    func forEachEntry(
+        after first: SequenceNumber, through last: SequenceNumber,
+        _ body: (borrowing EntryView) throws(LogError) -> Bool
     ) throws(JobStoreError) {
         var position = first
         var failures = 0
@@ -259,9 +264,9 @@ final class StoreCore: @unchecked Sendable {
             do {
                 try log.forEachEntry(after: start) { (entry, _) throws(LogError) in
                     guard entry.sequence <= last else { return false }
-                    let record = try Record(checking: entry.sequence, kind: entry.kind, body: entry.body)
+                    let goesOn = try body(entry)
                     position = entry.sequence
-                    return record.map(body) ?? true
+                    return goesOn
                 }
                 return
             } catch {

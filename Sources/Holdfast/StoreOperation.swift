@@ -20,8 +20,8 @@ enum OperationOutcome<Value: Sendable>: Sendable {
     case value(Value)
     /// The rest reads the log; it runs once the commit is durable, never under the lock.
     case deferred(@Sendable () throws(JobStoreError) -> Value)
-    /// Nothing was changed: the operation runs again once it was supplied with this job's enqueue record.
-    case needsRecord(JobID)
+    /// Nothing was changed: the operation runs again once it was supplied with these jobs' enqueue records.
+    case needsRecords([JobID])
 }
 
 /// What the log holds under a job's id.
@@ -44,7 +44,7 @@ protocol StoreOperation: Sendable {
     mutating func prepare(_ core: StoreCore)
     /// Runs under the lock, after everything overdue at `now` was recorded.
     mutating func run(on core: StoreCore, at now: Timestamp) throws(JobStoreError) -> OperationOutcome<Value>
-    /// Answers `needsRecord`.
+    /// Answers `needsRecords`, once for each job.
     mutating func supply(_ lookup: EnqueueLookup, for job: JobID)
 }
 

@@ -127,6 +127,9 @@ extension QueueState {
         needed.contains(sequence.rawValue)
     }
 
+    /// The sequence numbers for which `isNeeded` holds: among enqueue records, those of jobs that have not ended.
+    package var neededRecords: SequenceBitmap { needed }
+
     /// Whether a lease from `queues` would get anything now.
     package func waitingLeasable(queues: [String], at now: Timestamp) -> Bool {
         var paused = true

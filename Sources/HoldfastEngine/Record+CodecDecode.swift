@@ -41,6 +41,20 @@ extension Record {
     }
 }
 
+extension Heartbeat {
+    /// Reads which job a heartbeat is of, and leaves its progress, which may be long, alone; `nil` when that can't be
+    /// read.
+    package static func job(sequence: SequenceNumber, body: Span<UInt8>) -> JobID? {
+        var reader = ByteReader(body)
+        do {
+            let context = Record.Context(sequence: sequence, time: try reader.timestamp())
+            _ = try reader.flags(known: RecordFlags.report)
+            _ = try reader.instant(in: context)
+            return try reader.job(in: context)
+        } catch { return nil }
+    }
+}
+
 extension Mutation {
     fileprivate init(
         _ kind: RecordKind, from reader: inout ByteReader, in context: Record.Context

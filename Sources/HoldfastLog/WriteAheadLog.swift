@@ -54,7 +54,8 @@ package final class WriteAheadLog: @unchecked Sendable {
 
     /// Guards appending, and the caller's state with it. Never held across I/O.
     package let lock = CallerLock()
-    package let recovery: RecoveryReport
+    /// What opening found, and from `start` on also what it repaired.
+    package internal(set) var recovery: RecoveryReport
     let layout: StoreLayout
     let fileSystem: any FileSystem
     let options: LogOptions
@@ -128,6 +129,8 @@ package final class WriteAheadLog: @unchecked Sendable {
     // MARK: The maintenance thread's own (and the opening thread's before it starts)
 
     var manifest: Manifest
+    /// What `start` repairs before anything is written.
+    var found: Found?
     /// Files set aside when the disk was full.
     var oversizedFile: IdleJournalFile?
     var idleFiles: [IdleJournalFile] = []
@@ -147,14 +150,15 @@ package final class WriteAheadLog: @unchecked Sendable {
 
     private init(
         layout: StoreLayout, fileSystem: any FileSystem, options: LogOptions, opened: LogRecovery.Opened,
-        files: JournalFiles, index: LogIndex, recovery: RecoveryReport
+        files: JournalFiles, index: LogIndex, found: Found
     ) {
         self.layout = layout
         self.fileSystem = fileSystem
         self.options = options
         self.files = files
         self.index = index
-        self.recovery = recovery
+        self.found = found
+        recovery = found.recovery.report
         storeLock = opened.lock
         manifest = opened.manifest
         checkpointCandidates = opened.manifest.checkpoints
@@ -171,11 +175,11 @@ package final class WriteAheadLog: @unchecked Sendable {
 
     // MARK: - Opening
 
-    /// Opens or creates the store at `directory`, recovers its journal and takes its lock. Nothing can be appended
-    /// before `start`.
+    /// Opens or creates the store at `directory` and takes its lock. Its records can be read; nothing is repaired and
+    /// nothing can be appended before `start`, so a store whose records turn out to make no sense is left as it was.
     ///
     /// - Throws: `.notAStore`, `.locked`, `.corrupt`, `.unsupportedFormat`, `.permission`, `.noSpace`, `.ioFailed`;
-    ///   nothing that was acknowledged has changed.
+    ///   no file of a store that was there has changed, its lock file aside.
     package static func open(
         directory: String, fileSystem: any FileSystem, options: LogOptions, createIfMissing: Bool, now: Timestamp
     ) throws(LogError) -> WriteAheadLog {
@@ -187,24 +191,20 @@ package final class WriteAheadLog: @unchecked Sendable {
             options.journalSegmentBytes, to: FrameFormat.journalAlignment)
         let layout = StoreLayout(root: directory)
         var recovery = LogRecovery(layout: layout, fileSystem: fileSystem)
-        var opened = try recovery.open(options: options, createIfMissing: createIfMissing, now: now)
-        do {
-            opened.manifest.epoch = Epoch(opened.manifest.epoch.rawValue + 1)
-            opened.manifest.reserved = max(
-                opened.manifest.reserved, opened.next.advanced(by: reservationStride))
-            let files = JournalFiles(
-                layout: layout, fileSystem: fileSystem, store: opened.manifest.store, epoch: opened.manifest.epoch,
-                durability: options.durability)
-            let index = LogIndex(fileSystem: fileSystem, layout: layout)
-            let log = WriteAheadLog(
-                layout: layout, fileSystem: fileSystem, options: options, opened: opened, files: files, index: index,
-                recovery: recovery.report)
-            try log.prepare(opened.scan, now: now)
-            return log
-        } catch {
-            opened.lock.release()
-            throw error
-        }
+        var opened = try recovery.open(createIfMissing: createIfMissing, now: now)
+        opened.manifest.epoch = Epoch(opened.manifest.epoch.rawValue + 1)
+        opened.manifest.reserved = max(
+            opened.manifest.reserved, opened.next.advanced(by: reservationStride))
+        let files = JournalFiles(
+            layout: layout, fileSystem: fileSystem, store: opened.manifest.store, epoch: opened.manifest.epoch,
+            durability: options.durability)
+        let index = LogIndex(fileSystem: fileSystem, layout: layout)
+        let found = Found(recovery: recovery, scan: opened.scan, repair: opened.repair, now: now)
+        let log = WriteAheadLog(
+            layout: layout, fileSystem: fileSystem, options: options, opened: opened, files: files, index: index,
+            found: found)
+        log.indexFound(opened.scan)
+        return log
     }
 
     // MARK: - Appending: the caller holds `lock`

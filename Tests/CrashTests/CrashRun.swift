@@ -98,7 +98,7 @@ struct CrashStore {
         try start()
     }
 
-    /// Opens the store and replays it; nothing can be appended before `start`.
+    /// Opens the store, replays it and repairs what a crash left; nothing can be appended before `start`.
     init(
         opening disk: SimulatedFileSystem, _ journalist: Journalist = Journalist(),
         options: LogOptions = Self.options()
@@ -120,6 +120,10 @@ struct CrashStore {
             return true
         }
         self.replayed = replayed
+        do { try log.takeOver() } catch {
+            try? log.close()
+            throw error
+        }
     }
 
     func start() throws { try log.start(delegate: CrashDelegate(log)) }

@@ -81,7 +81,7 @@ import Testing
                 try blocking.redrive(leases[2].id)
                 try blocking.cancel(leases[3].id)
                 #expect(try blocking.redrive(queue: "q").count == 0)
-                #expect(try blocking.purge(queue: "q") == 0)
+                #expect(try blocking.purge(queue: "q").count == 0)
                 #expect(try blocking.effect(scope: "s", key: "k", value: [1]).isReplayed == false)
                 #expect(try blocking.batch([.enqueue(queue: "q", payload: [])]).count == 1)
                 #expect(try blocking.job(leases[0].id)?.result == [2])

@@ -1,7 +1,8 @@
-import Holdfast
 import HoldfastBytes
 import HoldfastLog
 import Testing
+
+@testable import Holdfast
 
 @Suite(.timeLimit(.minutes(1))) struct FailureTests {
     @Test func afterAFailedWriteEveryCallThrowsTheFirstFailure() async throws {
@@ -23,6 +24,7 @@ import Testing
         await expectRefusal(.ioError) { _ = try await store.digest() }
         await expectRefusal(.ioError) { _ = try await store.effect(scope: "s", key: "k") { [1] } }
         await expectRefusal(.ioError) { _ = try await store.checkpoint() }
+        await expectRefusal(.ioError) { _ = try await store.now() }
         await expectRefusal(.ioError) { _ = try await waiting.value }
         files.fails = false
         await expectRefusal(.ioError) { _ = try await store.enqueue("q", payload: [3]) }
@@ -30,6 +32,32 @@ import Testing
         let again = try await fixture.open()
         #expect(try await again.job(id)?.state == .ready)
         try await again.close()
+    }
+
+    /// The log's threads asked a store that was gone.
+    @Test func aDroppedStoreThatGetsNoThreadIsClosedByWhoeverDroppedIt() async throws {
+        let fixture = try StoreFixture()
+        let store = try await fixture.open()
+        let id = try await store.enqueue("q", payload: [1]).id
+        store.core.closeInBackground { (_) throws(IOFailure) in
+            throw IOFailure(.io, operation: "pthread_create", path: "", reason: "made to fail")
+        }
+        await expectRefusal(.closed) { _ = try await store.now() }
+        let again = try await fixture.open()
+        #expect(again.recovery.wasClosedCleanly)
+        #expect(try await again.job(id)?.state == .ready)
+        try await again.close()
+    }
+
+    /// A clock that outlives its stores called each of them for ever.
+    @Test func aManualClockForgetsAStoreThatIsClosed() async throws {
+        let fixture = try StoreFixture()
+        for _ in 0..<3 {
+            let store = try await fixture.open()
+            #expect(fixture.clock.observerCount == 1)
+            try await store.close()
+            #expect(fixture.clock.observerCount == 0)
+        }
     }
 
     @Test func anUnreadablePayloadCostsItsJobOnly() async throws {

@@ -33,7 +33,7 @@ import Testing
             store = try await fixture.open { $0.clock = ManualClock() }
             #expect(!store.recovery.wasCreated)
             #expect(store.recovery.wasClosedCleanly)
-            #expect(store.now() == now)
+            #expect(try await store.now() == now)
             #expect(try await store.digest().hex == before.hex)
             try await store.close()
         }
@@ -169,7 +169,7 @@ import Testing
             await expectRefusal(.badRequest) { _ = try await store.advanceClock(by: 1) }
         }
         try await withStore { store, _ in
-            #expect(store.now() == ManualClock.defaultStart)
+            #expect(try await store.now() == ManualClock.defaultStart)
             await expectRefusal(.badRequest) { _ = try await store.advanceClock(by: -1) }
             await expectRefusal(.badRequest) { _ = try await store.advanceClock(by: .max) }
             let moved = try await store.advanceClock(by: 0)

@@ -204,7 +204,7 @@ import Testing
         let store = try await JobStore.open(at: path, options: options)
         try await store.advanceClock(by: 60_000)
         // README ends
-        #expect(store.now() == ManualClock.defaultStart.advanced(byMilliseconds: 60_000))
+        #expect(try await store.now() == ManualClock.defaultStart.advanced(byMilliseconds: 60_000))
         try await store.close()
     }
 }

@@ -134,8 +134,8 @@ import Testing
         try await withStore { store, _ in
             for _ in 0..<3 { try await store.bury(try await leaseOne(store)) }
             let live = try await store.enqueue("q", payload: []).id
-            #expect(try await store.purge(queue: "q") == 3)
-            #expect(try await store.purge(queue: "q") == 0)
+            #expect(try await store.purge(queue: "q").count == 3)
+            #expect(try await store.purge(queue: "q").count == 0)
             #expect(try await store.jobs(JobFilter(queue: "q", state: .ready)).map(\.id) == [live])
             #expect(try await store.jobs(JobFilter(queue: "q", state: .cancelled)).count == 3)
         }

@@ -1,21 +1,42 @@
-// The rest of opening, once the journal's end is known: the ring, the leftovers of interrupted work, replay, and the
-// threads; and closing, which undoes it.
+// The rest of opening, once the journal's end is known: replay, and when that went well the repair of the journal's
+// end, the ring, the leftovers of interrupted work, and the threads; and closing, which undoes it.
 
 package import HoldfastBytes
 
+/// What opening found and left alone.
+struct Found {
+    var recovery: LogRecovery
+    let scan: JournalScan
+    let repair: LogRecovery.Repair
+    let now: Timestamp
+}
+
 extension WriteAheadLog {
-    /// Sets up index and ring from the walk, and installs the manifest of the new epoch.
-    func prepare(_ scan: JournalScan, now: Timestamp) throws(LogError) {
+    /// Sets up the index from the walk, so that records can be read.
+    func indexFound(_ scan: JournalScan) {
         index.setSealed(manifest.sealed)
+        for segment in scan.segments.prefix(scan.tail + 1) {
+            let path = layout.path(segment.journal)
+            index.addJournal(
+                .init(
+                    header: segment.header, path: path, name: layout.relative(path), frames: segment.frames,
+                    lastSequence: segment.lastSequence, end: segment.end))
+        }
+    }
+
+    /// Repairs the journal's end, installs the manifest of the new epoch, and sets up the ring. `start` does it where it
+    /// was not done before.
+    ///
+    /// - Throws: `.noSpace`, `.ioFailed`, `.poisoned`; nothing that was acknowledged has changed.
+    package func takeOver() throws(LogError) {
+        guard var found = self.found else { return }
+        self.found = nil
+        let (scan, now) = (found.scan, found.now)
+        try found.recovery.repair(scan, found.repair, now: now)
+        recovery = found.recovery.report
         for (number, segment) in scan.segments.enumerated() {
             let path = layout.path(segment.journal)
             let name = layout.relative(path)
-            if number <= scan.tail {
-                index.addJournal(
-                    .init(
-                        header: segment.header, path: path, name: name, frames: segment.frames,
-                        lastSequence: segment.lastSequence, end: segment.end))
-            }
             if number < scan.tail {
                 full.append(
                     FullSegment(
@@ -122,9 +143,12 @@ extension WriteAheadLog {
         }
     }
 
-    /// Starts the threads; appending goes on at `nextSequence`.
+    /// Repairs what a crash left, takes the store over and starts the threads; appending goes on at `nextSequence`.
+    ///
+    /// - Throws: `.noSpace`, `.ioFailed`, `.poisoned`; nothing that was acknowledged has changed.
     package func start(delegate: any LogDelegate) throws(LogError) {
         lock.withLock { self.delegate = delegate }
+        try takeOver()
         do {
             threads.append(try DedicatedThread(name: "holdfast-commit") { [self] in runCommitter() })
             threads.append(try DedicatedThread(name: "holdfast-maint") { [self] in runMaintenance() })

@@ -3,7 +3,8 @@
 //  1. The directory is missing, empty, the remains of an interrupted creation, a store, or something else; something
 //     else is not touched.
 //  2. The lock is taken, then the manifest is read: nobody changes it from here on.
-//  3. The journal is walked, and what stopped the walk is judged by the table in RecoveryDecision.
+//  3. The journal is walked, and what stopped the walk is judged by the table in RecoveryDecision. The records are
+//     replayed next, by whoever knows what they mean. Whatever is refused up to here leaves the files as they were.
 //  4. What was torn is copied to lost/, synced, and only then zeroed, synced: a crash in between finds it again.
 //  5. What is kept above the watermark is written again and synced. After a crash the page cache may hold bytes that
 //     never reached the disk and are marked clean; nothing is trusted before this.
@@ -20,13 +21,21 @@ struct LogRecovery {
         var manifest: Manifest
         var scan: JournalScan
         var next: SequenceNumber
+        var repair: Repair
         var lock: any FileLock
     }
 
-    /// Runs steps 1 to 5; on failure the lock is released and nothing that was acknowledged has changed.
-    mutating func open(
-        options: LogOptions, createIfMissing: Bool, now: Timestamp
-    ) throws(LogError) -> Opened {
+    /// What the end of the journal needs before anything is written behind it.
+    enum Repair {
+        case none
+        /// Steps 4 and 5.
+        case cut(RecoveryDecision.Row)
+        /// Step 5.
+        case rewrite
+    }
+
+    /// Runs steps 1 to 3; on failure the lock is released and no file of a store has changed.
+    mutating func open(createIfMissing: Bool, now: Timestamp) throws(LogError) -> Opened {
         try examineDirectory(createIfMissing: createIfMissing)
         let lock = try takeLock(now: now)
         do {
@@ -42,8 +51,8 @@ struct LogRecovery {
             }
             try checkSealedFiles(manifest)
             let scan = try JournalScan(manifest, layout: layout, fileSystem: fileSystem)
-            let next = try settle(scan, manifest: &manifest, now: now)
-            return Opened(manifest: manifest, scan: scan, next: next, lock: lock)
+            let (next, repair) = try judge(scan, manifest: &manifest)
+            return Opened(manifest: manifest, scan: scan, next: next, repair: repair, lock: lock)
         } catch {
             lock.release()
             throw error
@@ -144,29 +153,36 @@ struct LogRecovery {
 
     // MARK: - The tail
 
-    /// Judges the end of the journal and repairs it. Returns the sequence number to go on with.
-    private mutating func settle(
-        _ scan: JournalScan, manifest: inout Manifest, now: Timestamp
-    ) throws(LogError) -> SequenceNumber {
+    /// Judges the end of the journal. Returns the sequence number to go on with, and what is to be repaired.
+    private mutating func judge(
+        _ scan: JournalScan, manifest: inout Manifest
+    ) throws(LogError) -> (next: SequenceNumber, repair: Repair) {
         report.journalRecords = scan.recordCount
-        if scan.segments.isEmpty { return max(manifest.reserved, scan.nextSequence) }
+        if scan.segments.isEmpty { return (max(manifest.reserved, scan.nextSequence), .none) }
         let row = RecoveryDecision.row(for: scan.finding)
         let isClean = scan.closedEpoch == manifest.epoch && row.verdict == .cleanEnd
         report.wasClosedCleanly = isClean || scan.epoch == Epoch(0)
+        let repair: Repair
         switch row.verdict {
-        case .refuse:
-            throw refusal(row, scan)
-        case .tornTail:
-            try cutTail(scan, row: row, now: now)
-            try rewriteTail(scan)
-        case .cleanEnd:
-            if !isClean { try rewriteTail(scan) }
+        case .refuse: throw refusal(row, scan)
+        case .tornTail: repair = .cut(row)
+        case .cleanEnd: repair = isClean ? .none : .rewrite
         }
         manifest.durable = max(scan.watermark, scan.tailPosition)
-        if isClean { return scan.nextSequence }
+        if isClean { return (scan.nextSequence, repair) }
         let next = max(manifest.reserved, scan.nextSequence)
         report.skippedSequences = next.rawValue - scan.nextSequence.rawValue
-        return next
+        return (next, repair)
+    }
+
+    /// Runs steps 4 and 5.
+    mutating func repair(_ scan: JournalScan, _ repair: Repair, now: Timestamp) throws(LogError) {
+        switch repair {
+        case .none: return
+        case .cut(let row): try cutTail(scan, row: row, now: now)
+        case .rewrite: break
+        }
+        try rewriteTail(scan)
     }
 
     private func refusal(_ row: RecoveryDecision.Row, _ scan: JournalScan) -> LogError {

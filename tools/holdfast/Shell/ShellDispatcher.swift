@@ -57,7 +57,7 @@ struct ShellDispatcher: Sendable {
         case "redrive": return try redrive(fields)
         case "purge":
             return PendingReply.body(store.submitPurge(queue: try fields.requiredText("queue"))) {
-                $1.field("count", $0)
+                $1.field("count", $0.count)
             }
         case "pause":
             return PendingReply.body(store.submitPause(try fields.requiredText("queue"))) { _, _ in }

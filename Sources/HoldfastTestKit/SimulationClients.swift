@@ -1,0 +1,184 @@
+// The simulated clients: what each of them does next. They remember their leases, settle most of them, forget some
+// (a client that died), and now and then use one that has ended, their own or another's.
+
+internal import Holdfast
+internal import HoldfastBytes
+internal import HoldfastEngine
+
+/// Draws operations from a generator and from what the clients know.
+struct SimulationClients {
+    private static let queues = ["a", "b", "c"]
+    private static let count = 4
+    /// More unfinished jobs than that, and the clients rather work them off.
+    private static let jobsMax = 50
+
+    private var held = [[LeaseIdentity]](repeating: [], count: Self.count)
+    /// The newest leases ever granted, ended or not.
+    private var known: [LeaseIdentity] = []
+    /// The newest jobs ever enqueued.
+    private var jobs: [JobID] = []
+    /// Whether the store's clock is moved by operations.
+    var canAdvance = true
+
+    /// Remembers what an operation of client number `client` gave.
+    mutating func take(_ answer: SimulationAnswer, client: Int) {
+        switch answer {
+        case .leased(let leases):
+            held[client] += leases.map(\.identity)
+            known = (known + leases.map(\.identity)).suffix(40)
+        case .enqueued(let result): jobs = (jobs + [result.id]).suffix(80)
+        case .batch(let replies):
+            for case .enqueued(let result) in replies { jobs = (jobs + [result.id]).suffix(80) }
+        default: break
+        }
+    }
+
+    /// Draws who acts next.
+    func client(_ random: inout SeededRandom) -> Int { random.pick(0...Self.count - 1) }
+
+    /// Draws what client number `client` does next.
+    mutating func operation(
+        of client: Int, unfinished: Int, _ random: inout SeededRandom
+    ) -> SimulationOperation {
+        if random.chance(1, in: 60) { held[client] = [] }
+        if unfinished > Self.jobsMax, random.chance(1, in: 2) { return relief(client, &random) }
+        switch random.pick(0...99) {
+        case 0..<27: return enqueue(&random)
+        case 27..<47: return lease(client, &random)
+        case 47..<52:
+            guard let lease = someLease(client, &random) else { return enqueue(&random) }
+            return .heartbeat(lease, milliseconds: Int64(random.pick(1...60)) * 1000)
+        case 52..<66:
+            guard let lease = someLease(client, &random) else { return lease(client, &random) }
+            return settle(lease, client, &random)
+        case 66..<70: return .cancel(someJob(&random))
+        case 70..<73: return .redrive(someJob(&random))
+        case 73..<75: return .redriveQueue(random.pick(from: Self.queues), limit: random.pick(1...5))
+        case 75..<80: return effect(client, &random)
+        case 80..<86: return .batch((0..<random.pick(1...6)).map { _ in part(client, &random) })
+        case 86..<89: return .setPaused(random.pick(from: Self.queues), random.chance(1, in: 3))
+        case 89: return .drain(random.pick(from: Self.queues))
+        case 90: return .purge(random.pick(from: Self.queues), PurgeStates(rawValue: UInt8(random.pick(0...7))))
+        case 91..<96 where canAdvance: return .advance(Self.span(&random))
+        case 96..<98: return .job(someJob(&random))
+        case 98: return .stats
+        default: return .now
+        }
+    }
+
+    /// Draws a span of time in milliseconds: mostly seconds, sometimes hours.
+    static func span(_ random: inout SeededRandom) -> Int64 {
+        switch random.pick(0...9) {
+        case 0: 0
+        case 1...6: Int64(random.pick(1...20_000))
+        case 7, 8: Int64(random.pick(1...600)) * 1000
+        default: Int64(random.pick(1...30)) * 3_600_000
+        }
+    }
+
+    // MARK: - Parts
+
+    private mutating func relief(_ client: Int, _ random: inout SeededRandom) -> SimulationOperation {
+        guard let lease = held[client].last else {
+            if random.chance(1, in: 6) { return .purge(random.pick(from: Self.queues), .all) }
+            return .lease(queues: Self.queues, limit: 4, milliseconds: 60_000, worker: "w\(client)")
+        }
+        held[client].removeAll { $0 == lease }
+        return .ack(lease)
+    }
+
+    private func enqueue(_ random: inout SeededRandom) -> SimulationOperation {
+        .enqueue(
+            queue: random.pick(from: Self.queues), payload: payload(&random), options: Self.options(&random))
+    }
+
+    private func payload(_ random: inout SeededRandom) -> [UInt8] {
+        switch random.pick(0...99) {
+        case 0..<85: random.bytes(random.pick(0...60))
+        // Compresses, so that the large ones cost the simulation little.
+        case 85..<99: [UInt8](repeating: UInt8(random.pick(0...255)), count: random.pick(500...9_000))
+        default: [UInt8](repeating: UInt8(random.pick(0...255)), count: random.pick(40_000...120_000))
+        }
+    }
+
+    private static func options(_ random: inout SeededRandom) -> EnqueueOptions {
+        var options = EnqueueOptions()
+        if random.chance(1, in: 3) { options.priority = random.pick(-1...2) }
+        if random.chance(1, in: 6) { options.delay = .seconds(random.pick(0...90)) }
+        if options.delay == nil, random.chance(1, in: 20) {
+            options.runAt = ManualClock.defaultStart.advanced(byMilliseconds: Int64(random.pick(0...7_200_000)))
+        }
+        if random.chance(1, in: 2) { options.maxAttempts = random.pick(1...3) }
+        if random.chance(1, in: 5) {
+            options.uniqueKey = "key\(random.pick(0...5))"
+            if random.chance(1, in: 2) { options.uniqueFor = .seconds(random.pick(1...120)) }
+        }
+        if random.chance(1, in: 4) { options.group = "g\(random.pick(0...2))" }
+        if random.chance(1, in: 8) { options.headers = [JobHeader(name: "h", value: "\(random.pick(0...999))")] }
+        if random.chance(1, in: 8) { options.timeToLive = .seconds(random.pick(1...120)) }
+        return options
+    }
+
+    private func lease(_ client: Int, _ random: inout SeededRandom) -> SimulationOperation {
+        var queues = Self.queues.shuffled(using: &random)
+        queues.removeLast(random.pick(0...2))
+        return .lease(
+            queues: queues, limit: random.chance(1, in: 2) ? 1 : random.pick(2...5),
+            milliseconds: Int64(random.pick(1...60)) * 1000, worker: random.chance(1, in: 2) ? "w\(client)" : "")
+    }
+
+    private mutating func settle(
+        _ lease: LeaseIdentity, _ client: Int, _ random: inout SeededRandom
+    ) -> SimulationOperation {
+        if random.chance(4, in: 5) { held[client].removeAll { $0 == lease } }
+        switch random.pick(0...9) {
+        case 0..<5: return .ack(lease)
+        case 5..<9:
+            let delay: Int64? = random.chance(1, in: 2) ? nil : Int64(random.pick(0...30)) * 1000
+            return .requeue(lease, delay: delay, countsAttempt: random.chance(4, in: 5))
+        default: return .bury(lease)
+        }
+    }
+
+    private func effect(_ client: Int, _ random: inout SeededRandom) -> SimulationOperation {
+        let fence = random.chance(1, in: 3) ? someLease(client, &random) : nil
+        return .effect(
+            scope: "s\(random.pick(0...1))", key: "k\(random.pick(0...9))", fence: fence,
+            value: random.bytes(random.pick(0...20)))
+    }
+
+    private mutating func part(_ client: Int, _ random: inout SeededRandom) -> BatchOperation {
+        switch random.pick(0...5) {
+        case 0, 1:
+            return .enqueue(
+                queue: random.pick(from: Self.queues), payload: payload(&random), options: Self.options(&random))
+        case 2: return .cancel(someJob(&random))
+        case 3:
+            guard case .effect(let scope, let key, let fence, let value) = effect(client, &random) else { break }
+            return .effect(scope: scope, key: key, fencedBy: fence, value: value)
+        default: break
+        }
+        guard let lease = held[client].popLast() else {
+            return .enqueue(queue: "a", payload: random.bytes(8), options: EnqueueOptions())
+        }
+        switch random.pick(0...3) {
+        case 0: return .requeue(lease, after: random.chance(1, in: 2) ? nil : .seconds(3))
+        case 1: return .bury(lease)
+        default: return .ack(lease, result: [3])
+        }
+    }
+
+    private func someLease(_ client: Int, _ random: inout SeededRandom) -> LeaseIdentity? {
+        if !held[client].isEmpty, random.chance(5, in: 6) { return random.pick(from: held[client]) }
+        guard !known.isEmpty else { return nil }
+        let lease = random.pick(from: known)
+        // Now and then a token that was never given for that job.
+        return random.chance(1, in: 8)
+            ? LeaseIdentity(id: lease.id, token: LeaseToken(lease.token.rawValue + 1)) : lease
+    }
+
+    private func someJob(_ random: inout SeededRandom) -> JobID {
+        if jobs.isEmpty || random.chance(1, in: 20) { return JobID(UInt64(random.pick(1...40)) << 40) }
+        return random.pick(from: jobs)
+    }
+}

@@ -1,0 +1,110 @@
+// What a simulated client may ask of a store, and what the store may say to it. Submitting and waiting are two steps,
+// so that several operations can share a commit and be caught by one crash.
+
+internal import Holdfast
+internal import HoldfastBytes
+internal import HoldfastEngine
+
+/// One request to the store.
+enum SimulationOperation {
+    case enqueue(queue: String, payload: [UInt8], options: EnqueueOptions)
+    case lease(queues: [String], limit: Int, milliseconds: Int64, worker: String)
+    case heartbeat(LeaseIdentity, milliseconds: Int64)
+    case ack(LeaseIdentity)
+    case requeue(LeaseIdentity, delay: Int64?, countsAttempt: Bool)
+    case bury(LeaseIdentity)
+    case cancel(JobID)
+    case redrive(JobID)
+    case redriveQueue(String, limit: Int)
+    case effect(scope: String, key: String, fence: LeaseIdentity?, value: [UInt8])
+    case batch([BatchOperation])
+    case setPaused(String, Bool)
+    case drain(String)
+    case purge(String, PurgeStates)
+    case advance(Int64)
+    case job(JobID)
+    case stats
+    case now
+
+    /// Whether what is overdue may become durable without the operation itself: it lets go of the lock in between, to
+    /// read a record.
+    var isInTwoSteps: Bool {
+        switch self {
+        case .cancel, .redrive, .job, .batch: true
+        default: false
+        }
+    }
+
+    /// Decides the operation on `store`.
+    ///
+    /// - Returns: What waits for the answer.
+    func submit(to store: JobStore) -> () throws(JobStoreError) -> SimulationAnswer {
+        func wait<Value>(
+            _ pending: Pending<Value>, _ answer: @escaping (Value) -> SimulationAnswer
+        ) -> () throws(JobStoreError) -> SimulationAnswer {
+            { () throws(JobStoreError) in answer(try pending.valueBlocking()) }
+        }
+        switch self {
+        case .enqueue(let queue, let payload, let options):
+            return wait(store.submitEnqueue(queue, payload: payload, options: options)) { .enqueued($0) }
+        case .lease(let queues, let limit, let milliseconds, let worker):
+            return wait(
+                store.submitLease(from: queues, limit: limit, for: .milliseconds(milliseconds), worker: worker)
+            ) { .leased($0) }
+        case .heartbeat(let lease, let milliseconds):
+            return wait(store.submitHeartbeat(lease, for: .milliseconds(milliseconds), progress: [1])) { .deadline($0) }
+        case .ack(let lease): return wait(store.submitAck(lease, result: [2])) { .done }
+        case .requeue(let lease, let delay, let countsAttempt):
+            let after = delay.map { Duration.milliseconds($0) }
+            return wait(store.submitRequeue(lease, after: after, error: "no", countsAttempt: countsAttempt)) {
+                .requeued($0)
+            }
+        case .bury(let lease): return wait(store.submitBury(lease, error: "bad")) { .done }
+        case .cancel(let id): return wait(store.submitCancel(id)) { .done }
+        case .redrive(let id): return wait(store.submitRedrive(id)) { .done }
+        case .redriveQueue(let queue, let limit):
+            return wait(store.submitRedrive(queue: queue, limit: limit)) { .redriven($0) }
+        case .effect(let scope, let key, let fence, let value):
+            return wait(store.submitEffect(scope: scope, key: key, fencedBy: fence, value: value)) { .effect($0) }
+        case .batch(let operations): return wait(store.submitBatch(operations)) { .batch($0) }
+        case .setPaused(let queue, true): return wait(store.submitPause(queue)) { .done }
+        case .setPaused(let queue, false): return wait(store.submitResume(queue)) { .done }
+        case .drain(let queue): return wait(store.submitDrain(queue)) { .drained($0) }
+        case .purge(let queue, let states): return wait(store.submitPurge(queue: queue, states: states)) { .purged($0) }
+        case .advance(let milliseconds): return wait(store.submitAdvanceClock(by: milliseconds)) { .time($0) }
+        case .job(let id): return wait(store.submitJob(id)) { .job($0) }
+        case .stats: return wait(store.submitStats()) { .stats($0) }
+        case .now: return wait(store.submitNow()) { .time($0) }
+        }
+    }
+}
+
+/// One reply of the store.
+enum SimulationAnswer {
+    case enqueued(EnqueueResult)
+    case leased([Lease])
+    case deadline(Timestamp)
+    case done
+    case requeued(RequeueOutcome)
+    case redriven(RedriveResult)
+    case effect(EffectResult)
+    case batch([BatchReply])
+    case drained(DrainStatus)
+    case purged(PurgeResult)
+    case time(Timestamp)
+    case job(JobInfo?)
+    case stats(StoreStats)
+
+    /// What was leased, as far as the model needs it where the order of groups is open.
+    var grants: [LeaseGrant] {
+        guard case .leased(let leases) = self else { return [] }
+        return leases.map { LeaseGrant(observing: $0.id) }
+    }
+}
+
+extension LeaseGrant {
+    /// Names a job that was leased; the model looks at nothing else.
+    init(observing job: JobID) {
+        self.init(job: job, lane: Lane(queue: ""), attempt: 0, deadline: .zero, worker: "")
+    }
+}

@@ -1,0 +1,177 @@
+// What a store should hold and answer: the reference model, what became of jobs that ended, and the rules by which an
+// operation of the store becomes commands. Every operation first lets everything fall due, as the store does, even
+// one that only reads or that is then refused.
+
+internal import Holdfast
+internal import HoldfastBytes
+internal import HoldfastEngine
+
+/// The expected state after some operation.
+struct SimulationState {
+    /// What an operation should be answered with.
+    enum Outcome {
+        /// One reply of the engine for each part; none for what is compared with the state itself.
+        case replies([Reply])
+        /// One of these codes, at this place of a batch.
+        case refused([JobStoreError.Code], index: Int?)
+    }
+
+    var model = ReferenceModel()
+    /// Jobs that were acked or cancelled.
+    var ended: [JobID: JobInfo.State] = [:]
+
+    /// Lets everything fall due that is due at `now`; its records would be numbered from `next` on.
+    ///
+    /// - Returns: How many records that takes.
+    mutating func expire(at now: Timestamp, next: SequenceNumber) -> Int {
+        let count = model.expire(at: now)
+        // Numbers may be left out between two openings.
+        if count > 0 { model.last = next.advanced(by: UInt64(count - 1)) }
+        return count
+    }
+
+    /// Carries an operation out.
+    ///
+    /// - Returns: What it should be answered with, and how many records it takes.
+    mutating func apply(
+        _ operation: SimulationOperation, at now: Timestamp, next: SequenceNumber, observed: [LeaseGrant]
+    ) -> (outcome: Outcome, records: Int) {
+        switch operation {
+        case .batch(let operations): return apply(operations, at: now, next: next)
+        case .purge(let queue, let states): return (.replies([]), purge(queue, states, at: now, next: next))
+        case .job, .stats, .now: return (.replies([]), 0)
+        default: break
+        }
+        guard let command = command(for: operation, at: now) else { return (.replies([]), 0) }
+        do throws(Refusal) {
+            let (reply, records) = try perform(command, at: now, next: next, observed: observed)
+            return (.replies([reply]), records)
+        } catch { return (.refused(error.codes, index: nil), 0) }
+    }
+
+    // MARK: - Parts
+
+    /// Why the model refuses; more than one code where compaction decides what the store still knows.
+    private struct Refusal: Error { let codes: [JobStoreError.Code] }
+
+    private mutating func apply(
+        _ operations: [BatchOperation], at now: Timestamp, next: SequenceNumber
+    ) -> (outcome: Outcome, records: Int) {
+        var changed = self
+        var replies: [Reply] = []
+        var count = 0
+        for (index, operation) in operations.enumerated() {
+            do throws(Refusal) {
+                let place = next.advanced(by: UInt64(count))
+                let (reply, records) = try changed.perform(
+                    Self.command(for: operation, at: now), at: now, next: place, observed: [])
+                replies.append(reply)
+                count += records
+                // What is decided later in a batch does not know of the records of what was decided before.
+                changed.model.last = model.last
+            } catch { return (.refused(error.codes, index: index), 0) }
+        }
+        self = changed
+        if count > 0 { model.last = next.advanced(by: UInt64(count - 1)) }
+        return (.replies(replies), count)
+    }
+
+    private mutating func perform(
+        _ command: Command, at now: Timestamp, next: SequenceNumber, observed: [LeaseGrant]
+    ) throws(Refusal) -> (reply: Reply, records: Int) {
+        do {
+            let result = try model.perform(command, at: now, next: next, observed: observed)
+            switch command {
+            case .ack(let job, _, _): ended[job] = .completed
+            case .cancel(let job, _): ended[job] = .cancelled
+            default: break
+            }
+            return result
+        } catch {
+            switch command {
+            case .cancel(let job, _), .redrive(let job):
+                if ended[job] != nil { throw Refusal(codes: [.invalidState, .notFound]) }
+                throw Refusal(codes: [model.index(of: job) == nil ? .notFound : .invalidState])
+            default: throw Refusal(codes: [error.code == .leaseLost ? .leaseLost : .notFound])
+            }
+        }
+    }
+
+    private mutating func purge(
+        _ queue: String, _ states: PurgeStates, at now: Timestamp, next: SequenceNumber
+    ) -> Int {
+        var count = 0
+        for job in model.jobs where job.enqueue.lane.queue == queue {
+            let isMeant =
+                switch job.state {
+                case .waiting(let runAt): states.contains(runAt <= now ? .ready : .scheduled)
+                case .dead: states.contains(.dead)
+                case .leased: false
+                }
+            guard isMeant else { continue }
+            let place = next.advanced(by: UInt64(count))
+            do throws(Refusal) {
+                count += try perform(.cancel(job: job.id, lane: nil), at: now, next: place, observed: []).records
+            } catch { assertionFailure("the model cancels any job it holds") }
+        }
+        return count
+    }
+
+    private func command(for operation: SimulationOperation, at now: Timestamp) -> Command? {
+        switch operation {
+        case .enqueue(let queue, let payload, let options):
+            .enqueue(Enqueue(queue, payload, options, at: now))
+        case .lease(let queues, let limit, let milliseconds, let worker):
+            .lease(queues: queues, limit: limit, milliseconds: milliseconds, worker: worker)
+        case .heartbeat(let lease, let milliseconds):
+            .heartbeat(job: lease.id, token: lease.token, milliseconds: milliseconds, progress: nil)
+        case .ack(let lease): .ack(job: lease.id, token: lease.token, result: nil)
+        case .requeue(let lease, let delay, let countsAttempt):
+            .requeue(
+                job: lease.id, token: lease.token, delayMilliseconds: delay, error: nil, countsAttempt: countsAttempt)
+        case .bury(let lease): .bury(job: lease.id, token: lease.token, reason: .buried, error: nil)
+        case .cancel(let id): .cancel(job: id, lane: nil)
+        case .redrive(let id): .redrive(job: id)
+        case .redriveQueue(let queue, let limit): .redriveQueue(queue: queue, limit: limit)
+        case .effect(let scope, let key, let fence, let value):
+            .effect(scope: scope, key: key, value: value, fence: fence.map { .init(job: $0.id, token: $0.token) })
+        case .setPaused(let queue, let isPaused): .setPaused(queue: queue, isPaused)
+        case .drain(let queue): .setPaused(queue: queue, true)
+        case .advance: .advanceClock
+        case .batch, .purge, .job, .stats, .now: nil
+        }
+    }
+
+    private static func command(for operation: BatchOperation, at now: Timestamp) -> Command {
+        switch operation {
+        case .enqueue(let queue, let payload, let options): .enqueue(Enqueue(queue, payload, options, at: now))
+        case .ack(let lease, _): .ack(job: lease.id, token: lease.token, result: nil)
+        case .requeue(let lease, let after, _, let countsAttempt):
+            .requeue(
+                job: lease.id, token: lease.token,
+                delayMilliseconds: after.map { $0.components.seconds * 1000 }, error: nil,
+                countsAttempt: countsAttempt)
+        case .bury(let lease, _): .bury(job: lease.id, token: lease.token, reason: .buried, error: nil)
+        case .cancel(let id): .cancel(job: id, lane: nil)
+        case .effect(let scope, let key, let fence, let value):
+            .effect(scope: scope, key: key, value: value, fence: fence.map { .init(job: $0.id, token: $0.token) })
+        }
+    }
+}
+
+extension Enqueue {
+    /// What an enqueue with `options` should record. The simulation gives whole seconds.
+    fileprivate init(_ queue: String, _ payload: [UInt8], _ options: EnqueueOptions, at now: Timestamp) {
+        func after(_ duration: Duration?) -> Timestamp? {
+            duration.map { now.advanced(byMilliseconds: $0.components.seconds * 1000) }
+        }
+        let runAt = options.runAt ?? after(options.delay)
+        self.init(
+            lane: Lane(
+                queue: queue, priority: Int8(options.priority), maxAttempts: UInt32(options.maxAttempts),
+                group: options.group ?? ""),
+            runAt: runAt.flatMap { $0 > now ? $0 : nil }, uniqueKey: options.uniqueKey,
+            uniqueUntil: after(options.uniqueFor), startBy: after(options.timeToLive),
+            headers: options.headers.map { Header(name: $0.name, value: $0.value) }, payload: payload)
+    }
+}
