@@ -31,6 +31,8 @@ struct RecordDump {
     private var text: [UInt8] = []
     /// Whether nothing more can match, or nobody reads.
     private(set) var isOver = false
+    /// Why the output could not be written, other than that nobody reads it.
+    private(set) var failure: CommandFailure?
 
     init(filter: RecordFilter, format: Format, showsPayloads: Bool) {
         self.filter = filter
@@ -187,6 +189,11 @@ struct RecordDump {
         writer.removeAll()
         text.removeAll(keepingCapacity: true)
         guard !bytes.isEmpty else { return }
-        do throws(SystemError) { try Descriptor.standardOutput.writeAll(bytes) } catch { isOver = true }
+        do throws(CommandFailure) {
+            if try !Terminal.isRead(after: bytes) { isOver = true }
+        } catch {
+            failure = error
+            isOver = true
+        }
     }
 }

@@ -123,7 +123,8 @@ final class EnqueuePipeline: @unchecked Sendable {
             let missing = submittedCount - summary.count
             summary.failure = JobStoreError(
                 .closed,
-                "the store's owner went away; \(missing) jobs may or may not be in the queue: check and try again")
+                "the store's owner went away; \(Terminal.count(missing, "job")) may or may not be in the queue: check and try again"
+            )
         }
         return summary
     }
@@ -210,7 +211,7 @@ final class EnqueuePipeline: @unchecked Sendable {
         // Nobody reading the ids is no reason to stop: the jobs matter more.
         if !text.isEmpty { try? Descriptor.standardOutput.writeAll(text) }
         text.removeAll(keepingCapacity: true)
-        progress.update("\(Terminal.grouped(summary.count)) jobs")
+        progress.update(Terminal.count(summary.count, "job"))
     }
 }
 
