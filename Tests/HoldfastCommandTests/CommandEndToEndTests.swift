@@ -203,6 +203,28 @@ struct CommandEndToEndTests {
         #expect(jobs.exit == .code(0) && (1...2).contains(jobs.lines.count))
     }
 
+    @Test func oneJobThatCanNotBeCancelledKeepsNoOtherFromIt() throws {
+        _ = try CommandHarness.holdfast("enqueue", directory.store, "-q", "q", "a", "b")
+        let result = try CommandHarness.holdfast("cancel", directory.store, "1", "98", "99", "2")
+        #expect(result.exit == .code(1))
+        #expect(result.errors.split(separator: "\n").count == 2 && result.errors.contains("99"))
+        let left = try CommandHarness.holdfast("jobs", directory.store, "--state", "cancelled", "--json")
+        #expect(left.lines.count == 2)
+    }
+
+    /// It is asked to stop as early as can be: that was lost once, before the first job was looked for.
+    @Test func aWorkerOfAPausedQueueSaysThatItWaitsAndEndsWhenAskedTo() throws {
+        _ = try CommandHarness.holdfast("enqueue", directory.store, "-q", "q", "a")
+        _ = try CommandHarness.holdfast("pause", directory.store, "-q", "q")
+        let words = [try CommandHarness.executable(), "work", directory.store, "-q", "q", "--", "true"]
+        let worker = try ChildProcess.start(words.map { [UInt8]($0.utf8) }, environment: [], hasInput: false)
+        try Poll.wait(for: [(worker.errors, .read)], milliseconds: nil)
+        _ = kill(worker.id, SIGTERM)
+        let result = try CommandHarness.finish(worker)
+        #expect(result.exit == .code(0))
+        #expect(result.errors.contains("q is paused; to go on: holdfast resume \(directory.store) -q q"))
+    }
+
     @Test func enqueueSaysThatItCreatedTheStore() throws {
         let first = try CommandHarness.holdfast("enqueue", directory.store, "-q", "q", "--priority", "-5", "x")
         #expect(first.errors == "holdfast: created the store \(directory.store)\n")

@@ -81,6 +81,20 @@ struct CommandReadingTests {
         #expect(jobs.lines.count == 4, "what commands do is done whether or not anybody reads of it")
     }
 
+    #if os(Linux)
+        @Test func outputThatCanNotBeWrittenIsAFailure() throws {
+            _ = try CommandHarness.holdfast("enqueue", directory.store, "-q", "q", "a")
+            for words in ["dump", "stat", "jobs", "enqueue -q q b"].map({ $0.split(separator: " ").map(String.init) }) {
+                let script = #"exec "$0" "$@" >/dev/full"#
+                let result = try CommandHarness.run(
+                    "/bin/sh",
+                    ["-c", script, try CommandHarness.executable(), words[0], directory.store] + words.dropFirst())
+                #expect(result.exit == .code(1) && result.errors.contains("could not write the output"), "\(words)")
+            }
+            #expect(try CommandHarness.holdfast("jobs", directory.store, "--json").lines.count == 2)
+        }
+    #endif
+
     private func files(in name: String) throws -> [String] {
         try POSIXFileSystem().list("\(directory.store)/\(name)").sorted()
     }

@@ -119,6 +119,9 @@ struct EnqueueCommand: ParsableCommand {
                 failure.message,
                 exitCode: isStoreFailure ? CommandFailure.storeFailedCode : CommandFailure.refusedCode)
         }
+        if let failure = summary.outputFailure {
+            throw CommandFailure("\(Terminal.count(summary.count, "job")) enqueued, but \(failure.message)")
+        }
         report(summary, since: started)
     }
 

@@ -1,4 +1,4 @@
-// `holdfast purge`: empties a queue. What is cancelled stays cancelled if it is killed half way; running it again goes on.
+// `holdfast purge`: empties a queue. What is cancelled stays so if it is killed half way; running it again goes on.
 
 import ArgumentParser
 import Holdfast

@@ -53,7 +53,10 @@ struct CancelCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "cancel",
         abstract: "Cancels jobs, wherever they are in their life.",
-        discussion: "A job that runs just now is cancelled too: its worker learns of it at its next heartbeat.")
+        discussion: """
+            A job that runs just now is cancelled too: its worker learns of it at its next heartbeat. One that \
+            can't be cancelled keeps none of the others from it; the exit code is 1 then.
+            """)
 
     @OptionGroup var store: StoreArgument
 
@@ -62,7 +65,7 @@ struct CancelCommand: ParsableCommand {
 
     func run() throws {
         try StoreAccess.with(store.directory) { access in
-            for id in ids { _ = try access.request("cancel") { $0.field("id", id) } }
+            try forEach(ids) { id in _ = try access.request("cancel") { $0.field("id", id) } }
         }
     }
 }
@@ -102,7 +105,7 @@ struct RedriveCommand: ParsableCommand {
     func run() throws {
         let (count, skipped) = try StoreAccess.with(store.directory) { access in
             var (count, skipped) = (0, 0)
-            for id in ids {
+            try forEach(ids) { id in
                 _ = try access.request("redrive") { $0.field("id", id) }
                 count += 1
             }
@@ -127,4 +130,18 @@ struct RedriveCommand: ParsableCommand {
             Descriptor.standardError.writeText("holdfast: \(skipped) left dead: other jobs hold their unique keys\n")
         }
     }
+}
+
+/// Calls `body` with each id, also after a refusal; refusals are printed but for the last, which is thrown at the end.
+private func forEach(_ ids: [UInt64], _ body: (UInt64) throws -> Void) throws {
+    var refusal: CommandFailure?
+    for id in ids {
+        do {
+            try body(id)
+        } catch let failure as CommandFailure where failure.exitCode == CommandFailure.refusedCode {
+            if let refusal { Descriptor.standardError.writeText("holdfast: \(refusal.message)\n") }
+            refusal = failure
+        }
+    }
+    if let refusal { throw refusal }
 }

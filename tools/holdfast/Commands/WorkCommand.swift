@@ -118,6 +118,13 @@ struct WorkCommand: ParsableCommand {
                     ? "1 job was running when the last worker died; it runs again\n"
                     : "\(Terminal.grouped(orphans)) jobs were running when the last worker died; they run again\n")
         }
+        let status = try store.blocking.stats().queues.first { $0.name == queue.name }
+        if status?.isPaused == true {
+            Descriptor.standardError.writeText(
+                "holdfast: \(queue.name) is paused; to go on: holdfast resume \(self.store.directory) "
+                    + "-q \(queue.name)\n"
+            )
+        }
         var progress = ProgressLine()
         defer {
             progress.clear()

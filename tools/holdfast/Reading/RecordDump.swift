@@ -169,7 +169,11 @@ struct RecordDump {
         }
         var line = "\(Columns.left(segment.name, 44))  \(Columns.right("\(frame.offset)", 10))  "
         line += "\(Columns.left("\(header.kind)", 5))  \(CalendarTime.text(header.time))  "
-        line += last.map { "\(header.recordCount) records \(header.firstSequence)…\($0)" } ?? "no records"
+        line +=
+            last.map { last in
+                "\(Terminal.count(header.recordCount, "record")) \(header.firstSequence)"
+                    + (header.recordCount > 1 ? "…\(last)" : "")
+            } ?? "no records"
         line += ", \(header.storedBytes) bytes"
         if header.codec != .raw { line += " (\(header.codec) of \(header.rawBytes))" }
         if !header.isGroupEnd { line += ", group goes on" }

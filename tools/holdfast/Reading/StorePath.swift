@@ -1,5 +1,5 @@
-// What stands at the path that a command was given, before anything is opened there: a mistyped path must neither become
-// a store nor be answered with what the system says about files inside it.
+// What stands at the path that a command was given, before anything is opened there: a mistyped path must neither
+// become a store nor be answered with what the system says about files inside it.
 
 import HoldfastLog
 

@@ -1,5 +1,5 @@
-// Emptying a queue with the store's public operations: a bounded number of jobs is looked up and cancelled at a time, so
-// that no commit grows with the queue and others get their turn in between. A job that is leased between the two is
+// Emptying a queue with the store's public operations: a bounded number of jobs is looked up and cancelled at a time,
+// so that no commit grows with the queue and others get their turn in between. A job that is leased between the two is
 // cancelled all the same, as `cancel` would.
 
 import Holdfast

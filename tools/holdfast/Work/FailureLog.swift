@@ -1,5 +1,5 @@
-// Why jobs fail, as `work` says it while it goes on and in sum at the end. What jobs say is cut to a line and counted by
-// that line; the number of different ones is bounded, since a job may name itself in its error.
+// Why jobs fail, as `work` says it while it goes on and in sum at the end. What jobs say is cut to a line and counted
+// by that line; the number of different ones is bounded, since a job may name itself in its error.
 
 import Holdfast
 import HoldfastLog
