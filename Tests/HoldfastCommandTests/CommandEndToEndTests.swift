@@ -105,9 +105,11 @@ struct CommandEndToEndTests {
         _ = try CommandHarness.holdfast(
             "enqueue", directory.store, "-q", "in", "--max-attempts", "2", "good", "bad")
         let fed = try CommandHarness.holdfast(
-            "work", directory.store, "-q", "in", "--until-empty", "--retry-delay", "1ms", "--", "sh", "-c",
+            "work", directory.store, "-q", "in", "--until-empty", "--verbose", "--retry-delay", "1ms", "--", "sh", "-c",
             "read x; echo \"<$x>\"; test \"$x\" = good || { echo why >&2; exit 7; }", input: [])
         #expect(fed.exit == .code(1))
+        #expect(fed.errors.contains("job 2, attempt 2, dead: exit code 7: why\n"))
+        #expect(fed.errors.contains("2 × exit code 7: why\n"))
         let first = try CommandHarness.holdfast("job", directory.store, "1", "--json").output
         #expect(first.contains(#""result":"<good>""#))
         let second = try CommandHarness.holdfast("job", directory.store, "2", "--json").output
@@ -135,7 +137,7 @@ struct CommandEndToEndTests {
         defer { _ = try? CommandHarness.run("/bin/sh", ["-c", "kill $(cat \(marker))"]) }
         let result = try CommandHarness.holdfast(
             "work", directory.store, "-q", "k", "--until-empty", "--", "echo", "{}")
-        #expect(result.errors.contains("1 jobs were running"))
+        #expect(result.errors.contains("1 job was running"))
         let job = try CommandHarness.holdfast("job", directory.store, "1", "--json").output
         #expect(job.contains(#""result":"one""#) && job.contains(#""attempt":2"#))
     }
@@ -169,12 +171,72 @@ struct CommandEndToEndTests {
         #expect(try CommandHarness.holdfast("verify", directory.path).exit == .code(2))
     }
 
-    @Test(arguments: [
-        ["work", "s", "-q", "q"], ["enqueue", "s"], ["fly"], ["purge", "s"], ["dump", "s", "--since", "x"],
-    ])
+    @Test func aShellThatCanNotBeOpenedSaysSoInOneJSONLine() throws {
+        func refusal(_ arguments: String...) throws -> (exit: ChildExit, code: String?) {
+            let result = try CommandHarness.run(try CommandHarness.executable(), ["shell"] + arguments)
+            #expect(result.lines.count == 1 && result.errors.split(separator: "\n").count == 1)
+            let reply = try JSONDocument([UInt8](result.output.utf8.dropLast())).root
+            #expect(reply["ok"]?.bool == false)
+            return (result.exit, reply["error"]?["code"]?.string)
+        }
+        #expect(try refusal(directory.store, "--segment-bytes", "1") == (.code(64), "bad_request"))
+        #expect(try refusal(directory.store, "--clock", "wall") == (.code(64), "bad_request"))
+        #expect(try refusal() == (.code(64), "bad_request"))
+        #expect(access(directory.store, F_OK) != 0)
+        #expect(try refusal(directory.store + "/below") == (.code(2), "io_error"))
+        #expect(mkdir(directory.store, 0o755) == 0 && mkdir(directory.store + "/other", 0o755) == 0)
+        #expect(try refusal(directory.store) == (.code(2), "unsupported_format"))
+    }
+
+    private static let limiter = "/usr/bin/prlimit"
+
+    @Test(.enabled(if: access(limiter, X_OK) == 0, "prlimit makes the writes fail"))
+    func aFailedWriteEndsTheShellWith3() throws {
+        // Without the trap, writing past the limit would end the process.
+        let shell = try ShellProcess(
+            directory.store, startedBy: ["/bin/sh", "-c", #"trap "" XFSZ; exec "$0" "$@""#])
+        try shell.expect(#"{"op":"enqueue","queue":"q","payload":"x"}"#, #"{"ok":true}"#)
+        #expect(try CommandHarness.run(Self.limiter, ["--pid", "\(shell.child.id)", "--fsize=0"]).exit == .code(0))
+        try shell.refuse(#"{"op":"enqueue","queue":"q","payload":"y"}"#, "io_error")
+        #expect(try shell.finish() == .code(3))
+        let jobs = try CommandHarness.holdfast("jobs", directory.store, "--json")
+        #expect(jobs.exit == .code(0) && (1...2).contains(jobs.lines.count))
+    }
+
+    @Test func oneJobThatCanNotBeCancelledKeepsNoOtherFromIt() throws {
+        _ = try CommandHarness.holdfast("enqueue", directory.store, "-q", "q", "a", "b")
+        let result = try CommandHarness.holdfast("cancel", directory.store, "1", "98", "99", "2")
+        #expect(result.exit == .code(1))
+        #expect(result.errors.split(separator: "\n").count == 2 && result.errors.contains("99"))
+        let left = try CommandHarness.holdfast("jobs", directory.store, "--state", "cancelled", "--json")
+        #expect(left.lines.count == 2)
+    }
+
+    /// It is asked to stop as early as can be: that was lost once, before the first job was looked for.
+    @Test func aWorkerOfAPausedQueueSaysThatItWaitsAndEndsWhenAskedTo() throws {
+        _ = try CommandHarness.holdfast("enqueue", directory.store, "-q", "q", "a")
+        _ = try CommandHarness.holdfast("pause", directory.store, "-q", "q")
+        let words = [try CommandHarness.executable(), "work", directory.store, "-q", "q", "--", "true"]
+        let worker = try ChildProcess.start(words.map { [UInt8]($0.utf8) }, environment: [], hasInput: false)
+        try Poll.wait(for: [(worker.errors, .read)], milliseconds: nil)
+        _ = kill(worker.id, SIGTERM)
+        let result = try CommandHarness.finish(worker)
+        #expect(result.exit == .code(0))
+        #expect(result.errors.contains("q is paused; to go on: holdfast resume \(directory.store) -q q"))
+    }
+
+    @Test func enqueueSaysThatItCreatedTheStore() throws {
+        let first = try CommandHarness.holdfast("enqueue", directory.store, "-q", "q", "--priority", "-5", "x")
+        #expect(first.errors == "holdfast: created the store \(directory.store)\n")
+        #expect(try CommandHarness.holdfast("enqueue", directory.store, "-q", "q", "y").errors.isEmpty)
+        #expect(try CommandHarness.holdfast("job", directory.store, "1", "--json").output.contains(#""priority":-5"#))
+    }
+
+    @Test(arguments: [["work", "s", "-q", "q"], ["enqueue", "s"], ["fly"], ["dump", "s", "--since", "x"]])
     func commandLinesThatMakeNoSenseExitWith64(_ arguments: [String]) throws {
         let result = try CommandHarness.run(try CommandHarness.executable(), arguments)
         #expect(result.exit == .code(64))
-        #expect(result.errors.contains("Usage") || result.errors.contains("help"))
+        #expect(result.output.isEmpty)
+        #expect(result.errors.hasPrefix("holdfast: ") && result.errors.split(separator: "\n").count == 1)
     }
 }

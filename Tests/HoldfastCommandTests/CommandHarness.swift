@@ -71,6 +71,18 @@ enum CommandHarness {
         return try finish(child, input: input)
     }
 
+    /// Runs `holdfast` while nobody reads its standard output.
+    static func holdfastUnread(_ arguments: [String]) throws -> ProcessResult {
+        // It is started once the reading end is closed.
+        let words = ["/bin/sh", "-c", #"read go; exec "$0" "$@""#, try executable()] + arguments
+        let child = try ChildProcess.start(words.map { [UInt8]($0.utf8) }, environment: [], hasInput: true)
+        child.output.close()
+        let none = try Descriptor.pipe()
+        none.write.close()
+        let unread = ChildProcess(id: child.id, input: child.input, output: none.read, errors: child.errors)
+        return try finish(unread, input: [UInt8]("go\n".utf8))
+    }
+
     /// Feeds a process, reads what it says, and waits for it.
     static func finish(_ child: ChildProcess, input: [UInt8] = []) throws -> ProcessResult {
         var rest = input[...]
@@ -137,9 +149,10 @@ final class ShellProcess {
     private let never: (read: Descriptor, write: Descriptor)
     private var isFinished = false
 
-    init(_ store: String, _ arguments: String...) throws {
+    /// - Parameter starter: A command that becomes the shell.
+    init(_ store: String, _ arguments: String..., startedBy starter: [String] = []) throws {
         // Small segments: filling large ones takes longer than a test.
-        let words = [try CommandHarness.executable(), "shell", store, "--segment-bytes", "65536"] + arguments
+        let words = starter + [try CommandHarness.executable(), "shell", store, "--segment-bytes", "65536"] + arguments
         child = try ChildProcess.start(words.map { [UInt8]($0.utf8) }, environment: [], hasInput: true)
         never = try Descriptor.pipe()
         // The pipe does not block, so the reader must wait before it reads: it does when it can be interrupted.

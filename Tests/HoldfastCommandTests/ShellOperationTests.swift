@@ -249,6 +249,8 @@ struct ShellOperationTests {
             {"seq":2,"at_ms":\(start),"kind":"lease","worker":"w"},\
             {"seq":4,"at_ms":\(start + 5),"kind":"requeue","error":"e"}]}
             """)
+        try shell.expect(#"{"op":"history","id":4}"#, #"{"ok":true,"records":[]}"#)
+        try shell.refuse(#"{"op":"history","id":5}"#, "not_found")
     }
 
     @Test func listsOfJobsGoByIdAndPage() throws {

@@ -74,6 +74,13 @@ import Testing
         #expect(Set(compiled.keys) == names, "what is compiled is shown")
     }
 
+    @Test func theDependencyThatIsShownNamesWhatThePackageOffers() throws {
+        let readme = try String(contentsOf: Self.root.appending(path: "README.md"), encoding: .utf8)
+        let manifest = try String(contentsOf: Self.root.appending(path: "Package.swift"), encoding: .utf8)
+        let shown = try #require(readme.firstMatch(of: /\.product\(name: "(\w+)", package: "holdfast"\)/)).1
+        #expect(manifest.contains(".library(name: \"\(shown)\", targets:"))
+    }
+
     @Test(.timeLimit(.minutes(1))) func theTourDoesWhatTheReadmeSays() async throws {
         let path = Self.newPath()
         defer { Self.remove(path) }

@@ -12,6 +12,7 @@ struct CommandFailure: Error {
     static let notOpenedCode: Int32 = 2
     static let storeFailedCode: Int32 = 3
     static let damagedCode: Int32 = 4
+    static let usageCode: Int32 = 64
 
     init(_ message: String, exitCode: Int32 = Self.refusedCode) {
         self.message = message
@@ -20,19 +21,30 @@ struct CommandFailure: Error {
 
     /// A refusal or a failure of an open store.
     init(_ error: JobStoreError) {
-        self.init(error.message, exitCode: error.code == .ioError ? Self.storeFailedCode : Self.refusedCode)
+        self.init(error.message, exitCode: Self.exitCode(forCode: error.code.name))
     }
 
     /// A store that can't be opened.
     init(opening directory: String, _ error: JobStoreError) {
-        self.init("could not open the store \(directory): \(error.message)", exitCode: Self.notOpenedCode)
+        self.init(
+            "could not open the store \(directory): \(LogMessage.plain(error.message))", exitCode: Self.notOpenedCode)
     }
 
     /// Files that can't be read: damaged, of a newer version, or no store at all.
     init(reading path: String, _ error: LogError) {
         let isDamaged = error.code == .corrupt
         self.init(
-            "could not read \(path): \(error.message)", exitCode: isDamaged ? Self.damagedCode : Self.notOpenedCode)
+            "could not read \(path): \(LogMessage.plain(error.message))",
+            exitCode: isDamaged ? Self.damagedCode : Self.notOpenedCode)
+    }
+
+    /// Returns the exit code for a refusal with `code`, as the line protocol names it.
+    static func exitCode(forCode code: String?) -> Int32 {
+        switch code {
+        case "io_error": storeFailedCode
+        case "bad_request": usageCode
+        default: refusedCode
+        }
     }
 
     init(_ error: SystemError) { self.init(error.description) }
@@ -50,5 +62,18 @@ func failing<Value>(_ body: () throws -> Value) throws -> Value {
         throw CommandFailure(error)
     } catch let error as IOFailure {
         throw CommandFailure(error)
+    }
+}
+
+/// Messages of the log for people.
+enum LogMessage {
+    /// Leaves out the labels by which the documentation of the format refers to the rows of the recovery table.
+    static func plain(_ message: String) -> String {
+        var result = message
+        for row in RecoveryDecision.rows {
+            let words = row.name.drop { $0 != " " }.dropFirst()
+            result.replace("(\(row.name))", with: "(\(words))")
+        }
+        return result
     }
 }

@@ -5,6 +5,7 @@
 // 3 the store failed while open · 4 the store is damaged (`verify`) · 64 the command line makes no sense.
 
 import ArgumentParser
+import Holdfast
 
 #if canImport(Glibc)
     import Glibc
@@ -60,8 +61,25 @@ import ArgumentParser
             Descriptor.standardError.writeText("holdfast: \(failure.message)\n")
             exitProcess(failure.exitCode)
         } catch {
-            exit(withError: error)
+            guard let sentence = usageSentence(for: error) else { exit(withError: error) }
+            if CommandLine.arguments.dropFirst().first == ShellCommand.configuration.commandName {
+                // Whoever drives a shell reads its standard output.
+                ShellCommand.printRefusal(JobStoreError(.badRequest, sentence))
+            }
+            Descriptor.standardError.writeText("holdfast: \(sentence)\n")
+            exitProcess(CommandFailure.usageCode)
         }
+    }
+
+    /// Returns what is wrong with the command line and where to read on; `nil` when help was asked for, or something
+    /// else ended the command.
+    static func usageSentence(for error: any Error) -> String? {
+        guard exitCode(for: error) == .validationFailure else { return nil }
+        var message = message(for: error)
+        if message.hasSuffix(".") { message.removeLast() }
+        // The last line of the full text names the command that was meant.
+        let pointer = fullMessage(for: error).split(separator: "\n").last?.firstMatch(of: /'[^']+'/)?.output
+        return "\(message.prefix(1).lowercased())\(message.dropFirst()); see \(pointer ?? "'holdfast --help'")"
     }
 }
 

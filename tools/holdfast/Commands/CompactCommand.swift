@@ -28,7 +28,7 @@ struct CompactCommand: ParsableCommand {
             writer.field("segments_after", integer("segments_after"))
             writer.endObject()
             writer.endLine()
-            return try failing { try Descriptor.standardOutput.writeAll(writer.bytes) }
+            return try Terminal.write(writer.bytes)
         }
         let rows = [
             ["", "before", "after"],
@@ -37,7 +37,7 @@ struct CompactCommand: ParsableCommand {
         ]
         let width = max(12, rows.flatMap { $0.dropFirst() }.map(\.count).max() ?? 0)
         for row in rows {
-            Terminal.print(
+            try Terminal.print(
                 Columns.left(row[0], 10) + row.dropFirst().map { Columns.right($0, width) }.joined(separator: "  "))
         }
     }

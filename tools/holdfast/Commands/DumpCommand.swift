@@ -23,10 +23,10 @@ struct DumpCommand: ParsableCommand {
     @Argument(help: ArgumentHelp("A store's directory or a segment's file.", valueName: "store|segment"))
     var path: String
 
-    @Option(help: ArgumentHelp("From this sequence number on.", valueName: "number"))
+    @Option(help: ArgumentHelp("From this sequence number on.", valueName: "number"), transform: Values.sequence)
     var fromSeq: UInt64?
 
-    @Option(help: ArgumentHelp("Up to this sequence number.", valueName: "number"))
+    @Option(help: ArgumentHelp("Up to this sequence number.", valueName: "number"), transform: Values.sequence)
     var toSeq: UInt64?
 
     @Option(help: ArgumentHelp("From this time on.", valueName: "time"))
@@ -35,16 +35,18 @@ struct DumpCommand: ParsableCommand {
     @Option(help: ArgumentHelp("Up to this time.", valueName: "time"))
     var until: String?
 
-    @Option(name: [.short, .long], help: ArgumentHelp("Only records of this queue's jobs.", valueName: "name"))
+    @Option(
+        name: [.short, .long], help: ArgumentHelp("Only records of this queue's jobs.", valueName: "name"),
+        transform: Values.name)
     var queue: String?
 
-    @Option(help: ArgumentHelp("Only records of this job.", valueName: "id"))
+    @Option(help: ArgumentHelp("Only records of this job.", valueName: "id"), transform: Values.id)
     var job: UInt64?
 
     @Option(
         help: ArgumentHelp(
-            "Only this kind: enqueue, lease, heartbeat, ack, requeue, expire, bury, redrive, cancel, effect, …",
-            valueName: "kind"))
+            "Only this kind: \(Values.recordKinds); may be repeated.", valueName: "kind"),
+        transform: Values.recordKind)
     var kind: [String] = []
 
     @Flag(help: "One JSON object a line.")
@@ -82,17 +84,28 @@ struct DumpCommand: ParsableCommand {
                 until: until.flatMap { CalendarTime.parse($0, now: now) }, queue: queue, job: job.map { JobID($0) },
                 kinds: Set(kind)),
             format: json ? .json : .text, showsPayloads: payloads)
+        let isFile = try StorePath.examine(path) == .file
+        if !isFile { try StorePath.requireStore(path) }
         do {
             repeat {
                 let source = try RecordSource(path)
                 if frames { try dump.printFrames(of: source) } else { try dump.printRecords(of: source) }
                 dump.flush()
+                if let failure = dump.failure { throw failure }
                 if dump.isOver { return }
                 if follow { try failing { try Poll.wait(for: [], milliseconds: Self.followMilliseconds) } }
             } while follow
         } catch let error as LogError {
             dump.flush()
+            if isFile && error.code == .corrupt && !Self.hasSegmentName(path) {
+                throw CommandFailure(
+                    "\(path) is neither a store's directory nor a segment file (.jnl or .seg); "
+                        + "check the path", exitCode: CommandFailure.notOpenedCode)
+            }
             throw CommandFailure(reading: path, error)
         }
     }
+
+    /// Whether `path` is called as the store calls a segment: what holds none then is damage.
+    private static func hasSegmentName(_ path: String) -> Bool { path.hasSuffix(".jnl") || path.hasSuffix(".seg") }
 }

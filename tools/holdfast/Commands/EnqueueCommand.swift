@@ -2,6 +2,7 @@
 
 import ArgumentParser
 import Holdfast
+import HoldfastEngine
 
 struct EnqueueCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -21,32 +22,43 @@ struct EnqueueCommand: ParsableCommand {
     @OptionGroup var store: StoreArgument
     @OptionGroup var queue: QueueArgument
 
-    @Option(name: [.short, .long], help: "Higher runs first; -128 to 127.")
+    @Option(
+        name: [.short, .long], parsing: .unconditional, help: "Higher runs first; -128 to 127.",
+        transform: Values.number(-128...127))
     var priority = 0
 
-    @Option(help: ArgumentHelp("Wait so long before the first attempt.", valueName: "time"))
+    @Option(
+        help: ArgumentHelp("Wait so long before the first attempt.", valueName: "time"), transform: Values.time)
     var delay: TimeSpan?
 
-    @Option(help: ArgumentHelp("How often a job is tried before it is dead.", valueName: "count"))
+    @Option(
+        help: ArgumentHelp("How often a job is tried before it is dead.", valueName: "count"),
+        transform: Values.number(1...Int(RecordLimits.maxAttemptsMax)))
     var maxAttempts = 5
 
     @Option(
         help: ArgumentHelp(
             """
             While a live job holds this key, enqueue nothing and print that job's id; {} stands for the payload.
-            """, valueName: "key"))
+            """, valueName: "key"), transform: Values.name)
     var uniqueKey: String?
 
-    @Option(help: ArgumentHelp("Hold the unique key for so long, even past the job's end.", valueName: "time"))
+    @Option(
+        help: ArgumentHelp("Hold the unique key for so long, even past the job's end.", valueName: "time"),
+        transform: Values.positiveTime)
     var uniqueFor: TimeSpan?
 
-    @Option(help: ArgumentHelp("Groups of a queue share in turn.", valueName: "name"))
+    @Option(help: ArgumentHelp("Groups of a queue share in turn.", valueName: "name"), transform: Values.name)
     var group: String?
 
-    @Option(name: [.customLong("header")], help: ArgumentHelp("Travels with the job.", valueName: "name=value"))
-    var headers: [String] = []
+    @Option(
+        name: [.customLong("header")], help: ArgumentHelp("Travels with the job.", valueName: "name=value"),
+        transform: Values.header)
+    var headers: [JobHeader] = []
 
-    @Option(help: ArgumentHelp("A job not begun within so long is dead.", valueName: "time"))
+    @Option(
+        help: ArgumentHelp("A job not begun within so long is dead.", valueName: "time"),
+        transform: Values.positiveTime)
     var ttl: TimeSpan?
 
     @Flag(name: [.customShort("0"), .customLong("null")], help: "Payloads in standard input end with NUL.")
@@ -65,8 +77,11 @@ struct EnqueueCommand: ParsableCommand {
     private static let payloadBytesMax = 16 << 20
 
     func validate() throws {
-        for header in headers where !header.contains("=") {
-            throw ValidationError("--header is \(header); give name=value")
+        let bytes = headers.reduce(0) { $0 + $1.name.utf8.count + $1.value.utf8.count }
+        if headers.count > RecordLimits.headersCountMax || bytes > RecordLimits.headersBytesMax {
+            throw ValidationError(
+                "--header is given \(headers.count) times with \(bytes) bytes; give at most "
+                    + "\(RecordLimits.headersCountMax) with \(RecordLimits.headersBytesMax) bytes")
         }
         if uniqueFor != nil && uniqueKey == nil { throw ValidationError("--unique-for needs --unique-key") }
         if isNullSeparated && !payloads.isEmpty {
@@ -97,7 +112,16 @@ struct EnqueueCommand: ParsableCommand {
         } catch {
             if summary.failure == nil { throw error }
         }
-        if let failure = summary.failure { throw CommandFailure(failure) }
+        if let failure = summary.failure {
+            // What the command line alone can be blamed for was refused before; this is about one of the payloads.
+            let isStoreFailure = failure.code == .ioError
+            throw CommandFailure(
+                failure.message,
+                exitCode: isStoreFailure ? CommandFailure.storeFailedCode : CommandFailure.refusedCode)
+        }
+        if let failure = summary.outputFailure {
+            throw CommandFailure("\(Terminal.count(summary.count, "job")) enqueued, but \(failure.message)")
+        }
         report(summary, since: started)
     }
 
@@ -109,10 +133,7 @@ struct EnqueueCommand: ParsableCommand {
         options.uniqueFor = uniqueFor?.duration
         options.group = group
         options.timeToLive = ttl?.duration
-        options.headers = headers.map { header in
-            let name = header.prefix { $0 != "=" }
-            return JobHeader(name: String(name), value: String(header.dropFirst(name.count + 1)))
-        }
+        options.headers = headers
         return options
     }
 
@@ -138,7 +159,7 @@ struct EnqueueCommand: ParsableCommand {
     private func report(_ summary: EnqueuePipeline.Summary, since started: ContinuousClock.Instant) {
         guard Descriptor.standardError.isTerminal else { return }
         let elapsed = ContinuousClock.now - started
-        var text = "\(Terminal.grouped(summary.count)) jobs in \(Terminal.duration(elapsed))"
+        var text = "\(Terminal.count(summary.count, "job")) in \(Terminal.duration(elapsed))"
         if summary.duplicates > 0 { text += ", \(Terminal.grouped(summary.duplicates)) of them there already" }
         Descriptor.standardError.writeText(text + "\n")
     }

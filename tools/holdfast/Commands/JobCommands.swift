@@ -10,7 +10,7 @@ struct JobCommand: ParsableCommand {
 
     @OptionGroup var store: StoreArgument
 
-    @Argument(help: "The job's id.")
+    @Argument(help: "The job's id.", transform: Values.id)
     var id: UInt64
 
     @Flag(help: "One JSON object: job, and records.")
@@ -32,12 +32,12 @@ struct JobCommand: ParsableCommand {
             if let raw = history["records"]?.raw { writer.value(raw: raw) }
             writer.endObject()
             writer.endLine()
-            return try failing { try Descriptor.standardOutput.writeAll(writer.bytes) }
+            return try Terminal.write(writer.bytes)
         }
         for (name, value) in fields where value.kind != .null && !Self.isEmpty(value) {
-            Terminal.print("\(Columns.left(name.string ?? "", 16))\(FieldText.text(name.string ?? "", value))")
+            try Terminal.print("\(Columns.left(name.string ?? "", 16))\(FieldText.text(name.string ?? "", value))")
         }
-        Terminal.print("")
+        try Terminal.print("")
         var previous: Int64?
         for record in records {
             let time = record["at_ms"]?.integer ?? 0
@@ -46,7 +46,7 @@ struct JobCommand: ParsableCommand {
             let details = (record.fields ?? []).filter { field in
                 !["seq", "at_ms", "kind"].contains(field.name.string)
             }
-            Terminal.print(
+            try Terminal.print(
                 "\(CalendarTime.text(Timestamp(milliseconds: time)))  \(Columns.right(gap, 10))  "
                     + Columns.left(record["kind"]?.string ?? "", 9)
                     + details.map { "  \($0.name.string ?? "")=\(FieldText.text($0.name.string ?? "", $0.value))" }
@@ -66,16 +66,19 @@ struct JobsCommand: ParsableCommand {
 
     @OptionGroup var store: StoreArgument
 
-    @Option(name: [.short, .long], help: ArgumentHelp("Only this queue's.", valueName: "name"))
+    @Option(
+        name: [.short, .long], help: ArgumentHelp("Only this queue's.", valueName: "name"), transform: Values.name)
     var queue: String?
 
-    @Option(name: [.short, .long], help: ArgumentHelp("Only those in this state.", valueName: "state"))
-    var state: String?
+    @Option(
+        name: [.short, .long], help: ArgumentHelp("Only those in this state.", valueName: "state"),
+        transform: Values.state(oneOf: JobInfo.State.allCases))
+    var state: JobInfo.State?
 
-    @Option(help: ArgumentHelp("Only those with a greater id.", valueName: "id"))
+    @Option(help: ArgumentHelp("Only those with a greater id.", valueName: "id"), transform: Values.sequence)
     var after: UInt64?
 
-    @Option(help: ArgumentHelp("So many at most (all).", valueName: "count"))
+    @Option(help: ArgumentHelp("So many at most (all).", valueName: "count"), transform: Values.count)
     var limit: Int?
 
     @Flag(help: "One JSON object a line.")
@@ -83,29 +86,23 @@ struct JobsCommand: ParsableCommand {
 
     private static let pageCount = 1000
 
-    func validate() throws {
-        if let state, JobInfo.State(rawValue: state) == nil {
-            let states = JobInfo.State.allCases.map(\.rawValue).joined(separator: ", ")
-            throw ValidationError("--state is \(state); give one of \(states)")
-        }
-        if let limit, limit < 1 { throw ValidationError("--limit is \(limit); give 1 or more") }
-    }
-
     func run() throws {
         try StoreAccess.with(store.directory) { access in
             var rest = limit ?? Int.max
             var last = after
-            if !json { printTitle() }
+            if !json { try Terminal.print(Self.title) }
             while rest > 0 {
                 let count = min(rest, Self.pageCount)
                 let reply = try access.request("jobs") { writer in
                     if let queue { writer.field("queue", queue) }
-                    if let state { writer.field("state", state) }
+                    if let state { writer.field("state", state.rawValue) }
                     if let last { writer.field("after", last) }
                     writer.field("limit", count)
                 }
                 let jobs = reply["jobs"]?.elements ?? []
-                for job in jobs { show(job) }
+                guard try Terminal.isRead(after: json ? jobs.flatMap(Self.line) : jobs.flatMap(Self.row)) else {
+                    return
+                }
                 rest -= jobs.count
                 last = jobs.last?["id"]?.integer.map { UInt64($0) }
                 if jobs.count < count { return }
@@ -113,26 +110,20 @@ struct JobsCommand: ParsableCommand {
         }
     }
 
-    private func printTitle() {
-        Terminal.print(
-            Columns.right("id", 10) + "  " + Columns.left("state", 9) + "  " + Columns.left("queue", 16) + "  attempt  "
-                + "since")
-    }
+    private static let title =
+        Columns.right("id", 10) + "  " + Columns.left("state", 9) + "  " + Columns.left("queue", 16) + "  attempt  "
+        + "since"
 
-    private func show(_ job: JSONValue) {
-        if json {
-            try? Descriptor.standardOutput.writeAll([UInt8](job.raw) + [0x0A])
-            return
-        }
+    private static func line(_ job: JSONValue) -> [UInt8] { [UInt8](job.raw) + [0x0A] }
+
+    private static func row(_ job: JSONValue) -> [UInt8] {
         let time = job["finished_at_ms"]?.integer ?? job["enqueued_at_ms"]?.integer
         var line = Columns.right(job["id"]?.integer.map(String.init) ?? "", 10) + "  "
         line += Columns.left(job["state"]?.string ?? "", 9) + "  " + Columns.left(job["queue"]?.string ?? "", 16) + "  "
         line += Columns.right("\(job["attempt"]?.integer ?? 0)/\(job["max_attempts"]?.integer ?? 0)", 7) + "  "
         line += time.map { CalendarTime.text(Timestamp(milliseconds: $0)) } ?? ""
-        if let error = job["last_error"]?.string, !error.isEmpty {
-            line += "  " + (error.split(whereSeparator: \.isNewline).first.map(String.init) ?? "")
-        }
-        Terminal.print(line)
+        if let error = job["last_error"]?.string, !error.isEmpty { line += "  " + Terminal.firstLine(error) }
+        return [UInt8](line.utf8) + [0x0A]
     }
 }
 

@@ -1,14 +1,8 @@
 // The commands that are one request to a store, wherever it is open: `checkpoint`, `pause`, `resume`, `redrive`,
-// `cancel`, `purge`.
+// `cancel`.
 
 import ArgumentParser
 import Holdfast
-
-/// Which queue is meant.
-struct QueueArgument: ParsableArguments {
-    @Option(name: [.customShort("q"), .customLong("queue")], help: ArgumentHelp("The queue.", valueName: "name"))
-    var name: String
-}
 
 struct CheckpointCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -20,7 +14,7 @@ struct CheckpointCommand: ParsableCommand {
 
     func run() throws {
         let reply = try StoreAccess.with(store.directory) { try $0.request("checkpoint") }
-        Terminal.print("\(reply["seq"]?.integer ?? 0)")
+        try Terminal.print("\(reply["seq"]?.integer ?? 0)")
     }
 }
 
@@ -32,7 +26,7 @@ struct PauseCommand: ParsableCommand {
     @OptionGroup var queue: QueueArgument
 
     func run() throws {
-        _ = try StoreAccess.with(store.directory) { try $0.request("pause") { $0.field("queue", queue.name) } }
+        try queue.request("pause", of: store)
     }
 }
 
@@ -44,7 +38,14 @@ struct ResumeCommand: ParsableCommand {
     @OptionGroup var queue: QueueArgument
 
     func run() throws {
-        _ = try StoreAccess.with(store.directory) { try $0.request("resume") { $0.field("queue", queue.name) } }
+        try queue.request("resume", of: store)
+    }
+}
+
+extension QueueArgument {
+    /// Sends a request that names this queue and nothing else.
+    fileprivate func request(_ operation: StaticString, of store: StoreArgument) throws {
+        _ = try StoreAccess.with(store.directory) { try $0.request(operation) { $0.field("queue", name) } }
     }
 }
 
@@ -52,16 +53,19 @@ struct CancelCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "cancel",
         abstract: "Cancels jobs, wherever they are in their life.",
-        discussion: "A job that runs just now is cancelled too: its worker learns of it at its next heartbeat.")
+        discussion: """
+            A job that runs just now is cancelled too: its worker learns of it at its next heartbeat. One that \
+            can't be cancelled keeps none of the others from it; the exit code is 1 then.
+            """)
 
     @OptionGroup var store: StoreArgument
 
-    @Argument(help: "The jobs' ids.")
+    @Argument(help: ArgumentHelp("The jobs' ids.", valueName: "id"), transform: Values.id)
     var ids: [UInt64]
 
     func run() throws {
         try StoreAccess.with(store.directory) { access in
-            for id in ids { _ = try access.request("cancel") { $0.field("id", id) } }
+            try forEach(ids) { id in _ = try access.request("cancel") { $0.field("id", id) } }
         }
     }
 }
@@ -77,13 +81,16 @@ struct RedriveCommand: ParsableCommand {
 
     @OptionGroup var store: StoreArgument
 
-    @Option(name: [.short, .long], help: ArgumentHelp("Redrive this queue's dead jobs.", valueName: "name"))
+    @Option(
+        name: [.short, .long], help: ArgumentHelp("Redrive this queue's dead jobs.", valueName: "name"),
+        transform: Values.name)
     var queue: String?
 
-    @Option(help: ArgumentHelp("With --queue: so many at most (all).", valueName: "count"))
+    @Option(
+        help: ArgumentHelp("With --queue: so many at most (all).", valueName: "count"), transform: Values.count)
     var limit: Int?
 
-    @Argument(help: "The jobs' ids.")
+    @Argument(help: ArgumentHelp("The jobs' ids.", valueName: "id"), transform: Values.id)
     var ids: [UInt64] = []
 
     private static let requestMax = 10_000
@@ -92,13 +99,13 @@ struct RedriveCommand: ParsableCommand {
         guard ids.isEmpty != (queue == nil) else {
             throw ValidationError("give either the ids of jobs, or --queue")
         }
-        if let limit, limit < 1 { throw ValidationError("--limit is \(limit); give 1 or more") }
+        if limit != nil && queue == nil { throw ValidationError("--limit goes with --queue; leave it out") }
     }
 
     func run() throws {
         let (count, skipped) = try StoreAccess.with(store.directory) { access in
             var (count, skipped) = (0, 0)
-            for id in ids {
+            try forEach(ids) { id in
                 _ = try access.request("redrive") { $0.field("id", id) }
                 count += 1
             }
@@ -118,45 +125,23 @@ struct RedriveCommand: ParsableCommand {
             }
             return (count, skipped)
         }
-        Terminal.print("\(count)")
+        try Terminal.print("\(count)")
         if skipped > 0 {
             Descriptor.standardError.writeText("holdfast: \(skipped) left dead: other jobs hold their unique keys\n")
         }
     }
 }
 
-struct PurgeCommand: ParsableCommand {
-    static let configuration = CommandConfiguration(
-        commandName: "purge",
-        abstract: "Cancels all dead jobs of a queue.",
-        discussion: "Asks before it does, unless --yes is given. Prints how many were cancelled.")
-
-    @OptionGroup var store: StoreArgument
-    @OptionGroup var queue: QueueArgument
-
-    @Flag(help: "Do not ask.")
-    var yes = false
-
-    func run() throws {
-        let reply = try StoreAccess.with(store.directory) { access in
-            if !yes { try confirm(access) }
-            return try access.request("purge") { $0.field("queue", queue.name) }
+/// Calls `body` with each id, also after a refusal; refusals are printed but for the last, which is thrown at the end.
+private func forEach(_ ids: [UInt64], _ body: (UInt64) throws -> Void) throws {
+    var refusal: CommandFailure?
+    for id in ids {
+        do {
+            try body(id)
+        } catch let failure as CommandFailure where failure.exitCode == CommandFailure.refusedCode {
+            if let refusal { Descriptor.standardError.writeText("holdfast: \(refusal.message)\n") }
+            refusal = failure
         }
-        Terminal.print("\(reply["count"]?.integer ?? 0)")
     }
-
-    private func confirm(_ access: StoreAccess) throws {
-        guard Descriptor.standardInput.isTerminal else {
-            throw CommandFailure("purge asks on a terminal, and there is none; add --yes if you are sure")
-        }
-        let reply = try access.request("stats")
-        let counts = reply["queues"]?.fields?.first { $0.name.string == queue.name }?.value
-        let total = counts?["dead"]?.integer ?? 0
-        Descriptor.standardError.writeText("Cancel all \(total) dead jobs of \(queue.name)? [y/N] ")
-        var reader = LineReader(.standardInput, lineBytesMax: 1024)
-        let event = try failing { try reader.next() }
-        guard case .line(let answer) = event,
-            ["y", "yes"].contains(String(decoding: answer, as: UTF8.self).lowercased())
-        else { throw CommandFailure("nothing was cancelled") }
-    }
+    if let refusal { throw refusal }
 }

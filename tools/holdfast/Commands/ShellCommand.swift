@@ -4,7 +4,7 @@ import ArgumentParser
 import Holdfast
 
 struct ShellCommand: ParsableCommand {
-    enum ClockChoice: String, ExpressibleByArgument, CaseIterable { case system, manual }
+    enum ClockChoice: String { case system, manual }
 
     static let configuration = CommandConfiguration(
         commandName: "shell",
@@ -25,14 +25,16 @@ struct ShellCommand: ParsableCommand {
             carry "req", which its reply repeats. Other commands reach the store meanwhile through STORE/socket, which \
             speaks the same protocol.
 
-            Exit codes: 0 at the end of input; 2 the store can't be opened; 3 the store failed while open.
+            Exit codes: 0 at the end of input; 2 the store can't be opened; 3 the store failed while open; 64 the \
+            command line makes no sense. With 2 and 64 the reason is one line on standard output, too.
             """)
 
     @OptionGroup var store: StoreArgument
 
     @Option(
         help: ArgumentHelp(
-            "system, or manual: time stands still and moves only with the operation advance.", valueName: "clock"))
+            "system, or manual: time stands still and moves only with the operation advance.", valueName: "clock"),
+        transform: ShellCommand.clock)
     var clock = ClockChoice.system
 
     @OptionGroup var opening: OpenOptions
@@ -42,12 +44,12 @@ struct ShellCommand: ParsableCommand {
         if clock == .manual { options.clock = ManualClock() }
         let owned: OwnedStore
         do throws(JobStoreError) {
+            if let reason = (try? StorePath.reasonAgainstCreating(store.directory)) ?? nil {
+                throw JobStoreError(.ioError, reason)
+            }
             owned = try OwnedStore(directory: store.directory, options: options)
         } catch {
-            var writer = JSONWriter()
-            _ = PendingReply(refusal: error).write(into: &writer)
-            writer.endLine()
-            try? Descriptor.standardOutput.writeAll(writer.bytes)
+            Self.printRefusal(error)
             throw CommandFailure(opening: store.directory, error)
         }
         let outcome = try failing {
@@ -60,5 +62,18 @@ struct ShellCommand: ParsableCommand {
         if let failure = outcome.storeFailure ?? closingFailure {
             throw CommandFailure(failure.message, exitCode: CommandFailure.storeFailedCode)
         }
+    }
+
+    @Sendable private static func clock(_ text: String) throws -> ClockChoice {
+        guard let choice = ClockChoice(rawValue: text) else { throw ValidationError("give system or manual") }
+        return choice
+    }
+
+    /// Prints why there is nothing to serve, as a reply to no request.
+    static func printRefusal(_ error: JobStoreError) {
+        var writer = JSONWriter()
+        _ = PendingReply(refusal: error).write(into: &writer)
+        writer.endLine()
+        try? Descriptor.standardOutput.writeAll(writer.bytes)
     }
 }

@@ -17,11 +17,12 @@ struct StatCommand: ParsableCommand {
     var json = false
 
     func run() throws {
+        try StorePath.requireStore(store.directory)
         let report = try StoreReport.of(store.directory)
         if json {
-            try failing { try Descriptor.standardOutput.writeAll(report.json) }
+            try Terminal.write(report.json)
         } else {
-            for line in report.lines(of: store.directory) { Terminal.print(line) }
+            for line in report.lines(of: store.directory) { try Terminal.print(line) }
         }
     }
 }

@@ -22,6 +22,7 @@ struct VerifyCommand: ParsableCommand {
     var json = false
 
     func run() throws {
+        try StorePath.requireStore(store.directory)
         let started = ContinuousClock.now
         let result: StoreVerification
         do throws(LogError) {
@@ -30,22 +31,22 @@ struct VerifyCommand: ParsableCommand {
             throw CommandFailure(reading: store.directory, error)
         }
         if json {
-            try failing { try Descriptor.standardOutput.writeAll(result.json) }
+            try Terminal.write(result.json)
         } else {
             let log = result.log
-            Terminal.print(
-                "\(log.segments) segments, \(Terminal.grouped(log.frames)) frames, "
-                    + "\(Terminal.grouped(log.records)) records, "
-                    + "\(log.checkpoints) checkpoints: "
+            try Terminal.print(
+                "\(Terminal.count(log.segments, "segment")), \(Terminal.count(log.frames, "frame")), "
+                    + "\(Terminal.count(log.records, "record")), "
+                    + "\(Terminal.count(log.checkpoints, "checkpoint")): "
                     + "\(Terminal.bytes(log.bytes)) in \(Terminal.duration(.now - started))"
             )
-            for problem in result.problems { Terminal.print("DAMAGED  \(problem)") }
-            if result.problems.isEmpty { Terminal.print("sound") }
+            for problem in result.problems { try Terminal.print("DAMAGED  \(LogMessage.plain(problem.message))") }
+            if result.problems.isEmpty { try Terminal.print("sound") }
         }
         guard result.problems.isEmpty else {
             let count = result.problems.count
             throw CommandFailure(
-                "\(store.directory) is damaged in \(count) \(count == 1 ? "place" : "places"); "
+                "\(store.directory) is damaged in \(Terminal.count(count, "place")); "
                     + "restore it from a backup, "
                     + "or salvage what holdfast dump still reads", exitCode: CommandFailure.damagedCode)
         }

@@ -34,30 +34,40 @@ struct WorkCommand: ParsableCommand {
     @Option(
         name: [.customShort("j"), .customLong("jobs")],
         help: ArgumentHelp(
-            "How many commands run at a time (as many as there are processors).", valueName: "count"))
+            "How many commands run at a time (as many as there are processors).", valueName: "count"),
+        transform: Values.number(1...1024))
     var jobs: Int?
 
     @Option(
         help: ArgumentHelp(
-            "A running job belongs to nobody else for so long; it is renewed while it runs.", valueName: "time"))
+            "A running job belongs to nobody else for so long; it is renewed while it runs.", valueName: "time"),
+        transform: Values.lease)
     var lease = TimeSpan(seconds: 30)
 
     @Flag(help: "End when no job is ready, scheduled or running.")
     var untilEmpty = false
 
-    @Option(help: ArgumentHelp("The name under which jobs are leased.", valueName: "name"))
+    @Option(help: ArgumentHelp("The name under which jobs are leased.", valueName: "name"), transform: Values.name)
     var worker = "work"
 
-    @Option(help: ArgumentHelp("How long running commands may go on when asked to stop.", valueName: "time"))
+    @Option(
+        help: ArgumentHelp("How long running commands may go on when asked to stop.", valueName: "time"),
+        transform: Values.time)
     var grace = TimeSpan(seconds: 10)
 
     @Option(
         help: ArgumentHelp(
-            "How long a failed job waits (attempt^4 seconds, at most a day).", valueName: "time"))
+            "How long a failed job waits (attempt^4 seconds, at most a day).", valueName: "time"),
+        transform: Values.time)
     var retryDelay: TimeSpan?
 
     @Flag(name: .customLong("print"), help: "Print what commands that succeed say (the last 64 KiB of each).")
     var printsOutput = false
+
+    @Flag(
+        name: [.short, .long],
+        help: "Say on standard error why jobs fail, also when that is no terminal.")
+    var verbose = false
 
     @OptionGroup var opening: OpenOptions
 
@@ -66,17 +76,16 @@ struct WorkCommand: ParsableCommand {
 
     func validate() throws {
         if command.isEmpty { throw ValidationError("give the command after --, such as: -- echo {}") }
-        if let jobs, !(1...1024).contains(jobs) { throw ValidationError("-j is \(jobs); give 1 to 1024") }
-        if lease.milliseconds < 1000 {
-            throw ValidationError("--lease is \(lease.defaultValueDescription); give 1s or more")
-        }
     }
 
     func run() throws {
+        try StorePath.requireStore(store.directory)
         let signals = try failing { try SignalWatch() }
         let owned: OwnedStore
         do throws(JobStoreError) {
-            owned = try OwnedStore(directory: store.directory, options: opening.storeOptions)
+            var options = opening.storeOptions
+            options.createIfMissing = false
+            owned = try OwnedStore(directory: store.directory, options: options)
         } catch {
             throw CommandFailure(opening: store.directory, error)
         }
@@ -88,27 +97,39 @@ struct WorkCommand: ParsableCommand {
         Descriptor.standardError.writeText("\(Self.sentence(counts)) in \(Terminal.duration(.now - started))\n")
         if counts.dead > 0 {
             throw CommandFailure(
-                "\(counts.dead) jobs are dead; see "
-                    + "`holdfast jobs \(store.directory) --queue \(queue.name) --state dead`, "
-                    + "then redrive or cancel them")
+                "\(Terminal.count(counts.dead, "job")) died; see "
+                    + "`holdfast jobs \(store.directory) --queue \(queue.name) --state dead`, then redrive or purge")
         }
     }
 
     private func work(on store: JobStore, _ signals: SignalWatch) throws -> WorkPool.Counts {
+        let failures = FailureLog(isShown: verbose || Descriptor.standardError.isTerminal)
         let pool = WorkPool(
             store: store,
             settings: WorkSettings(
                 queue: queue.name, command: CommandTemplate(command), workers: jobs ?? Terminal.processors,
                 lease: lease.duration, grace: grace.duration, retryDelay: retryDelay?.duration, untilEmpty: untilEmpty,
                 name: worker, printsOutput: printsOutput),
-            signals: signals)
+            signals: signals, failures: failures)
         let orphans = try pool.recoverOrphans()
         if orphans > 0 {
             Descriptor.standardError.writeText(
-                "\(orphans) jobs were running when the last worker died; they run again\n")
+                orphans == 1
+                    ? "1 job was running when the last worker died; it runs again\n"
+                    : "\(Terminal.grouped(orphans)) jobs were running when the last worker died; they run again\n")
+        }
+        let status = try store.blocking.stats().queues.first { $0.name == queue.name }
+        if status?.isPaused == true {
+            Descriptor.standardError.writeText(
+                "holdfast: \(queue.name) is paused; to go on: holdfast resume \(self.store.directory) "
+                    + "-q \(queue.name)\n"
+            )
         }
         var progress = ProgressLine()
-        defer { progress.clear() }
+        defer {
+            progress.clear()
+            for line in failures.summary { Descriptor.standardError.writeText(line + "\n") }
+        }
         return try pool.run { counts in
             progress.update(Self.sentence(counts) + (counts.running > 0 ? ", \(counts.running) running" : ""))
         }
@@ -116,7 +137,7 @@ struct WorkCommand: ParsableCommand {
 
     private static func sentence(_ counts: WorkPool.Counts) -> String {
         var parts = ["\(Terminal.grouped(counts.done)) done"]
-        if counts.failed > 0 { parts.append("\(Terminal.grouped(counts.failed)) failed attempts") }
+        if counts.failed > 0 { parts.append(Terminal.count(counts.failed, "failed attempt")) }
         if counts.dead > 0 { parts.append("\(Terminal.grouped(counts.dead)) dead") }
         if counts.givenBack > 0 { parts.append("\(Terminal.grouped(counts.givenBack)) given back") }
         if counts.lost > 0 { parts.append("\(Terminal.grouped(counts.lost)) taken away") }

@@ -31,6 +31,8 @@ struct RecordDump {
     private var text: [UInt8] = []
     /// Whether nothing more can match, or nobody reads.
     private(set) var isOver = false
+    /// Why the output could not be written, other than that nobody reads it.
+    private(set) var failure: CommandFailure?
 
     init(filter: RecordFilter, format: Format, showsPayloads: Bool) {
         self.filter = filter
@@ -167,7 +169,11 @@ struct RecordDump {
         }
         var line = "\(Columns.left(segment.name, 44))  \(Columns.right("\(frame.offset)", 10))  "
         line += "\(Columns.left("\(header.kind)", 5))  \(CalendarTime.text(header.time))  "
-        line += last.map { "\(header.recordCount) records \(header.firstSequence)…\($0)" } ?? "no records"
+        line +=
+            last.map { last in
+                "\(Terminal.count(header.recordCount, "record")) \(header.firstSequence)"
+                    + (header.recordCount > 1 ? "…\(last)" : "")
+            } ?? "no records"
         line += ", \(header.storedBytes) bytes"
         if header.codec != .raw { line += " (\(header.codec) of \(header.rawBytes))" }
         if !header.isGroupEnd { line += ", group goes on" }
@@ -187,6 +193,11 @@ struct RecordDump {
         writer.removeAll()
         text.removeAll(keepingCapacity: true)
         guard !bytes.isEmpty else { return }
-        do throws(SystemError) { try Descriptor.standardOutput.writeAll(bytes) } catch { isOver = true }
+        do throws(CommandFailure) {
+            if try !Terminal.isRead(after: bytes) { isOver = true }
+        } catch {
+            failure = error
+            isOver = true
+        }
     }
 }

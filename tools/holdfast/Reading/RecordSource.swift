@@ -52,23 +52,30 @@ enum RecordSource {
             try frame.forEachEntry(file: source.name) { (entry, _) throws(LogError) in
                 guard entry.sequence >= next else { return true }
                 next = entry.sequence.next
-                guard let record = try Self.decode(entry, source, frame) else { return true }
+                let record = try Record.decode(
+                    entry, "in the frame at offset \(frame.offset) of \(source.name)", file: source.name,
+                    offset: frame.offset)
+                guard let record else { return true }
                 return try body(record)
             }
         }
     }
+}
 
-    private static func decode(
-        _ entry: borrowing EntryView, _ source: SegmentSource, _ frame: Frame
+extension Record {
+    /// Decodes an entry of the log; `nil` when it is of a kind that a reader may skip.
+    ///
+    /// - Parameter place: Where it stands, for the message; evaluated when it is damaged.
+    static func decode(
+        _ entry: borrowing EntryView, _ place: @autoclosure () -> String, file: String? = nil, offset: Int? = nil
     ) throws(LogError) -> Record? {
         do throws(EngineError) {
             return try Record(sequence: entry.sequence, kind: entry.kind, body: entry.body)
         } catch {
             throw LogError(
                 error.code == .unsupportedFormat ? .unsupportedFormat : .corrupt,
-                "record \(entry.sequence) in the frame at offset \(frame.offset) of \(source.name) is no record "
-                    + "(\(error.message))",
-                file: source.name, offset: frame.offset, sequences: entry.sequence...entry.sequence)
+                "record \(entry.sequence) \(place()) can't be decoded (\(error.message))", file: file, offset: offset,
+                sequences: entry.sequence...entry.sequence)
         }
     }
 }
@@ -102,4 +109,9 @@ extension Mutation {
         default: nil
         }
     }
+}
+
+extension RecordKind {
+    /// What `dump` and `history` call it.
+    var printedName: String { self == .queueSettings ? "queue_settings" : "\(self)" }
 }

@@ -114,8 +114,9 @@ struct StoreReport {
     /// Lines for people, with a bar for each queue: running, ready, scheduled, dead.
     func lines(of directory: String) -> [String] {
         var lines = [
-            "\(directory): \(Terminal.grouped(completed)) jobs completed, last record \(Terminal.grouped(sequence)), "
-                + "\(Terminal.bytes(logBytes)) in \(sealedSegments + journalSegments) segments"
+            "\(directory): \(Terminal.count(completed, "job")) completed, "
+                + (sequence == 0 ? "no records yet, " : "last record \(Terminal.grouped(sequence)), ")
+                + Self.space(logBytes, sealed: sealedSegments, journal: journalSegments)
                 + (owner.map { ", in use by \($0.split(separator: "\n").first.map(String.init) ?? $0)" } ?? "")
         ]
         guard !queues.isEmpty else { return lines + ["no jobs are waiting, running or dead"] }
@@ -133,6 +134,15 @@ struct StoreReport {
                     + Self.bar(queue, widest: widest) + (queue.isPaused ? " paused" : ""))
         }
         return lines
+    }
+
+    /// A small store is large for the sake of its journal, whose files are there in full from the start.
+    private static func space(_ bytes: Int, sealed: Int, journal: Int) -> String {
+        let parts = [
+            journal == 0 ? nil : "a journal of \(Terminal.count(journal, "file"))",
+            sealed == 0 ? nil : Terminal.count(sealed, "sealed segment"),
+        ].compactMap(\.self)
+        return Terminal.bytes(bytes) + (parts.isEmpty ? "" : " in \(parts.joined(separator: " and "))")
     }
 
     private static func bar(_ queue: Queue, widest: Int) -> String {

@@ -52,14 +52,7 @@ struct StoreVerification {
         }
 
         mutating func take(_ entry: borrowing EntryView) throws(LogError) {
-            let record: Record?
-            do throws(EngineError) {
-                record = try Record(sequence: entry.sequence, kind: entry.kind, body: entry.body)
-            } catch {
-                throw LogError(
-                    .corrupt, "record \(entry.sequence) is no record (\(error.message))",
-                    sequences: entry.sequence...entry.sequence)
-            }
+            let record = try Record.decode(entry, "of the log")
             guard let record, let last = state?.lastSequence, record.sequence > last else { return }
             while let checkpoint = ahead.first, checkpoint.sequence < record.sequence { compare(checkpoint) }
             // Taken out and put back, so that it is changed in place; after an illegal record it is gone.
@@ -109,7 +102,7 @@ struct StoreVerification {
         writer.beginArray()
         for problem in problems {
             writer.beginObject()
-            writer.field("message", problem.message)
+            writer.field("message", LogMessage.plain(problem.message))
             writer.field("file", optional: problem.file)
             writer.key("offset")
             if let offset = problem.offset { writer.value(offset) } else { writer.null() }

@@ -32,6 +32,8 @@ final class EnqueuePipeline: @unchecked Sendable {
         var duplicates = 0
         /// The first refusal or failure.
         var failure: JobStoreError?
+        /// Why ids could not be printed, other than that nobody reads them.
+        var outputFailure: CommandFailure?
     }
 
     private enum Target {
@@ -123,7 +125,9 @@ final class EnqueuePipeline: @unchecked Sendable {
             let missing = submittedCount - summary.count
             summary.failure = JobStoreError(
                 .closed,
-                "the store's owner went away; \(missing) jobs may or may not be in the queue: check and try again")
+                "the store's owner went away; \(Terminal.count(missing, "job")) may or may not be in the queue: "
+                    + "check and try again"
+            )
         }
         return summary
     }
@@ -207,10 +211,14 @@ final class EnqueuePipeline: @unchecked Sendable {
     }
 
     private func write(_ text: inout [UInt8]) {
-        // Nobody reading the ids is no reason to stop: the jobs matter more.
-        if !text.isEmpty { try? Descriptor.standardOutput.writeAll(text) }
+        // That ids can't be printed is no reason to stop: the jobs matter more.
+        do throws(CommandFailure) {
+            if !text.isEmpty { try Terminal.write(text) }
+        } catch {
+            summary.outputFailure = summary.outputFailure ?? error
+        }
         text.removeAll(keepingCapacity: true)
-        progress.update("\(Terminal.grouped(summary.count)) jobs")
+        progress.update(Terminal.count(summary.count, "job"))
     }
 }
 

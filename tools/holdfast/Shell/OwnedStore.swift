@@ -10,7 +10,9 @@ struct OwnedStore {
     /// Opens the store, reports what recovery found, and serves it to other commands.
     init(directory: String, options: JobStoreOptions) throws(JobStoreError) {
         store = try JobStore.openBlocking(at: directory, options: options)
-        for finding in store.recovery.findings { Descriptor.standardError.writeText("holdfast: \(finding)\n") }
+        for finding in store.recovery.findings {
+            Descriptor.standardError.writeText("holdfast: \(LogMessage.plain(finding))\n")
+        }
         do {
             socket = try StoreSocket(store: store, directory: directory)
         } catch {

@@ -160,7 +160,7 @@ extension JSONWriter {
 
     mutating func object(_ error: JobStoreError) {
         beginObject()
-        field("code", error.code.name)
+        field("code", error.code.protocolName)
         field("message", error.message)
         if let index = error.index { field("index", index) }
         endObject()
@@ -235,6 +235,17 @@ extension JSONWriter {
                 key(dynamic: entry.name)
                 value(flag)
             }
+        }
+    }
+}
+
+extension JobStoreError.Code {
+    /// The code in the line protocol, whose list is closed: what the library tells apart beyond it is one of these.
+    var protocolName: String {
+        switch self {
+        case .notAStore: Self.unsupportedFormat.name
+        case .permissionDenied: Self.ioError.name
+        default: name
         }
     }
 }

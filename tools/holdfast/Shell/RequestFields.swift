@@ -143,6 +143,27 @@ struct RequestFields {
         return options
     }
 
+    /// Reads `states`, a list of the states whose jobs a purge cancels; dead ones when there is none.
+    func purgedStates() throws(JobStoreError) -> [JobInfo.State] {
+        guard let value = object["states"] else { return [.dead] }
+        guard let elements = value.elements else { throw wrongType("states", value, "a list of states") }
+        var states: Set<JobInfo.State> = []
+        for element in elements {
+            guard let name = element.string else { throw wrongType("states", element, "names in the list") }
+            states.insert(try Self.state(name, "states", oneOf: PurgeStates.named))
+        }
+        return PurgeStates.named.filter(states.contains)
+    }
+
+    /// Returns the state called `name`.
+    static func state(
+        _ name: String, _ field: StaticString, oneOf states: [JobInfo.State]
+    ) throws(JobStoreError) -> JobInfo.State {
+        if let state = JobInfo.State(rawValue: name), states.contains(state) { return state }
+        let names = states.map(\.rawValue).joined(separator: ", ")
+        throw JobStoreError(.badRequest, "`\(field)` is \"\(name.prefix(40))\"; give one of \(names)")
+    }
+
     // MARK: - Refusals
 
     private func missing(_ name: StaticString, _ wanted: String) -> JobStoreError {

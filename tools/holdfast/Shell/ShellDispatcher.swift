@@ -55,10 +55,7 @@ struct ShellDispatcher: Sendable {
         case "batch": return try batch(fields)
         case "effect": return try effect(fields)
         case "redrive": return try redrive(fields)
-        case "purge":
-            return PendingReply.body(store.submitPurge(queue: try fields.requiredText("queue"))) {
-                $1.field("count", $0.count)
-            }
+        case "purge": return try purge(fields)
         case "pause":
             return PendingReply.body(store.submitPause(try fields.requiredText("queue"))) { _, _ in }
         case "resume":
@@ -125,6 +122,18 @@ struct ShellDispatcher: Sendable {
         }
     }
 
+    private func purge(_ fields: RequestFields) throws(JobStoreError) -> PendingReply.Body {
+        let queue = try fields.requiredText("queue")
+        let states = try fields.purgedStates()
+        return PendingReply.body(store.submitPurge(queue: queue, states: PurgeStates(states))) {
+            $1.field("count", $0.count)
+            for state in states {
+                $1.key(dynamic: state.rawValue)
+                $1.value($0.count(of: state))
+            }
+        }
+    }
+
     private func inspection(_ name: String, _ fields: RequestFields) throws(JobStoreError) -> PendingReply.Body {
         switch name {
         case "job":
@@ -139,8 +148,7 @@ struct ShellDispatcher: Sendable {
                 writer.object(job, withPayload: true)
             }
         case "jobs": return PendingReply.body(store.submitJobs(try jobFilter(fields))) { $1.field("jobs", $0) }
-        case "history":
-            return PendingReply.body(store.submitHistory(of: try fields.id())) { $1.field("records", $0) }
+        case "history": return history(of: try fields.id())
         case "stats": return PendingReply.body(store.submitStats()) { $1.fields(of: $0) }
         case "digest":
             return PendingReply.body(store.submitDigest()) {
@@ -158,15 +166,25 @@ struct ShellDispatcher: Sendable {
         }
     }
 
+    private func history(of id: JobID) -> PendingReply.Body {
+        let (records, stats) = (store.submitHistory(of: id), store.submitStats())
+        return { writer throws(JobStoreError) in
+            let records = try records.valueBlocking()
+            // A job of which nothing is left has an empty history; one that never was has none.
+            if records.isEmpty {
+                let last = try stats.valueBlocking().sequence
+                if id.sequence > last { throw JobStoreError(.notFound, "there is no job \(id) yet; check `id`") }
+            }
+            writer.beginReply(isOK: true)
+            writer.field("records", records)
+        }
+    }
+
     private func jobFilter(_ fields: RequestFields) throws(JobStoreError) -> JobFilter {
         var filter = JobFilter()
         filter.queue = try fields.text("queue")
-        if let name = try fields.text("state") {
-            guard let state = JobInfo.State(rawValue: name) else {
-                let states = JobInfo.State.allCases.map(\.rawValue).joined(separator: ", ")
-                throw JobStoreError(.badRequest, "`state` is \"\(name.prefix(40))\"; give one of \(states)")
-            }
-            filter.state = state
+        filter.state = try fields.text("state").map { (name) throws(JobStoreError) in
+            try RequestFields.state(name, "state", oneOf: JobInfo.State.allCases)
         }
         if let limit = try fields.integer("limit") { filter.limit = Int(limit) }
         filter.after = try fields.count("after").map { JobID(UInt64($0)) }
@@ -243,18 +261,27 @@ struct ShellDispatcher: Sendable {
     // MARK: - Maintenance
 
     private func maintenance(_ name: String) -> PendingReply.Body {
-        // These run to their end here, on the reader's thread: what follows in the stream must happen after them.
-        // Waiting for `now` waits for everything submitted before.
-        let outcome: Result<@Sendable (inout JSONWriter) -> Void, JobStoreError>
-        do throws(JobStoreError) {
-            _ = try store.submitNow().valueBlocking()
+        finished { () throws(JobStoreError) in
             if name == "checkpoint" {
                 let sequence = try store.blocking.checkpoint()
-                outcome = .success { $0.field("seq", sequence.rawValue) }
-            } else {
-                let summary = try store.blocking.compact()
-                outcome = .success { $0.fields(of: summary) }
+                return { $0.field("seq", sequence.rawValue) }
             }
+            let summary = try store.blocking.compact()
+            return { $0.fields(of: summary) }
+        }
+    }
+
+    /// Runs `operation` to its end here, on the reader's thread: what follows in the stream must happen after it.
+    ///
+    /// - Parameter operation: Returns what writes the fields of the reply.
+    private func finished(
+        _ operation: () throws(JobStoreError) -> @Sendable (inout JSONWriter) -> Void
+    ) -> PendingReply.Body {
+        let outcome: Result<@Sendable (inout JSONWriter) -> Void, JobStoreError>
+        do throws(JobStoreError) {
+            // Waiting for `now` waits for everything submitted before.
+            _ = try store.submitNow().valueBlocking()
+            outcome = .success(try operation())
         } catch {
             outcome = .failure(error)
         }

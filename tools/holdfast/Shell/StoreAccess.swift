@@ -14,6 +14,11 @@ enum StoreAccess {
 
     /// Reaches the store at `directory`.
     static func open(_ directory: String, createIfMissing: Bool) throws -> StoreAccess {
+        if !createIfMissing {
+            try StorePath.requireStore(directory)
+        } else if let reason = try StorePath.reasonAgainstCreating(directory) {
+            throw CommandFailure(reason, exitCode: CommandFailure.notOpenedCode)
+        }
         var options = JobStoreOptions()
         options.createIfMissing = createIfMissing
         let deadline = ContinuousClock.now + patience
@@ -22,7 +27,11 @@ enum StoreAccess {
                 return .remote(ShellConnection(connection))
             }
             do throws(JobStoreError) {
-                return .own(try JobStore.openBlocking(at: directory, options: options))
+                let store = try JobStore.openBlocking(at: directory, options: options)
+                if store.recovery.wasCreated {
+                    Descriptor.standardError.writeText("holdfast: created the store \(directory)\n")
+                }
+                return .own(store)
             } catch {
                 guard error.code == .locked, ContinuousClock.now < deadline else {
                     throw CommandFailure(opening: directory, error)
@@ -37,26 +46,34 @@ enum StoreAccess {
     /// - Parameter build: Writes the request's fields besides `op`.
     /// - Throws: `CommandFailure` with the reply's message when the request is refused.
     func request(_ operation: StaticString, _ build: (inout JSONWriter) -> Void = { _ in }) throws -> JSONValue {
+        let reply = try reply(operation, build)
+        guard reply["ok"]?.bool == true else { throw Self.failure(reply) }
+        return reply
+    }
+
+    /// Sends one request and returns its reply, whatever it says.
+    func reply(_ operation: StaticString, _ build: (inout JSONWriter) -> Void = { _ in }) throws -> JSONValue {
         var writer = JSONWriter()
         writer.beginObject()
         writer.key("op")
         operation.withUTF8Buffer { writer.value(utf8: [UInt8]($0)) }
         build(&writer)
         writer.endObject()
-        let reply: JSONValue
         switch self {
         case .own(let store):
             var answer = JSONWriter()
             _ = ShellDispatcher(store: store).submit(writer.bytes).write(into: &answer)
-            reply = try ShellConnection.parse(answer.bytes)
+            return try ShellConnection.parse(answer.bytes)
         case .remote(let connection):
-            reply = try failing { try connection.exchange(writer.bytes) }
+            return try failing { try connection.exchange(writer.bytes) }
         }
-        if reply["ok"]?.bool == true { return reply }
-        let code = reply["error"]?["code"]?.string
-        throw CommandFailure(
+    }
+
+    /// What a command ends with when it got `reply`, a refusal.
+    static func failure(_ reply: JSONValue) -> CommandFailure {
+        CommandFailure(
             reply["error"]?["message"]?.string ?? "the store's owner gave no reason",
-            exitCode: code == "io_error" ? CommandFailure.storeFailedCode : CommandFailure.refusedCode)
+            exitCode: CommandFailure.exitCode(forCode: reply["error"]?["code"]?.string))
     }
 
     /// Lets go of the store.

@@ -33,8 +33,14 @@ final class SignalWatch: @unchecked Sendable {
     /// How many times the process has been asked to stop.
     var stops: Int { lock.withLock { stopCount } }
 
-    /// Calls `body`, on the watching thread, each time the process is asked to stop.
-    func whenStopped(_ body: @escaping @Sendable () -> Void) { lock.withLock { onStop = body } }
+    /// Calls `body` each time the process is asked to stop: on the watching thread, or at once for the times before.
+    func whenStopped(_ body: @escaping @Sendable () -> Void) {
+        let missed = lock.withLock {
+            onStop = body
+            return stopCount
+        }
+        for _ in 0..<missed { body() }
+    }
 
     /// Writes a byte to `waiter` once the child has ended, or at once if it has already.
     func expect(_ child: pid_t, waking waiter: Descriptor) {

@@ -31,6 +31,8 @@ struct SystemError: Error, Hashable, Sendable, CustomStringConvertible {
 extension SystemError {
     /// An argument list is longer than the system takes.
     static let argumentTooLong = E2BIG
+    /// Nobody reads any more.
+    static let brokenPipe = EPIPE
     /// The system is short of processes, memory or descriptors just now.
     static let shortages: Set<Int32> = [EAGAIN, ENOMEM, EMFILE, ENFILE]
 }

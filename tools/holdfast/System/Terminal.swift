@@ -11,7 +11,38 @@
 /// Writing for people.
 enum Terminal {
     /// Writes a line to standard output; nobody reading it is no error.
-    static func print(_ line: String) { Descriptor.standardOutput.writeText(line + "\n") }
+    static func print(_ line: String) throws(CommandFailure) { try write([UInt8](line.utf8) + [0x0A]) }
+
+    /// Writes to standard output; nobody reading it is no error.
+    static func write(_ bytes: [UInt8]) throws(CommandFailure) { _ = try isRead(after: bytes) }
+
+    /// Writes to standard output.
+    ///
+    /// - Returns: Whether anybody reads it, so that going on makes sense.
+    static func isRead(after bytes: [UInt8]) throws(CommandFailure) -> Bool {
+        do throws(SystemError) {
+            try Descriptor.standardOutput.writeAll(bytes)
+            return true
+        } catch {
+            if error.number == SystemError.brokenPipe { return false }
+            throw CommandFailure("could not write the output: \(error.reason)")
+        }
+    }
+
+    /// Returns a number of things in words: `no jobs`, `1 job`, `2,000 jobs`.
+    static func count<Number: BinaryInteger>(_ number: Number, _ noun: String) -> String {
+        (number == 0 ? "no" : grouped(number)) + " " + noun + (number == 1 ? "" : "s")
+    }
+
+    /// Returns the first line of a text that others wrote, cut to `columns`, without what a terminal would obey.
+    static func firstLine(_ text: String, columns: Int = 160) -> String {
+        let line = text.drop(while: \.isWhitespace).prefix { !$0.isNewline }
+        let shown = line.unicodeScalars.prefix(columns).map { scalar in
+            let isControl = scalar.properties.generalCategory == .control
+            return Character(isControl ? " " : scalar)
+        }
+        return String(shown) + (line.unicodeScalars.count > columns ? "…" : "")
+    }
 
     /// How many processors there are.
     static var processors: Int { max(1, Int(sysconf(Int32(_SC_NPROCESSORS_ONLN)))) }
@@ -56,30 +87,5 @@ enum Terminal {
         if milliseconds < 60_000 { return "\(decimal(tenths: milliseconds / 100)) s" }
         let seconds = milliseconds / 1000
         return seconds < 3600 ? "\(seconds / 60) min \(seconds % 60) s" : "\(seconds / 3600) h \(seconds / 60 % 60) min"
-    }
-}
-
-/// A line on a terminal that is overwritten as things go on; nothing when standard error is no terminal.
-struct ProgressLine {
-    private static let interval = Duration.milliseconds(100)
-
-    private let isShown = Descriptor.standardError.isTerminal
-    private var drawnAt: ContinuousClock.Instant?
-    private var hasText = false
-
-    /// Draws the line, unless it was drawn a moment ago.
-    mutating func update(_ text: @autoclosure () -> String) {
-        guard isShown else { return }
-        let now = ContinuousClock.now
-        if let drawnAt, now - drawnAt < Self.interval { return }
-        drawnAt = now
-        hasText = true
-        Descriptor.standardError.writeText("\r\u{1B}[K\(text().prefix(Terminal.columns - 1))")
-    }
-
-    /// Removes the line.
-    mutating func clear() {
-        if hasText { Descriptor.standardError.writeText("\r\u{1B}[K") }
-        hasText = false
     }
 }

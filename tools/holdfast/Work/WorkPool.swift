@@ -41,6 +41,7 @@ final class WorkPool: @unchecked Sendable {
     private let store: JobStore
     private let settings: WorkSettings
     private let signals: SignalWatch
+    private let failures: FailureLog
     private let lock = CallerLock()
     private let changed = Signal()
     private var counts = Counts()
@@ -51,7 +52,8 @@ final class WorkPool: @unchecked Sendable {
     private var failure: CommandFailure?
     private var wakes: [Descriptor] = []
 
-    init(store: JobStore, settings: WorkSettings, signals: SignalWatch) {
+    init(store: JobStore, settings: WorkSettings, signals: SignalWatch, failures: FailureLog) {
+        self.failures = failures
         self.store = store
         self.settings = settings
         self.signals = signals
@@ -217,6 +219,7 @@ final class WorkPool: @unchecked Sendable {
         case .success(let value): invocation = value
         case .failure(let refusal):
             count { $0.dead += 1 }
+            failures.note(lease.id, attempt: lease.attempt, error: refusal.message, isDead: true)
             try settle { () throws(JobStoreError) in try store.blocking.bury(lease, error: refusal.message) }
             return nil
         }
@@ -257,7 +260,7 @@ final class WorkPool: @unchecked Sendable {
     private func settle(_ lease: Lease, _ report: CommandRun.Report) throws(JobStoreError) -> Pending<Void>? {
         switch report.ending {
         case .exited(.code(0)):
-            if settings.printsOutput && !report.output.isEmpty { Terminal.print(report.output) }
+            if settings.printsOutput && !report.output.isEmpty { try? Terminal.print(report.output) }
             return store.submitAck(lease, result: JSONWriter.quoted(report.output))
         case .exited(.code(let code)): try retry(lease, "exit code \(code)", report)
         case .exited(.signal(let number)): try retry(lease, "killed by signal \(number)", report)
@@ -275,6 +278,7 @@ final class WorkPool: @unchecked Sendable {
                 counts.failed += 1
                 if outcome.state == .dead { counts.dead += 1 }
             }
+            failures.note(lease.id, attempt: lease.attempt, error: error, isDead: outcome.state == .dead)
         }
     }
 
@@ -282,9 +286,9 @@ final class WorkPool: @unchecked Sendable {
     private func notStarted(_ lease: Lease, _ error: SystemError) throws(JobStoreError) {
         if error.isArgumentTooLong {
             count { $0.dead += 1 }
-            try settle { () throws(JobStoreError) in
-                try store.blocking.bury(lease, error: "\(error); leave out {} and read the payload from standard input")
-            }
+            let message = "\(error); leave out {} and read the payload from standard input"
+            failures.note(lease.id, attempt: lease.attempt, error: message, isDead: true)
+            try settle { () throws(JobStoreError) in try store.blocking.bury(lease, error: message) }
             return
         }
         let isPassing = error.isShortage
