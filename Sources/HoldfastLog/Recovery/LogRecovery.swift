@@ -152,8 +152,8 @@ struct LogRecovery {
         else {
             throw LogError(
                 .corrupt,
-                "the store's next numbers are impossible (sequence number \(sequence), epoch \(manifest.epoch), segment "
-                    + "\(manifest.nextSegment)): restore MANIFEST from a backup, or salvage the store",
+                "the store's next numbers are impossible (sequence number \(sequence), epoch \(manifest.epoch), "
+                    + "segment \(manifest.nextSegment)): restore MANIFEST from a backup, or salvage the store",
                 file: "MANIFEST")
         }
     }
