@@ -1,4 +1,4 @@
-// What the walk over the journal concludes from files that no crash leaves behind.
+// Stores that no crash leaves behind, each found by fuzzing or by reading on from what it found.
 
 import HoldfastBytes
 import HoldfastTestKit
@@ -6,7 +6,7 @@ import Testing
 
 @testable import HoldfastLog
 
-@Suite struct JournalScanTests {
+@Suite struct ImpossibleStoreTests {
     private static let store = StoreIdentity(bytes: Array(0..<16))
     private static let segmentBytes = 65_536
 
@@ -95,6 +95,27 @@ import Testing
         manifest.encode(into: &writer)
         let error = #expect(throws: LogError.self) { _ = try Manifest(writer.bytes) }
         #expect(error?.code == .corrupt)
+    }
+
+    /// A named file that was gone passed for a system call that had failed.
+    @Test func aSealedSegmentOrACheckpointThatIsGoneIsDamage() throws {
+        let disk = SimulatedFileSystem()
+        let layout = StoreLayout(root: "/store")
+        var manifest = Manifest(store: Self.store)
+        manifest.sealed = [
+            Manifest.Sealed(
+                id: SegmentID(1), firstSequence: SequenceNumber(1), lastSequence: SequenceNumber(8), bytes: 8192,
+                chain: [UInt8](repeating: 0, count: 32))
+        ]
+        manifest.checkpoints = [Manifest.Checkpoint(sequence: SequenceNumber(8), bytes: 100, copies: 1)]
+        var writer = ByteWriter()
+        manifest.encode(into: &writer)
+        disk.replace(layout.manifest, with: [UInt8](copying: writer.bytes))
+        var reader = try LogReader.open(directory: layout.root, fileSystem: disk)
+        let problems = reader.verify(progress: { _, _ in }, { _, _ in }).problems
+        #expect(problems.map(\.code) == [.corrupt, .corrupt])
+        let named = [layout.path(manifest.sealed[0]), layout.path(manifest.checkpoints[0], copy: 0)]
+        #expect(problems.map(\.file) == named.map(layout.relative))
     }
 
     @Test func anEmptyLaterSegmentIsNoDamage() throws {
