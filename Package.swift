@@ -25,6 +25,7 @@ let package = Package(
     products: [
         .library(name: "Holdfast", targets: ["Holdfast"]),
         .library(name: "HoldfastTestKit", targets: ["HoldfastTestKit"]),
+        .library(name: "HoldfastCommandProbe", targets: ["HoldfastCommandProbe"]),
         .executable(name: "holdfast", targets: ["HoldfastCommand"]),
         .executable(name: "holdfast-bench", targets: ["HoldfastBench"]),
     ],
@@ -56,6 +57,14 @@ let package = Package(
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             path: "tools/holdfast", swiftSettings: common),
+        // The command's sources once more, behind a link and without its `main`: the way in for the fuzzers in Fuzz.
+        .target(
+            name: "HoldfastCommandProbe",
+            dependencies: [
+                "Holdfast", "HoldfastBytes", "HoldfastLog", "HoldfastEngine", "HoldfastTestKit",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            exclude: ["Command/HoldfastCommand.swift"], swiftSettings: common),
         .executableTarget(
             name: "HoldfastBench",
             dependencies: [
@@ -77,7 +86,10 @@ let package = Package(
             swiftSettings: common),
         .testTarget(
             name: "HoldfastTestKitTests",
-            dependencies: ["HoldfastTestKit", "HoldfastLog", "HoldfastBytes"], swiftSettings: common),
+            dependencies: [
+                "HoldfastTestKit", "HoldfastCommandProbe", "Holdfast", "HoldfastLog", "HoldfastEngine", "HoldfastBytes",
+            ],
+            swiftSettings: common),
         .testTarget(
             name: "HoldfastCommandTests",
             dependencies: ["HoldfastCommand", "Holdfast", "HoldfastTestKit"], swiftSettings: common),

@@ -38,7 +38,7 @@ extension QueueState {
             throw EngineError(
                 .unsupportedFormat, "the checkpoint has version \(version); this program reads \(Self.imageVersion)")
         }
-        lastSequence = SequenceNumber(try reader.varint(atMost: SequenceNumber.max.rawValue))
+        lastSequence = SequenceNumber(try reader.varint(atMost: SequenceNumber.max.rawValue - 1))
         latestTime = Timestamp(milliseconds: try Self.time(&reader))
         completedCount = try reader.varint()
         let queues = try decodeQueues(&reader)

@@ -5,14 +5,17 @@ internal import HoldfastBytes
 internal import HoldfastLog
 
 extension DecoderProbe {
-    /// Reads a frame header under the salt in the first four bytes, which is also tried with a checksum put right.
+    /// Reads a frame, its payload and its records under the salt in the first four bytes; also with lengths and
+    /// checksums put right.
     public static func frame(_ bytes: [UInt8]) {
         guard bytes.count >= 4 + FrameFormat.headerBytes else { return }
-        let salt = word(bytes, at: 0)
+        let salt = LittleEndian.word(bytes, at: 0)
         var page = Array(bytes[4...])
         probeFrame(page, salt: salt)
-        let checksum = CRC32C.checksum(page.span.extracting(4..<FrameFormat.headerBytes), seed: salt)
-        for index in 0..<4 { page[index] = UInt8(truncatingIfNeeded: checksum >> UInt32(8 * index)) }
+        let stored = UInt32(page.count - FrameFormat.headerBytes)
+        LittleEndian.put(stored, into: &page, at: 8)
+        if page[6] == FrameCodec.raw.rawValue { LittleEndian.put(stored, into: &page, at: 12) }
+        SealMending.mendFrame(&page, at: 0, salt: salt)
         probeFrame(page, salt: salt)
     }
 
@@ -30,17 +33,26 @@ extension DecoderProbe {
             return
         }
         precondition(raw.count == header.rawBytes, "a frame decodes to the size that its header names")
-        entries(raw)
+        var packed = ByteWriter()
+        if LZ4Block.append(raw.span, to: &packed, high: false) {
+            let unpacked = LZ4Block.decompress(packed.bytes, rawBytes: raw.count)
+            precondition(unpacked == raw, "what was compressed is decompressed")
+        }
+        entries(raw, firstSequence: header.firstSequence)
     }
 
     /// Walks the records of a decoded frame.
-    public static func entries(_ raw: [UInt8]) {
-        var cursor = EntryCursor(raw.span, firstSequence: SequenceNumber(1))
-        var last = SequenceNumber.zero
+    public static func entries(_ raw: [UInt8]) { entries(raw, firstSequence: SequenceNumber(1)) }
+
+    static func entries(_ raw: [UInt8], firstSequence: SequenceNumber) {
+        var cursor = EntryCursor(raw.span, firstSequence: firstSequence)
+        var last: SequenceNumber?
         do {
             while let entry = try cursor.next() {
-                precondition(entry.sequence > last && entry.kind != 0, "records ascend and have a kind")
+                precondition(entry.kind != 0, "records have a kind")
+                if let last { precondition(entry.sequence > last, "records ascend") }
                 last = entry.sequence
+                record(kind: entry.kind, body: [UInt8](copying: entry.body), sequence: entry.sequence)
             }
             precondition(cursor.offset == raw.count, "a walk ends at the end")
         } catch {
@@ -53,7 +65,7 @@ extension DecoderProbe {
         var page = Array(bytes.prefix(SegmentHeader.byteCount))
         page.append(contentsOf: [UInt8](repeating: 0, count: SegmentHeader.byteCount - page.count))
         probeSegmentHeader(page)
-        putChecksum(&page)
+        SealMending.mendPage(&page)
         probeSegmentHeader(page)
     }
 
@@ -66,14 +78,11 @@ extension DecoderProbe {
             [UInt8](copying: writer.bytes)[24..<4092] == page[24..<4092], "a segment header has one encoding")
     }
 
-    /// Reads a manifest.
+    /// Reads a manifest, as it is and with length and checksum put right.
     public static func manifest(_ bytes: [UInt8]) {
         probeManifest(bytes)
-        guard bytes.count >= 48 else { return }
         var whole = bytes
-        let length = UInt32(bytes.count - 48)
-        for index in 0..<4 { whole[40 + index] = UInt8(truncatingIfNeeded: length >> UInt32(8 * index)) }
-        putChecksum(&whole)
+        SealMending.mendManifest(&whole)
         probeManifest(whole)
     }
 
@@ -86,22 +95,26 @@ extension DecoderProbe {
             "a manifest has one encoding")
     }
 
-    /// Reads the payload of a seal frame.
+    /// Reads the payload of a seal frame with its sparse index.
     public static func seal(_ bytes: [UInt8]) {
         guard let seal = try? SealFrame(bytes.span) else { return }
-        _ = seal.recordCount
+        var writer = ByteWriter()
+        seal.encode(into: &writer)
+        precondition([UInt8](copying: writer.bytes) == bytes, "a seal has one encoding")
+        precondition(seal.kindCounts.allSatisfy { $0.count <= seal.recordCount }, "a sum is no less than its parts")
         _ = seal.filter.mayContain(UInt64(bytes.count))
+        for (entry, next) in zip(seal.index, seal.index.dropFirst()) {
+            precondition(
+                entry.offset < next.offset && entry.firstSequence <= next.firstSequence && entry.time <= next.time,
+                "an index ascends")
+        }
     }
 
-    /// Reads a checkpoint file.
+    /// Reads a checkpoint file, as it is and with length and checksums put right.
     public static func checkpoint(_ bytes: [UInt8]) {
         probeCheckpoint(bytes)
-        guard bytes.count >= 72 else { return }
         var whole = bytes
-        let image = CRC32C.checksum(bytes.span.extracting(72..<bytes.count))
-        for index in 0..<4 { whole[64 + index] = UInt8(truncatingIfNeeded: image >> UInt32(8 * index)) }
-        let head = CRC32C.checksum(whole.span.extracting(0..<68))
-        for index in 0..<4 { whole[68 + index] = UInt8(truncatingIfNeeded: head >> UInt32(8 * index)) }
+        SealMending.mendCheckpoint(&whole)
         probeCheckpoint(whole)
     }
 
@@ -116,15 +129,6 @@ extension DecoderProbe {
                 disk, path: "/checkpoint", name: "checkpoint", store: store, sequence: SequenceNumber(sequence))
         else { return }
         precondition(file.image == Array(bytes[72...]), "an image is what follows its head")
-    }
-
-    private static func word(_ bytes: [UInt8], at offset: Int) -> UInt32 {
-        (0..<4).reduce(0) { $0 | UInt32(bytes[offset + $1]) << UInt32(8 * $1) }
-    }
-
-    private static func putChecksum(_ bytes: inout [UInt8]) {
-        let end = bytes.count - 4
-        let checksum = CRC32C.checksum(bytes.span.extracting(0..<end))
-        for index in 0..<4 { bytes[end + index] = UInt8(truncatingIfNeeded: checksum >> UInt32(8 * index)) }
+        image(file.image)
     }
 }

@@ -9,13 +9,14 @@ public enum DecoderProbe {
     /// Reads a record: its kind, then its body.
     public static func record(_ bytes: [UInt8]) {
         guard let kind = bytes.first else { return }
-        let sequence = SequenceNumber(1 << 40)
-        guard let record = try? Record(sequence: sequence, kind: kind, body: bytes.span.extracting(1...)) else {
-            return
-        }
+        record(kind: kind, body: Array(bytes[1...]), sequence: SequenceNumber(1 << 40))
+    }
+
+    static func record(kind: UInt8, body: [UInt8], sequence: SequenceNumber) {
+        guard let record = try? Record(sequence: sequence, kind: kind, body: body.span) else { return }
         var writer = ByteWriter()
         record.encodeBody(into: &writer)
-        precondition([UInt8](copying: writer.bytes) == Array(bytes[1...]), "a record has one encoding")
+        precondition([UInt8](copying: writer.bytes) == body, "a record has one encoding")
     }
 
     /// Reads a set of sequence numbers.

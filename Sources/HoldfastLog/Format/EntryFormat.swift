@@ -52,7 +52,7 @@ package struct EntryCursor: ~Escapable {
         let start = reader.offset
         let length = try reader.varint(atMost: UInt64(UInt32.max))
         let gap = try reader.varint(atMost: SequenceNumber.max.rawValue)
-        guard length >= 1, nextSequence + gap <= SequenceNumber.max.rawValue else {
+        guard length >= 1, nextSequence + gap < SequenceNumber.max.rawValue else {
             throw ByteReaderError(.tooLong, at: start)
         }
         let kind = try reader.u8()

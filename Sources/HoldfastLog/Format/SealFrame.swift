@@ -68,7 +68,11 @@ package struct SealFrame: Hashable, Sendable {
         lastTime = Timestamp(milliseconds: Int64(try reader.varint(atMost: timeMax)))
         kindCounts = []
         for _ in 0..<(try reader.varint(atMost: 255)) {
-            kindCounts.append(KindCount(kind: try reader.u8(), count: try reader.varint(atMost: 1 << 48)))
+            let entry = KindCount(kind: try reader.u8(), count: try reader.varint(atMost: 1 << 48))
+            guard kindCounts.last.map({ $0.kind < entry.kind }) ?? true else {
+                throw ByteReaderError(.tooLong, at: reader.offset)
+            }
+            kindCounts.append(entry)
         }
         // Each entry takes three bytes at least, so the count can't make us allocate more than the file holds.
         let frames = Int(try reader.varint(atMost: min(Self.framesMax, UInt64(reader.remaining / 3))))
@@ -80,7 +84,9 @@ package struct SealFrame: Hashable, Sendable {
                 by: try reader.varint(atMost: SequenceNumber.max.rawValue - last.firstSequence.rawValue))
             let later = try reader.varint(atMost: timeMax - UInt64(last.time.milliseconds))
             last.time = Timestamp(milliseconds: last.time.milliseconds + Int64(later))
-            last.offset += Int(try reader.varint(atMost: UInt64(1 << 40 - last.offset)))
+            let bytes = Int(try reader.varint(atMost: UInt64(1 << 40 - last.offset)))
+            guard bytes > 0 else { throw ByteReaderError(.tooLong, at: reader.offset) }
+            last.offset += bytes
             index.append(last)
         }
         filter = try KeyFilter(from: &reader)

@@ -212,14 +212,22 @@ package struct JournalScan: Sendable {
                 if dirty >= bound { finding.exceedsInFlightBound = true }
             }
         }
-        for later in segments[(tail + 1)...] {
-            let frame = Frame.check(
-                later.bytes.span, at: SegmentHeader.byteCount, offset: SegmentHeader.byteCount, segment: later.header)
-            if case .success(let header) = frame {
-                watermark = max(watermark, header.durable)
+        for later in segments[(tail + 1)...] { lookInto(later) }
+        finding.isBelowWatermark = tailPosition < watermark
+    }
+    /// A segment is written to only once the end of the one before it is durable: whatever this use of a later one
+    /// wrote, anywhere in it, says that something before it was lost.
+    private mutating func lookInto(_ later: Segment) {
+        var offset = SegmentHeader.byteCount
+        while offset + FrameFormat.headerBytes <= later.bytes.count {
+            let header = later.bytes.span.extracting(offset..<(offset + FrameFormat.headerBytes))
+            if let frame = FrameHeader(header, salt: later.header.salt),
+                frame.position == later.header.base.advanced(by: offset)
+            {
+                watermark = max(watermark, frame.durable)
                 finding.exceedsInFlightBound = true
             }
+            offset += FrameFormat.journalAlignment
         }
-        finding.isBelowWatermark = tailPosition < watermark
     }
 }

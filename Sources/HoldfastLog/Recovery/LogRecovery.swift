@@ -51,6 +51,7 @@ struct LogRecovery {
             }
             try checkSealedFiles(manifest)
             let scan = try JournalScan(manifest, layout: layout, fileSystem: fileSystem)
+            try checkRoom(manifest, scan)
             let (next, repair) = try judge(scan, manifest: &manifest)
             return Opened(manifest: manifest, scan: scan, next: next, repair: repair, lock: lock)
         } catch {
@@ -148,6 +149,21 @@ struct LogRecovery {
                     file: layout.relative(path), offset: status?.bytes ?? 0,
                     sequences: segment.firstSequence...segment.lastSequence)
             }
+        }
+    }
+
+    /// What a healthy store can never use up must not be near its end: a number like that is damage, and going on from
+    /// it would end in a store that can't be opened again.
+    private func checkRoom(_ manifest: Manifest, _ scan: JournalScan) throws(LogError) {
+        let sequence = max(manifest.reserved, scan.nextSequence)
+        guard sequence.rawValue < SequenceNumber.max.rawValue - 1 << 48, manifest.epoch.rawValue < UInt32.max - 1,
+            max(manifest.nextBase.rawValue, manifest.nextSegment.rawValue, manifest.nextSlot) < 1 << 60
+        else {
+            throw LogError(
+                .corrupt,
+                "the store's next numbers are impossible (sequence number \(sequence), epoch \(manifest.epoch), "
+                    + "segment \(manifest.nextSegment)): restore MANIFEST from a backup, or salvage the store",
+                file: "MANIFEST")
         }
     }
 

@@ -38,7 +38,7 @@ package struct CheckpointFile: Sendable {
         _ fileSystem: any FileSystem, path: String, name: String, store: StoreIdentity, sequence: SequenceNumber
     ) throws(LogError) {
         let bytes: [UInt8]
-        do { bytes = try fileSystem.contents(of: path) } catch { throw LogError(error, doing: "reading \(name)") }
+        do { bytes = try fileSystem.contents(of: path) } catch { throw LogError(error, reading: name) }
         do {
             var reader = ByteReader(bytes.span)
             guard try reader.array(8) == Self.magic else { throw ByteReaderError(.truncated, at: 0) }

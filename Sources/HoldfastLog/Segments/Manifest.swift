@@ -157,7 +157,8 @@ package struct Manifest: Hashable, Sendable {
 
     private mutating func decodePayload(from reader: inout ByteReader) throws(ByteReaderError) {
         let positionMax: UInt64 = 1 << 62
-        let sequenceMax = SequenceNumber.max.rawValue
+        // A record always has a successor.
+        let sequenceMax = SequenceNumber.max.rawValue - 1
         epoch = Epoch(try reader.u32())
         guard epoch.rawValue < UInt32.max else { throw ByteReaderError(.tooLong, at: reader.offset - 4) }
         journalLink = try reader.u32()
@@ -175,12 +176,15 @@ package struct Manifest: Hashable, Sendable {
                     bytes: Int(try reader.varint(atMost: 1 << 40)), isOversized: try Self.flag(from: &reader)))
         }
         for _ in 0..<(try reader.varint(atMost: UInt64(reader.remaining))) {
-            sealed.append(
-                Sealed(
-                    id: SegmentID(try reader.varint(atMost: positionMax)),
-                    firstSequence: SequenceNumber(try reader.varint(atMost: sequenceMax)),
-                    lastSequence: SequenceNumber(try reader.varint(atMost: sequenceMax)),
-                    bytes: Int(try reader.varint(atMost: 1 << 40)), chain: try reader.array(32)))
+            let segment = Sealed(
+                id: SegmentID(try reader.varint(atMost: positionMax)),
+                firstSequence: SequenceNumber(try reader.varint(atMost: sequenceMax)),
+                lastSequence: SequenceNumber(try reader.varint(atMost: sequenceMax)),
+                bytes: Int(try reader.varint(atMost: 1 << 40)), chain: try reader.array(32))
+            guard segment.firstSequence <= segment.lastSequence else {
+                throw ByteReaderError(.tooLong, at: reader.offset)
+            }
+            sealed.append(segment)
         }
         for _ in 0..<(try reader.varint(atMost: 16)) {
             checkpoints.append(

@@ -170,7 +170,7 @@ package enum SealedSegment {
             let source = SegmentSource(header: header, path: path, name: name, end: Int(offset))
             return (source, seal)
         } catch let failure as IOFailure {
-            throw LogError(failure, doing: "reading \(name)")
+            throw LogError(failure, reading: name)
         } catch let error as LogError {
             throw error
         } catch {

@@ -26,7 +26,7 @@ package struct SegmentSource: Sendable {
         _ fileSystem: any FileSystem, _ body: (Frame) throws(LogError) -> Bool
     ) throws(LogError) {
         let file: any File
-        do { file = try fileSystem.open(path, .read) } catch { throw LogError(error, doing: "reading \(name)") }
+        do { file = try fileSystem.open(path, .read) } catch { throw LogError(error, reading: name) }
         defer { file.close() }
         var offset = start
         var last = header.firstSequence
