@@ -21,6 +21,8 @@ package struct LogOptions: Sendable {
     package var journalSegmentBytes = 8 << 20
     /// Segments of the ring: one active, one in reserve, the rest for sealing to catch up.
     package var journalSegmentCount = 4
+    /// What is kept aside for rewrites and manifests while the disk is full.
+    package var reserveBytes = 512 << 10
     /// How long after its last commit an idle log confirms it with a mark frame; 0 for never.
     package var idleMarkMilliseconds = 20
     package init() {}
@@ -80,6 +82,15 @@ package final class WriteAheadLog: @unchecked Sendable {
     var isDiskFull = false
     /// A second has passed since the disk was found full.
     var isRetryDue = false
+    /// The space kept for a full disk was given up, to go on with what frees space.
+    var isReserveSpent = true
+    /// It is time to try to keep it again.
+    var isReserveDue = false
+    /// What is left in the active segment, and what the group in flight takes of it or of a spare.
+    var activeRoom = 0
+    var flyingBytes = 0
+    /// Somebody was told to wait until the journal has room.
+    var isTight = false
     /// The journal file made ahead for one large group, the one asked for, and whether the disk had no room for it.
     var oversizedReadyBytes = 0
     var oversizedWantedBytes = 0
@@ -228,16 +239,33 @@ package final class WriteAheadLog: @unchecked Sendable {
         case .closing, .closed:
             throw LogError(.closed, "the store is closed: open it again")
         }
-        if isDiskFull && (!isSettling && spares.count <= 1 || spares.isEmpty) {
+        // One spare is left to what frees space. What is accepted has a place in the journal already: on a full disk it
+        // would wait for one as long as the disk stays so.
+        let hasSpare = spares.count > (isSettling ? 0 : 1)
+        let isOversized = bytes > ringUnitBytesMax
+        let isTight =
+            !hasSpare && !isOversized && flyingBytes + filling.byteCount + bytes + Self.unitSlackBytes > activeRoom
+        if (isReserveSpent && !isSettling) || (isDiskFull && (isTight || !isSettling && !hasSpare)) {
             throw LogError(
                 .noSpace,
                 "the disk that holds the store is full: free space, or settle jobs and compact; nothing was changed")
+        }
+        if isTight {
+            self.isTight = true
+            counters.stalls += 1
+            return .wait
         }
         if filling.byteCount >= groupBytesTarget || next.rawValue + Self.batchRecordsMax > reserved.rawValue {
             counters.stalls += 1
             return .wait
         }
-        if bytes > ringUnitBytesMax, oversizedReadyBytes < oversizedBytes(for: bytes) {
+        // A group in flight that needs a file of its own takes the one that is there.
+        if isOversized, flyingBytes > ringUnitBytesMax {
+            self.isTight = true
+            counters.stalls += 1
+            return .wait
+        }
+        if isOversized, oversizedReadyBytes < oversizedBytes(for: bytes) {
             if isOversizedRefused {
                 isOversizedRefused = false
                 throw LogError(
@@ -258,6 +286,9 @@ package final class WriteAheadLog: @unchecked Sendable {
         JournalFiles.inFlightBytesMax(capacity: options.journalSegmentBytes, isOversized: false) - groupBytesTarget
             - (8 << 10)
     }
+
+    /// For the headers of a group, its padding, and a mark behind it.
+    static let unitSlackBytes = 12 << 10
 
     /// The file that holds a group with `bytes` of records: with what was in the group before, frame headers, padding.
     private func oversizedBytes(for bytes: Int) -> Int { bytes + bytes / 128 + groupBytesTarget + (64 << 10) }
@@ -340,7 +371,7 @@ package final class WriteAheadLog: @unchecked Sendable {
 
     private var hasNoRoom: Bool {
         guard case .open = state.phase else { return false }
-        if oversizedWantedBytes > 0 { return true }
+        if oversizedWantedBytes > 0 || isTight { return true }
         return filling.byteCount >= groupBytesTarget || next.rawValue + Self.batchRecordsMax > reserved.rawValue
     }
 

@@ -85,6 +85,7 @@ struct CrashStore {
         var options = LogOptions()
         options.journalSegmentBytes = LogOptions.journalSegmentBytesMin
         options.journalSegmentCount = 3
+        options.reserveBytes = 8 << 10
         options.idleMarkMilliseconds = idleMarkMilliseconds
         options.durability = durability
         return options

@@ -6,7 +6,7 @@ import HoldfastLog
 import HoldfastTestKit
 import Testing
 
-@Suite(.timeLimit(.minutes(5))) struct DamageTests {
+@Suite(.timeLimit(.minutes(10))) struct DamageTests {
     /// A disk as found after a loss of power behind `count` commits, and where its groups lie.
     struct Found {
         let disk: SimulatedFileSystem

@@ -5,7 +5,7 @@ import HoldfastLog
 import HoldfastTestKit
 import Testing
 
-@Suite(.timeLimit(.minutes(2))) struct FoundFaultTests {
+@Suite(.timeLimit(.minutes(10))) struct FoundFaultTests {
     /// The directory was looked at before the lock was taken, and an empty manifest put over what came in between.
     @Test func aStoreCreatedWhileTheLockWasSoughtIsNotOverwritten() async throws {
         try await onThread {

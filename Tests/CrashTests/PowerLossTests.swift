@@ -152,7 +152,7 @@ enum Workload: String, CaseIterable, Sendable {
     }
 
     /// What was cut off is whole in lost/, however often the cutting was interrupted.
-    @Test(.timeLimit(.minutes(2))) func whatIsCutOffIsSavedWhole() async throws {
+    @Test(.timeLimit(.minutes(10))) func whatIsCutOffIsSavedWhole() async throws {
         try await onThread {
             let trace = try CrashTrace.log(.commit)
             for point in trace.points where point.itemCount > 1 {

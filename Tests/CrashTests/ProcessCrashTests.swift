@@ -7,7 +7,7 @@ import HoldfastLog
 import HoldfastTestKit
 import Testing
 
-@Suite(.timeLimit(.minutes(2))) struct ProcessCrashTests {
+@Suite(.timeLimit(.minutes(10))) struct ProcessCrashTests {
     /// Ends a log without letting it write: the lock is released, everything unsynced stays so.
     static func kill(_ store: CrashStore, on disk: SimulatedFileSystem) {
         disk.faultPlan = .fault(.init(operation: disk.operationCount + 1, isLasting: true))

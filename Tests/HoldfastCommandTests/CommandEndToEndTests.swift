@@ -11,7 +11,7 @@ import Testing
 #endif
 
 /// The command as people and scripts use it: exit codes, crashes, other processes, whole batches.
-@Suite(.serialized, .timeLimit(.minutes(3)))
+@Suite(.serialized, .timeLimit(.minutes(10)))
 struct CommandEndToEndTests {
     private let directory: TemporaryDirectory
 

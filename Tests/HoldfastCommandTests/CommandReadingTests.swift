@@ -12,7 +12,7 @@ import Testing
 #endif
 
 /// Commands that print: whole stores, single files, stores that grow, and to nobody.
-@Suite(.serialized, .timeLimit(.minutes(3)))
+@Suite(.serialized, .timeLimit(.minutes(10)))
 struct CommandReadingTests {
     private let directory: TemporaryDirectory
 

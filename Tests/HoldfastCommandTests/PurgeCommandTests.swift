@@ -3,7 +3,7 @@ import Testing
 @testable import HoldfastCommand
 
 /// `holdfast purge`, and the operation behind it.
-@Suite(.serialized, .timeLimit(.minutes(2)))
+@Suite(.serialized, .timeLimit(.minutes(10)))
 struct PurgeCommandTests {
     private let directory: TemporaryDirectory
 

@@ -3,7 +3,7 @@ import Testing
 @testable import HoldfastCommand
 
 /// Each operation of the line protocol, against a store with a clock that stands still.
-@Suite(.serialized, .timeLimit(.minutes(2)))
+@Suite(.serialized, .timeLimit(.minutes(10)))
 struct ShellOperationTests {
     private let directory: TemporaryDirectory
     private let shell: ShellProcess

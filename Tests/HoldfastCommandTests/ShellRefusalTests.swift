@@ -3,7 +3,7 @@ import Testing
 @testable import HoldfastCommand
 
 /// Each request that the line protocol refuses.
-@Suite(.serialized, .timeLimit(.minutes(2)))
+@Suite(.serialized, .timeLimit(.minutes(10)))
 struct ShellRefusalTests {
     private let directory: TemporaryDirectory
     private let shell: ShellProcess

@@ -12,7 +12,7 @@ import Testing
 #endif
 
 /// What commands do at a path where no store is: they say so, and make none.
-@Suite(.timeLimit(.minutes(1))) struct StorePathTests {
+@Suite(.timeLimit(.minutes(10))) struct StorePathTests {
     private let directory: TemporaryDirectory
 
     init() throws { directory = try TemporaryDirectory() }

@@ -4,7 +4,7 @@ import HoldfastBytes
 import HoldfastLog
 import Testing
 
-@Suite(.timeLimit(.minutes(2))) struct WriteAheadLogTests {
+@Suite(.timeLimit(.minutes(10))) struct WriteAheadLogTests {
     let directory = TemporaryDirectory()
     var store: String { directory.file("store") }
 

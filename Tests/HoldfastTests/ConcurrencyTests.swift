@@ -3,7 +3,7 @@ import HoldfastBytes
 import HoldfastLog
 import Testing
 
-@Suite(.timeLimit(.minutes(2))) struct ConcurrencyTests {
+@Suite(.timeLimit(.minutes(10))) struct ConcurrencyTests {
     @Test func sixtyFourTasksRunEachJobOnce() async throws {
         let (taskCount, jobsPerTask) = (64, 20)
         let fixture = try StoreFixture()

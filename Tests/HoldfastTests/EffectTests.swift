@@ -3,7 +3,7 @@ import HoldfastBytes
 import HoldfastLog
 import Testing
 
-@Suite(.timeLimit(.minutes(1))) struct EffectTests {
+@Suite(.timeLimit(.minutes(10))) struct EffectTests {
     private struct Failed: Error, Equatable {}
 
     @Test func theFirstValueIsTheValueForEver() async throws {

@@ -4,7 +4,7 @@ import Testing
 
 @testable import Holdfast
 
-@Suite(.timeLimit(.minutes(1))) struct FailureTests {
+@Suite(.timeLimit(.minutes(10))) struct FailureTests {
     @Test func afterAFailedWriteEveryCallThrowsTheFirstFailure() async throws {
         let fixture = try StoreFixture()
         let files = FailingFileSystem()

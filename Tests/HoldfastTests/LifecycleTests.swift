@@ -3,7 +3,7 @@ import HoldfastBytes
 import HoldfastLog
 import Testing
 
-@Suite(.timeLimit(.minutes(1))) struct LifecycleTests {
+@Suite(.timeLimit(.minutes(10))) struct LifecycleTests {
     @Test func aReopenedStoreHasTheSameDigestAndGoesOn() async throws {
         let fixture = try StoreFixture()
         var store = try await fixture.open()

@@ -2,7 +2,7 @@ import Holdfast
 import HoldfastBytes
 import Testing
 
-@Suite(.timeLimit(.minutes(1))) struct PurgeTests {
+@Suite(.timeLimit(.minutes(10))) struct PurgeTests {
     /// Twelve ready jobs in several lanes, of which one was leased before; three scheduled, two dead, one leased.
     private func fill(_ store: JobStore) async throws -> Lease {
         let leased = try await store.enqueue("q", payload: [0]).id

@@ -81,7 +81,7 @@ import Testing
         #expect(manifest.contains(".library(name: \"\(shown)\", targets:"))
     }
 
-    @Test(.timeLimit(.minutes(1))) func theTourDoesWhatTheReadmeSays() async throws {
+    @Test(.timeLimit(.minutes(10))) func theTourDoesWhatTheReadmeSays() async throws {
         let path = Self.newPath()
         defer { Self.remove(path) }
         let outbox = Outbox()
@@ -111,7 +111,7 @@ import Testing
         try await reopened.close()
     }
 
-    @Test(.timeLimit(.minutes(1))) func anEffectAndABatchDoWhatTheReadmeSays() async throws {
+    @Test(.timeLimit(.minutes(10))) func anEffectAndABatchDoWhatTheReadmeSays() async throws {
         let path = Self.newPath()
         defer { Self.remove(path) }
         let outbox = Outbox()
@@ -149,7 +149,7 @@ import Testing
 }
 
 /// The blocks of the introduction, each on a store of its own.
-@Suite(.timeLimit(.minutes(1))) struct GettingStartedTests {
+@Suite(.timeLimit(.minutes(10))) struct GettingStartedTests {
     @Test func aStoreIsOpened() async throws {
         let path = ReadmeTests.newPath()
         defer { ReadmeTests.remove(path) }

@@ -7,7 +7,7 @@ import HoldfastLog
 import HoldfastTestKit
 import Testing
 
-@Suite(.timeLimit(.minutes(1))) struct RefusedReplayTests {
+@Suite(.timeLimit(.minutes(10))) struct RefusedReplayTests {
     private static let path = "/store"
 
     private static var logOptions: LogOptions {

@@ -6,7 +6,7 @@ import HoldfastLog
 import HoldfastTestKit
 import Testing
 
-@Suite(.timeLimit(.minutes(1))) struct StoreCostTests {
+@Suite(.timeLimit(.minutes(10))) struct StoreCostTests {
     /// Each job to be cancelled restarted the batch.
     @Test func aBatchOfCancelsIsDecidedTwiceAtMost() async throws {
         let clock = CountingClock()

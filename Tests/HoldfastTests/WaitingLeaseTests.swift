@@ -3,7 +3,7 @@ import HoldfastBytes
 import HoldfastLog
 import Testing
 
-@Suite(.timeLimit(.minutes(1))) struct WaitingLeaseTests {
+@Suite(.timeLimit(.minutes(10))) struct WaitingLeaseTests {
     /// Starts a lease that waits, and returns once it does.
     private func waiting(
         _ store: JobStore, from queues: [String] = ["q"], limit: Int = 1, upTo wait: Duration = .seconds(3600),

@@ -41,7 +41,7 @@ import Testing
         for failure in failures { Issue.record("\(failure)") }
     }
 
-    @Test(.timeLimit(.minutes(5))) func aDiskThatForgetsIsFoundOut() async throws {
+    @Test(.timeLimit(.minutes(10))) func aDiskThatForgetsIsFoundOut() async throws {
         let found = await Self.onThread {
             (1...10 as ClosedRange<UInt64>).count { seed in
                 do throws(SimulationFailure) { _ = try Simulation.run(seed: seed, hasForgetfulDisk: true) } catch {

@@ -23,6 +23,7 @@ extension WriteAheadLog {
             if let number = state.take() {
                 swap(&filling, &flying)
                 swap(&fillingWaiters, &flyingWaiters)
+                flyingBytes = flying.byteCount
                 let room = takeRoomWaiters()
                 lock.unlock()
                 resume(room)
@@ -39,6 +40,8 @@ extension WriteAheadLog {
 
     /// Ends group `number`; the lock is held on entry and on return, but not while waiters are resumed.
     private func finish(_ number: UInt64, _ outcome: Result<LogPosition, LogError>) {
+        flyingBytes = 0
+        noteActiveRoom()
         // The maintenance thread may have poisoned the log meanwhile: its waiters have been told already.
         if case .failed = state.phase { return }
         switch outcome {
@@ -46,8 +49,10 @@ extension WriteAheadLog {
             counters.commits += 1
             state.completed(number)
             durablePosition = position
-            let waiters = flyingWaiters
+            var waiters = flyingWaiters
             flyingWaiters.removeAll(keepingCapacity: true)
+            // The segment may be another one now.
+            if isTight { waiters += takeRoomWaiters() }
             if number.isMultiple(of: 2) {
                 if blockedCounts.even > 0 { evenSignal.notifyAll() }
             } else if blockedCounts.odd > 0 {
@@ -72,6 +77,7 @@ extension WriteAheadLog {
             if rolls, tail > SegmentHeader.byteCount { try roll(for: 0, next: sequence) }
         }
         lock.lock()
+        noteActiveRoom()
         isRollWanted = false
         maintenanceSignal.notifyAll()
         if case .failure(let error) = outcome { failLocked(error) }
@@ -93,8 +99,13 @@ extension WriteAheadLog {
             if isMarkDue { try writeControl(.mark, next: lock.withLock { firstUnwritten }) }
         }
         lock.lock()
+        noteActiveRoom()
         if case .failure(let error) = outcome { failLocked(error) }
     }
+
+    /// Tells callers what is left in the active segment. The caller holds the lock and is the committer, or there is
+    /// none yet.
+    func noteActiveRoom() { activeRoom = (active?.capacity ?? 0) - tail }
 
     // MARK: - Writing: the committer only, without the lock
 

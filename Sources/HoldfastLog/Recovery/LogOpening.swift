@@ -24,8 +24,8 @@ extension WriteAheadLog {
         }
     }
 
-    /// Repairs the journal's end, installs the manifest of the new epoch, and sets up the ring. `start` does it where it
-    /// was not done before.
+    /// Repairs the journal's end, installs the manifest of the new epoch, and sets up the ring. `start` does it where
+    /// it was not done before.
     ///
     /// - Throws: `.noSpace`, `.ioFailed`, `.poisoned`; nothing that was acknowledged has changed.
     package func takeOver() throws(LogError) {
@@ -71,6 +71,11 @@ extension WriteAheadLog {
             active = first
             tail = SegmentHeader.byteCount
             index.addJournal(.init(header: first.header, path: first.path, name: first.name))
+        }
+        noteActiveRoom()
+        do { try holdReserve() } catch {
+            // Work that frees space goes on without it; new work waits for it.
+            guard error.code == .noSpace else { throw error }
         }
     }
 
@@ -235,6 +240,7 @@ extension WriteAheadLog {
 
     /// The caller holds the lock, and resumes what it gets after releasing it.
     func takeRoomWaiters() -> [Waiter] {
+        isTight = false
         if blockedForRoom > 0 { roomSignal.notifyAll() }
         if roomWaiters.isEmpty { return [] }
         let waiters = roomWaiters

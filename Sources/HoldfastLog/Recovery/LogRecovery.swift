@@ -88,7 +88,7 @@ struct LogRecovery {
     }
 
     private func refuseWithoutManifest(_ names: [String], createIfMissing: Bool) throws(LogError) {
-        let own: Set = ["LOCK", "MANIFEST.tmp", "journal", "segments", "checkpoints", "lost"]
+        let own: Set = ["LOCK", "MANIFEST.tmp", "RESERVE", "journal", "segments", "checkpoints", "lost"]
         if let stranger = names.first(where: { !own.contains($0) }) {
             throw LogError(
                 .notAStore,

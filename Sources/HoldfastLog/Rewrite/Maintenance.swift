@@ -92,6 +92,8 @@ extension WriteAheadLog {
                 } else if !maintenanceSignal.wait(lock, milliseconds: Self.retryMilliseconds) {
                     isRetryDue = true
                 }
+            } else if isReserveSpent {
+                if !maintenanceSignal.wait(lock, milliseconds: Self.retryMilliseconds) { isReserveDue = true }
             } else {
                 maintenanceSignal.wait(lock)
             }
@@ -106,6 +108,7 @@ extension WriteAheadLog {
         case merge(ArraySlice<Manifest.Sealed>)
         case replenish
         case prepareOversized(bytes: Int)
+        case holdReserve
     }
 
     /// The caller holds the lock.
@@ -119,6 +122,7 @@ extension WriteAheadLog {
         if reserved.rawValue - next.rawValue <= Self.reservationStride / 2 { return .reserve }
         if !full.isEmpty { return .seal(full) }
         if isRingShort { return .replenish }
+        if isReserveDue { return .holdReserve }
         let mergeable = isMergingGivenUp ? [] : Self.mergeableTail(manifest.sealed)
         return mergeable.isEmpty ? nil : .merge(mergeable)
     }
@@ -128,19 +132,24 @@ extension WriteAheadLog {
             switch work {
             case .request(.oversized(let bytes)): try addOversized(bytes)
             case .request(.checkpoint(let answer)):
-                let outcome = Result { () throws(LogError) in try installCheckpoint(copies: 1) }
+                let outcome = Result { () throws(LogError) in
+                    try spendingReserve { () throws(LogError) in try installCheckpoint(copies: 1) }
+                }
                 lock.withLock { answer.outcome = outcome }
                 requestSignal.notifyAll()
                 _ = try outcome.get()
             case .request(.compact(let answer)):
-                let outcome = Result { () throws(LogError) in try compactNow() }
+                let outcome = Result { () throws(LogError) in
+                    try spendingReserve { () throws(LogError) in try compactNow() }
+                }
                 lock.withLock { answer.outcome = outcome }
                 requestSignal.notifyAll()
                 // What can't be read can't be rewritten, but nothing was written either: only the caller is told.
                 if case .failure(let error) = outcome, error.code == .corrupt || error.code == .ioFailed { return }
                 _ = try outcome.get()
-            case .reserve: try extendReservation()
-            case .seal(let segments): try seal(segments)
+            case .reserve: try spendingReserve { () throws(LogError) in try extendReservation() }
+            case .seal(let segments): try spendingReserve { () throws(LogError) in try seal(segments) }
+            case .holdReserve: return try holdReserveAgain()
             case .merge(let segments): try mergeOrGiveUp(segments)
             case .replenish: try replenish()
             case .prepareOversized(let bytes): return try prepareOversized(bytes)
@@ -151,11 +160,13 @@ extension WriteAheadLog {
             }
         } catch {
             if error.code == .noSpace {
-                lock.withLock {
+                let waiters = lock.withLock {
                     isDiskFull = true
                     isRetryDue = false
                     workSignal.notifyAll()
+                    return takeRoomWaiters()
                 }
+                resume(waiters)
             } else if error.code != .closed {
                 let fatal =
                     error.code == .poisoned

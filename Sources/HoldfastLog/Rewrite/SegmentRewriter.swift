@@ -23,9 +23,9 @@ extension WriteAheadLog {
     func seal(_ segments: [FullSegment]) throws(LogError) {
         // A checkpoint comes with a sealing, so that a replay is little more than the journal; but not before as much
         // was sealed as the image weighs, so that images never cost more than the log. It is left out, too, when the
-        // committer waits for a spare: it might wait for the very group that can't be written before.
+        // committer waits for a spare: it might wait for the very group that can't be written before; and on a full disk.
         sealedSinceImage += segments.reduce(0) { $0 + $1.journal.bytes }
-        if sealedSinceImage >= imageBytes, !lock.withLock({ isStarving }) {
+        if sealedSinceImage >= imageBytes, !lock.withLock({ isStarving || isReserveSpent }) {
             _ = try installCheckpoint(copies: 1, unlessStarving: true)
         }
         let sources = segments.map(\.source)
@@ -164,7 +164,10 @@ extension WriteAheadLog {
             }
             _ = maintenanceSignal.wait(lock, milliseconds: 5)
         }
+        // The committer takes the wish back when it fails, too.
+        let failure: LogError? = if case .failed(let error) = state.phase { error } else { nil }
         lock.unlock()
+        if let failure { throw failure }
         try sealFull()
     }
 

@@ -130,16 +130,15 @@ extension WriteAheadLog {
 
     /// Puts a segment of its own size first in the ring; asks for it again when the disk is full.
     func addOversized(_ bytes: Int) throws(LogError) {
-        var isMade = false
-        do { try makeOversized(bytes, isMade: &isMade) } catch {
-            if error.code == .noSpace && !isMade { lock.withLock { requests.append(.oversized(bytes: bytes)) } }
+        do { try spendingReserve { () throws(LogError) in try makeOversized(bytes) } } catch {
+            if error.code == .noSpace { lock.withLock { requests.append(.oversized(bytes: bytes)) } }
             throw error
         }
     }
 
     // Spares already have positions behind which it can't go, so they are taken out of the manifest and given new ones
     // after it. The zeros are what a full disk refuses: they come first, while nothing has changed.
-    private func makeOversized(_ bytes: Int, isMade: inout Bool) throws(LogError) {
+    private func makeOversized(_ bytes: Int) throws(LogError) {
         let wanted = FrameFormat.aligned(bytes, to: FrameFormat.journalAlignment)
         if (oversizedFile?.bytes ?? 0) < wanted { try makeOversizedFile(wanted) }
         guard let file = oversizedFile else { preconditionFailure("the file was just made") }
@@ -163,10 +162,13 @@ extension WriteAheadLog {
         oversizedFile = nil
         lock.withLock { oversizedReadyBytes = 0 }
         try addSpare(slot: slot, bytes: size, from: .zeros, isOversized: true, now: latestKnownTime)
-        isMade = true
         for _ in withdrawn {
             let idle = idleFiles.removeFirst()
-            try addSpare(slot: idle.slot, bytes: idle.bytes, from: .recycled, now: latestKnownTime)
+            do { try addSpare(slot: idle.slot, bytes: idle.bytes, from: .recycled, now: latestKnownTime) } catch {
+                // It was set aside; the ring is filled up when there is space.
+                guard error.code == .noSpace else { throw error }
+                return
+            }
         }
     }
 }

@@ -16,6 +16,8 @@ package struct StoreLayout: Sendable {
     package var lock: String { root + "/LOCK" }
     package var manifest: String { root + "/MANIFEST" }
     package var manifestTemporary: String { root + "/MANIFEST.tmp" }
+    /// Space kept for a full disk.
+    package var reserve: String { root + "/RESERVE" }
     package var journalDirectory: String { root + "/journal" }
     package var segmentsDirectory: String { root + "/segments" }
     package var checkpointsDirectory: String { root + "/checkpoints" }
