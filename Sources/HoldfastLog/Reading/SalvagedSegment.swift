@@ -76,7 +76,7 @@ struct SalvagedSegment: Sendable {
     // MARK: - Without a header
 
     /// Finds salt and base from the first frame: its checksum leaves one salt only.
-    private static func guessHeader(_ content: [UInt8], role: SegmentRole) -> SegmentHeader? {
+    static func guessHeader(_ content: [UInt8], role: SegmentRole) -> SegmentHeader? {
         let start = SegmentHeader.byteCount
         guard content.count >= start + FrameFormat.headerBytes else { return nil }
         let frame = content.span.extracting(start..<(start + FrameFormat.headerBytes))
