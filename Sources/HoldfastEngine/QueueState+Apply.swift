@@ -244,7 +244,7 @@ extension QueueState {
     }
 
     /// Forgets a job that has an entry.
-    private mutating func finish(_ job: UInt64) {
+    mutating func finish(_ job: UInt64) {
         guard let entry = entries[job] else { return }
         leave(job, entry)
         releaseKey(of: job, entry)

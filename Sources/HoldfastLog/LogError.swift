@@ -64,7 +64,9 @@ package struct LogError: Error, Hashable, Sendable, CustomStringConvertible {
     /// Wraps a failure to read a file that the manifest names: when it is not there, acknowledged bytes are lost.
     init(_ failure: IOFailure, reading name: String) {
         if failure.kind == .notFound {
-            self.init(.corrupt, "\(name) is missing: restore the file, or salvage the store", file: name, offset: 0)
+            self.init(
+                .corrupt, "\(name) is missing: restore the file, or run: holdfast salvage STORE NEW", file: name,
+                offset: 0)
         } else {
             self.init(failure, doing: "reading \(name)")
         }

@@ -27,14 +27,15 @@ struct CommandFailure: Error {
     /// A store that can't be opened.
     init(opening directory: String, _ error: JobStoreError) {
         self.init(
-            "could not open the store \(directory): \(LogMessage.plain(error.message))", exitCode: Self.notOpenedCode)
+            "could not open the store \(directory): \(LogMessage.plain(error.message, store: directory))",
+            exitCode: Self.notOpenedCode)
     }
 
     /// Files that can't be read: damaged, of a newer version, or no store at all.
     init(reading path: String, _ error: LogError) {
         let isDamaged = error.code == .corrupt
         self.init(
-            "could not read \(path): \(LogMessage.plain(error.message))",
+            "could not read \(path): \(LogMessage.plain(error.message, store: path))",
             exitCode: isDamaged ? Self.damagedCode : Self.notOpenedCode)
     }
 
@@ -67,9 +68,11 @@ func failing<Value>(_ body: () throws -> Value) throws -> Value {
 
 /// Messages of the log for people.
 enum LogMessage {
-    /// Leaves out the labels by which the documentation of the format refers to the rows of the recovery table.
-    static func plain(_ message: String) -> String {
+    /// Leaves out the labels by which the documentation of the format refers to the rows of the recovery table, and
+    /// says which store a command line is about.
+    static func plain(_ message: String, store: String? = nil) -> String {
         var result = message
+        if let store { result.replace("holdfast salvage STORE NEW", with: "holdfast salvage \(store) NEW") }
         for row in RecoveryDecision.rows {
             let words = row.name.drop { $0 != " " }.dropFirst()
             result.replace("(\(row.name))", with: "(\(words))")

@@ -112,8 +112,9 @@ package struct SegmentHeader: Hashable, Sendable {
             throw error
         } catch {
             throw LogError(
-                .corrupt, "\(file) has no valid segment header: restore the file, or salvage the store", file: file,
-                offset: 0)
+                .corrupt,
+                "\(file) has no valid segment header: restore the file, or run: holdfast salvage STORE NEW",
+                file: file, offset: 0)
         }
     }
 

@@ -84,7 +84,7 @@ package struct LogReader: Sendable {
             throw LogError(
                 .corrupt,
                 "\(name) is not the segment that the manifest names (it is segment \(loaded.source.header.id) of store "
-                    + "\(loaded.source.header.store)): put the right file back, or salvage the store",
+                    + "\(loaded.source.header.store)): put the right file back, or run: holdfast salvage STORE NEW",
                 file: name, offset: 0)
         }
         return loaded

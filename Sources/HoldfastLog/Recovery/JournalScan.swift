@@ -89,7 +89,7 @@ package struct JournalScan: Sendable {
                 throw LogError(
                     .corrupt,
                     "\(name) is missing or does not have the \(journal.bytes) bytes that the manifest names: "
-                        + "restore the file, or salvage the store",
+                        + "restore the file, or run: holdfast salvage STORE NEW",
                     file: name, offset: 0)
             }
             bytes = try fileSystem.contents(of: path)
@@ -110,7 +110,7 @@ package struct JournalScan: Sendable {
             throw LogError(
                 .corrupt,
                 "\(name) is segment \(header.id) of store \(header.store), the manifest expects segment \(journal.id) "
-                    + "of store \(manifest.store): put the right file back, or salvage the store",
+                    + "of store \(manifest.store): put the right file back, or run: holdfast salvage STORE NEW",
                 file: name, offset: 0)
         }
         return Segment(journal: journal, header: header, bytes: bytes)

@@ -100,7 +100,7 @@ struct LogRecovery {
                 throw LogError(
                     .corrupt,
                     "\(layout.root) holds \(layout.relative(directory))/\(file) but no MANIFEST: restore MANIFEST from "
-                        + "a backup, or salvage the store",
+                        + "a backup, or run: holdfast salvage STORE NEW",
                     file: "MANIFEST")
             }
         }
@@ -145,7 +145,7 @@ struct LogRecovery {
                 throw LogError(
                     .corrupt,
                     "\(layout.relative(path)) is missing or does not have the \(segment.bytes) bytes that the manifest "
-                        + "names: restore the file, or salvage the store",
+                        + "names: restore the file, or run: holdfast salvage STORE NEW",
                     file: layout.relative(path), offset: status?.bytes ?? 0,
                     sequences: segment.firstSequence...segment.lastSequence)
             }
@@ -162,7 +162,8 @@ struct LogRecovery {
             throw LogError(
                 .corrupt,
                 "the store's next numbers are impossible (sequence number \(sequence), epoch \(manifest.epoch), "
-                    + "segment \(manifest.nextSegment)): restore MANIFEST from a backup, or salvage the store",
+                    + "segment \(manifest.nextSegment)): restore MANIFEST from a backup, or run: "
+                    + "holdfast salvage STORE NEW",
                 file: "MANIFEST")
         }
     }
@@ -208,7 +209,7 @@ struct LogRecovery {
             .corrupt,
             "\(name) is damaged at offset \(scan.stopOffset) (\(row.name)): records from sequence number "
                 + "\(scan.nextSequence) on can't be read, and the log vouches for everything below position "
-                + "\(scan.watermark); restore the file from a backup, or salvage the store",
+                + "\(scan.watermark); restore the file from a backup, or run: holdfast salvage STORE NEW",
             file: name, offset: scan.stopOffset, sequences: scan.nextSequence...SequenceNumber.max)
     }
 

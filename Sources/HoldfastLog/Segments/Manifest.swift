@@ -127,7 +127,8 @@ package struct Manifest: Hashable, Sendable {
             throw error
         } catch {
             throw LogError(
-                .corrupt, "MANIFEST is damaged (\(error)): restore it from a backup, or salvage the store",
+                .corrupt,
+                "MANIFEST is damaged (\(error)): restore it from a backup, or run: holdfast salvage STORE NEW",
                 file: "MANIFEST")
         }
     }

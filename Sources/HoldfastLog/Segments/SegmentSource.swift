@@ -77,7 +77,7 @@ package struct SegmentSource: Sendable {
         return LogError(
             .corrupt,
             "\(file) holds \(what) at offset \(offset), behind sequence number \(first): restore the file from a "
-                + "backup, or salvage what verifies",
+                + "backup, or run: holdfast salvage STORE NEW",
             file: file, offset: offset, sequences: first...SequenceNumber.max)
     }
 }

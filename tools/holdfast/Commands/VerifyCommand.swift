@@ -40,15 +40,17 @@ struct VerifyCommand: ParsableCommand {
                     + "\(Terminal.count(log.checkpoints, "checkpoint")): "
                     + "\(Terminal.bytes(log.bytes)) in \(Terminal.duration(.now - started))"
             )
-            for problem in result.problems { try Terminal.print("DAMAGED  \(LogMessage.plain(problem.message))") }
+            for problem in result.problems {
+                try Terminal.print("DAMAGED  \(LogMessage.plain(problem.message, store: store.directory))")
+            }
             if result.problems.isEmpty { try Terminal.print("sound") }
         }
         guard result.problems.isEmpty else {
             let count = result.problems.count
             throw CommandFailure(
                 "\(store.directory) is damaged in \(Terminal.count(count, "place")); "
-                    + "restore it from a backup, "
-                    + "or salvage what holdfast dump still reads", exitCode: CommandFailure.damagedCode)
+                    + "restore it from a backup, or run: holdfast salvage \(store.directory) NEW",
+                exitCode: CommandFailure.damagedCode)
         }
     }
 }

@@ -49,7 +49,9 @@ enum StorePath: Hashable {
         case .empty: sentence = "\(path) is an empty directory and no store; \(create)"
         case .file: sentence = "\(path) is a file and no store, which is a directory; check the path"
         case .withoutManifest:
-            sentence = "\(path) holds parts of a store but no MANIFEST; restore MANIFEST from a backup"
+            sentence =
+                "\(path) holds parts of a store but no MANIFEST; restore MANIFEST from a backup, or run: "
+                + "holdfast salvage \(path) NEW"
         case .foreign: sentence = "\(path) is a directory with other things and no store; check the path"
         }
         throw CommandFailure(sentence, exitCode: CommandFailure.notOpenedCode)

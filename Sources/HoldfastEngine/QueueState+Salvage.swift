@@ -1,0 +1,71 @@
+// Taking out of a state what rests on records that are lost. A job without its payload can't run, and an effect without
+// its value can't be answered; what is left refers to kept records only, and is a state like any other.
+
+package import HoldfastBytes
+
+/// What a state gave up because its records are lost.
+package struct ForgottenContent: Sendable {
+    /// One job.
+    package struct Job: Hashable, Sendable {
+        package let id: JobID
+        package let queue: String
+    }
+    /// One effect.
+    package struct EffectName: Hashable, Sendable {
+        package let scope: String
+        package let key: String
+    }
+    /// In the order of their ids.
+    package internal(set) var jobs: [Job] = []
+    package internal(set) var effects: [EffectName] = []
+    /// Error texts and progress notes of jobs that are kept.
+    package internal(set) var noteCount = 0
+}
+
+extension QueueState {
+    /// Removes the jobs and effects whose records are not in `kept`, and the errors and progress notes that are not.
+    ///
+    /// - Postcondition: `neededRecords` holds kept records only.
+    /// - Complexity: O(needed records + entries + lost jobs · lanes).
+    package mutating func forget(recordsOutside kept: SequenceBitmap) -> ForgottenContent {
+        var missing: Set<UInt64> = []
+        var next = needed.first
+        while let number = next {
+            if !kept.contains(number) { missing.insert(number) }
+            next = needed.first(after: number)
+        }
+        var result = ForgottenContent()
+        guard !missing.isEmpty else { return result }
+        for (key, sequence) in effects.sorted(by: { $0.value < $1.value }) where missing.contains(sequence) {
+            result.effects.append(.init(scope: key.scope.string, key: key.key.string))
+            effects[key] = nil
+            needed.remove(sequence)
+        }
+        for (job, entry) in entries where !missing.contains(job) {
+            if missing.contains(entry.lastError) {
+                entries[job]?.lastError = 0
+                needed.remove(entry.lastError)
+                result.noteCount += 1
+            }
+            if missing.contains(entry.progress) {
+                entries[job]?.progress = 0
+                needed.remove(entry.progress)
+                result.noteCount += 1
+            }
+        }
+        for job in missing.sorted() {
+            if let entry = entries[job] {
+                let queue = table.queues[table.lanes[entry.lane].queue].name
+                result.jobs.append(.init(id: JobID(job), queue: queue))
+                finish(job)
+            } else if let lane = table.lanes.slots.first(where: { table.lanes[$0].ready.contains(job) }) {
+                result.jobs.append(.init(id: JobID(job), queue: table.queues[table.lanes[lane].queue].name))
+                if table.removeReady(job, from: lane) {
+                    needed.remove(job)
+                    table.removeJob(from: lane)
+                }
+            }
+        }
+        return result
+    }
+}
