@@ -56,7 +56,7 @@ extension WriteAheadLog {
         }
         do {
             try fileSystem.unlinkIfPresent(layout.path(journal))
-            try fileSystem.syncDirectory(layout.journalDirectory)
+            if Safeguard.retiredJournalSync.isOn { try fileSystem.syncDirectory(layout.journalDirectory) }
         } catch {
             throw Self.writeFailure(error, doing: "removing a journal segment")
         }
@@ -102,7 +102,7 @@ extension WriteAheadLog {
         index.setSealed(changed.sealed)
         do {
             for segment in old { try fileSystem.unlinkIfPresent(layout.path(segment)) }
-            try fileSystem.syncDirectory(layout.segmentsDirectory)
+            if Safeguard.rewrittenSegmentsSync.isOn { try fileSystem.syncDirectory(layout.segmentsDirectory) }
         } catch {
             throw Self.writeFailure(error, doing: "removing rewritten segments")
         }
@@ -122,7 +122,7 @@ extension WriteAheadLog {
         // a crash could still undo never costs a record.
         let policy = delegate.retention()
         let covered = try installCheckpoint(copies: 2)
-        guard covered >= lastSealed.lastSequence else {
+        guard covered >= lastSealed.lastSequence || Safeguard.compactionImage.isOff else {
             throw LogError(.ioFailed, "the checkpoint that compaction needs was not written: try again")
         }
         let old = manifest.sealed
@@ -130,7 +130,8 @@ extension WriteAheadLog {
         let sources = try index.sources(key: nil, from: .zero).filter { $0.header.role == .sealed }
         let made = try rewrite(sources, policy: policy, chain: &chain, high: true)
         try replaceSealed(
-            made.segments, removing: old, compactedThrough: made.dropped > 0 ? lastSealed.lastSequence : nil)
+            made.segments, removing: old,
+            compactedThrough: made.dropped > 0 && Safeguard.compactionBound.isOn ? lastSealed.lastSequence : nil)
         result.segmentsAfter = made.segments.count
         result.bytesAfter = made.segments.reduce(0) { $0 + $1.bytes }
         result.recordsDropped = made.dropped
@@ -194,7 +195,7 @@ extension WriteAheadLog {
                 }
             }
             try output.endSegment()
-            if !output.segments.isEmpty {
+            if !output.segments.isEmpty, Safeguard.sealedNameSync.isOn {
                 do { try fileSystem.syncDirectory(layout.segmentsDirectory) } catch {
                     throw Self.writeFailure(error, doing: "sealing")
                 }
