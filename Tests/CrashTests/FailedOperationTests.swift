@@ -6,7 +6,7 @@ import HoldfastLog
 import HoldfastTestKit
 import Testing
 
-@Suite(.serialized, .timeLimit(.minutes(5))) struct FailedOperationTests {
+@Suite(.serialized, .timeLimit(.minutes(10))) struct FailedOperationTests {
     static let faults: [(isLasting: Bool, effect: FaultPlan.Effect)] = [
         (false, .none), (true, .none), (false, .tornWrite), (false, .pagesMarkedClean),
     ]
@@ -28,7 +28,7 @@ import Testing
     static func visit(
         _ workload: Workload, kind: FaultPlan.Kind, faults: [(isLasting: Bool, effect: FaultPlan.Effect)]
     ) throws -> Int {
-        let options = CrashStore.options()
+        let options = workload.options()
         let dry = SimulatedFileSystem()
         try workload.prepare(dry, Journalist(), options)
         let first = dry.operationCount + 1

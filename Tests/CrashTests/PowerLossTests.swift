@@ -76,7 +76,13 @@ enum Workload: String, CaseIterable, Sendable {
                 let operations = disk.operationCount
                 try store.commit([body(number, bytes: 24 + seed % 4001)])
                 // The commit is one operation; the mark that confirms it follows by itself.
-                while disk.operationCount < operations + 2 { sched_yield() }
+                while disk.operationCount < operations + 2 {
+                    // It does not after a failure of another operation: then this throws.
+                    _ = try store.log.lock.withLock { () throws(LogError) in
+                        try store.log.admission(isSettling: true)
+                    }
+                    sched_yield()
+                }
             }
         }
     }
