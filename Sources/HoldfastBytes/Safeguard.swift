@@ -37,10 +37,6 @@ package enum Safeguard: String, CaseIterable, Sendable {
     case sealedSegmentSync
     /// A sealed segment's name is durable before the manifest lists it.
     case sealedNameSync
-    /// The removal of a journal file that does not fit the ring is durable.
-    case retiredJournalSync
-    /// The removal of rewritten segments is durable.
-    case rewrittenSegmentsSync
     /// The new manifest is durable before it takes the old one's name.
     case manifestSync
     /// The new manifest is in force before what the old one named is recycled.

@@ -179,6 +179,12 @@ enum Workload: String, CaseIterable, Sendable {
 }
 
 extension SimulatedFileSystem {
-    /// What recoveries cut off and saved.
-    var saved: [[UInt8]] { snapshotFiles().filter { $0.key.hasSuffix(".bin") }.map(\.value) }
+    /// What recoveries cut off and saved, with a whole note on it.
+    var saved: [[UInt8]] {
+        let files = snapshotFiles()
+        return files.filter { file in
+            guard file.key.hasSuffix(".bin"), let note = files[file.key.dropLast(4) + ".txt"] else { return false }
+            return String(decoding: note, as: UTF8.self).hasSuffix(".bin\n")
+        }.map(\.value)
+    }
 }

@@ -4,7 +4,8 @@
 //
 // Crash points: before the manifest is replaced, the new file is a leftover and the old ones are in force; after it,
 // the old ones are leftovers. A recycled file gets its new header only after the manifest that no longer names it as
-// what it was is durable.
+// what it was is durable. That a file is gone need not be: what the manifest does not name is removed when the store is
+// opened, and whoever makes a file of that name removes the old one first.
 
 internal import HoldfastBytes
 
@@ -56,7 +57,6 @@ extension WriteAheadLog {
         }
         do {
             try fileSystem.unlinkIfPresent(layout.path(journal))
-            if Safeguard.retiredJournalSync.isOn { try fileSystem.syncDirectory(layout.journalDirectory) }
         } catch {
             throw Self.writeFailure(error, doing: "removing a journal segment")
         }
@@ -102,7 +102,6 @@ extension WriteAheadLog {
         index.setSealed(changed.sealed)
         do {
             for segment in old { try fileSystem.unlinkIfPresent(layout.path(segment)) }
-            if Safeguard.rewrittenSegmentsSync.isOn { try fileSystem.syncDirectory(layout.segmentsDirectory) }
         } catch {
             throw Self.writeFailure(error, doing: "removing rewritten segments")
         }
