@@ -17,7 +17,10 @@ let common: [SwiftSetting] = [
 
 // Libraries also mark every unsafe expression (SE-0458); tests cannot, because macros expand to unmarked ones.
 let library: [SwiftSetting] =
-    common + [.strictMemorySafety(), .define("INTERNAL_CHECKS", .when(traits: ["InternalChecks"]))]
+    common + [
+        .strictMemorySafety(), .define("INTERNAL_CHECKS", .when(traits: ["InternalChecks"])),
+        .define("SAFEGUARD_SWITCHES", .when(traits: ["SafeguardSwitches"])),
+    ]
 
 let package = Package(
     name: "Holdfast",
@@ -30,7 +33,10 @@ let package = Package(
         .executable(name: "holdfast-bench", targets: ["HoldfastBench"]),
     ],
     traits: [
-        .trait(name: "InternalChecks", description: "Checks every invariant of the state after every record.")
+        .trait(name: "InternalChecks", description: "Checks every invariant of the state after every record."),
+        .trait(
+            name: "SafeguardSwitches",
+            description: "Lets the environment take one safeguard away, for tools/mutants. Never for a real store."),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0")

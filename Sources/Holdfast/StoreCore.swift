@@ -136,7 +136,7 @@ final class StoreCore: @unchecked Sendable {
 
     /// Throws when the store takes no more operations.
     func checkOpen() throws(JobStoreError) {
-        if let failure { throw failure }
+        if let failure, Safeguard.poisonedStore.isOn { throw failure }
         if isClosed { throw Self.closedError }
     }
 
@@ -152,7 +152,7 @@ final class StoreCore: @unchecked Sendable {
 
     /// Reads the clock once; the time it returns never goes back.
     func readTime() -> Timestamp {
-        latestTime = max(latestTime, clock.wallNow())
+        latestTime = Safeguard.steadyClock.isOn ? max(latestTime, clock.wallNow()) : clock.wallNow()
         return latestTime
     }
 

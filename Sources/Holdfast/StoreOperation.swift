@@ -105,7 +105,7 @@ package struct Pending<Value: Sendable>: Sendable {
     ///
     /// - Throws: The refusal, once what it rests on is durable; or the store's failure.
     package func value() async throws(JobStoreError) -> Value {
-        if let ticket {
+        if let ticket, Safeguard.durableReply.isOn {
             do { try await core.log.wait(for: ticket) } catch { throw core.failure(from: error) }
         }
         switch outcome {
@@ -119,7 +119,7 @@ package struct Pending<Value: Sendable>: Sendable {
     ///
     /// - Throws: The refusal, once what it rests on is durable; or the store's failure.
     package func valueBlocking() throws(JobStoreError) -> Value {
-        if let ticket {
+        if let ticket, Safeguard.durableBlockingReply.isOn {
             do { try core.log.waitBlocking(for: ticket) } catch { throw core.failure(from: error) }
         }
         switch outcome {

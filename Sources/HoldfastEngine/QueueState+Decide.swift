@@ -61,7 +61,7 @@ extension QueueState {
 
     private func decide(_ enqueue: Enqueue, next: SequenceNumber, in batch: inout BatchScope) -> Decision {
         if let key = enqueue.uniqueKey {
-            if let holder = holder(of: key, in: enqueue.lane.queue, batch) {
+            if let holder = holder(of: key, in: enqueue.lane.queue, batch), Safeguard.uniqueKey.isOn {
                 return Decision(mutations: .none, reply: .duplicate(holder))
             }
             batch.setHolder(JobID(next), queue: enqueue.lane.queue, key: key)
@@ -115,7 +115,10 @@ extension QueueState {
     private func requireLease(
         _ job: JobID, _ token: LeaseToken, at now: Timestamp, in batch: BatchScope
     ) throws(EngineError) -> JobEntry {
-        guard let entry = leasedEntry(job, token), entry.deadline > now.milliseconds, batch.fate(of: job) == nil else {
+        guard let entry = leasedEntry(job, token),
+            entry.deadline > now.milliseconds || Safeguard.leaseDeadline.isOff,
+            batch.fate(of: job) == nil || Safeguard.batchSettlement.isOff
+        else {
             throw job.sequence <= lastSequence ? .leaseLost(job) : .notFound(job)
         }
         return entry
@@ -166,7 +169,7 @@ extension QueueState {
         }
         if let key = keysOfJobs[job.rawValue] {
             let unique = UniqueKey(queue: table.lanes[entry.lane].queue, key: key)
-            if let other = uniqueKeys[unique], other.job != job.rawValue {
+            if let other = uniqueKeys[unique], other.job != job.rawValue, Safeguard.redrivenUniqueKey.isOn {
                 throw EngineError(
                     .invalidState,
                     "job \(other.job) holds the unique key of job \(job); redrive this one when that has ended",
@@ -201,7 +204,9 @@ extension QueueState {
     private func decide(
         _ effect: Effect, at now: Timestamp, next: SequenceNumber, in batch: inout BatchScope
     ) throws(EngineError) -> Decision {
-        if let fence = effect.fence { _ = try requireLease(fence.job, fence.token, at: now, in: batch) }
+        if let fence = effect.fence, Safeguard.effectFence.isOn {
+            _ = try requireLease(fence.job, fence.token, at: now, in: batch)
+        }
         let key = EffectKey(effect.scope, effect.key)
         if let known = batch.effect(key) ?? effects[key].map({ SequenceNumber($0) }) {
             return Decision(mutations: .none, reply: .effect(recorded: false, sequence: known))

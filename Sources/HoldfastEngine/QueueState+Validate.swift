@@ -8,10 +8,11 @@ extension QueueState {
     ///
     /// - Throws: `.corrupt`, with the state unchanged.
     package func validate(_ record: Record) throws(EngineError) {
-        guard record.sequence > lastSequence, record.sequence <= .max else {
+        guard record.sequence > lastSequence && record.sequence <= .max || Safeguard.replayedSequence.isOff else {
             throw illegal(record, "does not follow record \(lastSequence)")
         }
-        guard record.time >= latestTime, record.time <= .max else { throw illegal(record, "has a time out of order") }
+        guard record.time >= latestTime && record.time <= .max || Safeguard.replayedTime.isOff
+        else { throw illegal(record, "has a time out of order") }
         switch record.mutation {
         case .enqueue(let enqueue): try validate(enqueue, record)
         case .lease(let grant): try validate(grant, record)
@@ -25,7 +26,8 @@ extension QueueState {
             if let key = keysOfJobs[redrive.job.rawValue] {
                 let unique = UniqueKey(queue: table.lanes[entry.lane].queue, key: key)
                 let holder = uniqueKeys[unique]
-                guard holder == nil || holder?.job == redrive.job.rawValue else {
+                let isFree = holder == nil || holder?.job == redrive.job.rawValue
+                guard isFree || Safeguard.replayedRedrive.isOff else {
                     throw illegal(record, "redrives job \(redrive.job), whose unique key another job holds")
                 }
             }
@@ -33,7 +35,7 @@ extension QueueState {
             if entries[cancel.job.rawValue] != nil {
                 let entry = try require(cancel.job, allowing: .cancel, record)
                 guard table.matches(entry.lane, cancel.lane) else { throw illegal(record, "names another lane") }
-            } else if !isPlainReady(cancel.job, lane: cancel.lane) {
+            } else if !isPlainReady(cancel.job, lane: cancel.lane), Safeguard.replayedCancel.isOn {
                 throw illegal(record, "cancels job \(cancel.job), which is not in the state")
             }
         case .effect(let effect): try validate(effect, record)
@@ -50,7 +52,8 @@ extension QueueState {
             throw illegal(record, "allows \(lane.maxAttempts) attempts")
         }
         if let key = enqueue.uniqueKey, let queue = table.queue(lane.queue) {
-            guard uniqueKeys[UniqueKey(queue: queue, key: Name(key))] == nil else {
+            let isFree = uniqueKeys[UniqueKey(queue: queue, key: Name(key))] == nil
+            guard isFree || Safeguard.replayedUniqueKey.isOff else {
                 throw illegal(record, "claims a unique key that another job holds")
             }
         }
@@ -59,16 +62,18 @@ extension QueueState {
     private func validate(_ grant: LeaseGrant, _ record: Record) throws(EngineError) {
         let job = grant.job.rawValue
         guard let entry = entries[job] else {
-            guard grant.attempt == 1, isPlainReady(grant.job, lane: grant.lane) else {
+            let isReady = grant.attempt == 1 && isPlainReady(grant.job, lane: grant.lane)
+            guard isReady || Safeguard.replayedFirstLease.isOff else {
                 throw illegal(record, "leases job \(grant.job), which is not ready")
             }
             return
         }
-        guard entry.state(at: record.time).allows(.lease) else {
+        guard entry.state(at: record.time).allows(.lease) || Safeguard.replayedLease.isOff else {
             throw illegal(record, "leases job \(grant.job), which is not ready")
         }
         guard table.matches(entry.lane, grant.lane) else { throw illegal(record, "names another lane") }
-        guard grant.attempt == entry.attempt + 1, grant.attempt <= grant.lane.maxAttempts else {
+        let isNext = grant.attempt == entry.attempt + 1 && grant.attempt <= grant.lane.maxAttempts
+        guard isNext || Safeguard.replayedAttempt.isOff else {
             throw illegal(record, "begins attempt \(grant.attempt) after \(entry.attempt)")
         }
     }
@@ -76,7 +81,7 @@ extension QueueState {
     private func validate(_ requeue: Requeue, _ record: Record) throws(EngineError) {
         let entry = try requireLease(requeue.job, requeue.token, .requeue, record)
         let isUsedUp = requeue.countsAttempt && entry.attempt >= table.lanes[entry.lane].maxAttempts
-        guard isUsedUp == (requeue.outcome == .dead) else {
+        guard isUsedUp == (requeue.outcome == .dead) || Safeguard.replayedRequeue.isOff else {
             throw illegal(record, "ends attempt \(entry.attempt) of job \(requeue.job) in a state it can't lead to")
         }
     }
@@ -85,7 +90,8 @@ extension QueueState {
         switch expire {
         case .lease(let job, let token, let isDead):
             let entry = try requireLease(job, token, .expireLease, record)
-            guard isDead == (entry.attempt >= table.lanes[entry.lane].maxAttempts) else {
+            let isUsedUp = entry.attempt >= table.lanes[entry.lane].maxAttempts
+            guard isDead == isUsedUp || Safeguard.replayedExpiry.isOff else {
                 throw illegal(record, "ends attempt \(entry.attempt) of job \(job) in a state it can't lead to")
             }
         case .startBy(let job):
@@ -102,17 +108,18 @@ extension QueueState {
     }
 
     private func validate(_ effect: Effect, _ record: Record) throws(EngineError) {
-        guard effects[EffectKey(effect.scope, effect.key)] == nil else {
+        guard effects[EffectKey(effect.scope, effect.key)] == nil || Safeguard.replayedEffect.isOff else {
             throw illegal(record, "records an effect a second time")
         }
-        if let fence = effect.fence, leasedEntry(fence.job, fence.token) == nil {
+        if let fence = effect.fence, leasedEntry(fence.job, fence.token) == nil, Safeguard.replayedFence.isOn {
             throw illegal(record, "records an effect under a lease that is not active")
         }
     }
 
     /// The entry of a job whose active lease is `token`.
     func leasedEntry(_ job: JobID, _ token: LeaseToken) -> JobEntry? {
-        guard let entry = entries[job.rawValue], entry.phase == .leased, entry.token == token.rawValue
+        guard let entry = entries[job.rawValue], entry.phase == .leased,
+            entry.token == token.rawValue || Safeguard.leaseToken.isOff
         else { return nil }
         return entry
     }
@@ -134,7 +141,9 @@ extension QueueState {
             throw illegal(record, "concerns job \(job), of which the state has no entry")
         }
         let state = entry.state(at: record.time)
-        guard state.allows(event) else { throw illegal(record, "is a \(event) of job \(job), which is \(state)") }
+        guard state.allows(event) || Safeguard.replayedTransition.isOff else {
+            throw illegal(record, "is a \(event) of job \(job), which is \(state)")
+        }
         return entry
     }
 

@@ -76,7 +76,13 @@ enum Workload: String, CaseIterable, Sendable {
                 let operations = disk.operationCount
                 try store.commit([body(number, bytes: 24 + seed % 4001)])
                 // The commit is one operation; the mark that confirms it follows by itself.
-                while disk.operationCount < operations + 2 { sched_yield() }
+                while disk.operationCount < operations + 2 {
+                    // It does not after a failure of another operation: then this throws.
+                    _ = try store.log.lock.withLock { () throws(LogError) in
+                        try store.log.admission(isSettling: true)
+                    }
+                    sched_yield()
+                }
             }
         }
     }
@@ -173,6 +179,12 @@ enum Workload: String, CaseIterable, Sendable {
 }
 
 extension SimulatedFileSystem {
-    /// What recoveries cut off and saved.
-    var saved: [[UInt8]] { snapshotFiles().filter { $0.key.hasSuffix(".bin") }.map(\.value) }
+    /// What recoveries cut off and saved, with a whole note on it.
+    var saved: [[UInt8]] {
+        let files = snapshotFiles()
+        return files.filter { file in
+            guard file.key.hasSuffix(".bin"), let note = files[file.key.dropLast(4) + ".txt"] else { return false }
+            return String(decoding: note, as: UTF8.self).hasSuffix(".bin\n")
+        }.map(\.value)
+    }
 }

@@ -161,7 +161,7 @@ extension WriteAheadLog {
         try write(control, to: segment)
         index.committed(control, at: tail)
         tail += control.byteCount
-        if kind == .close { try syncActive() }
+        if kind == .close, Safeguard.closeFrameSync.isOn { try syncActive() }
         lastFrameVouches = kind != .roll
     }
 
@@ -181,7 +181,7 @@ extension WriteAheadLog {
         let nextSegment = try takeSpare(for: bytes)
         try writeControl(.roll, next: sequence)
         // What follows in another file must not become durable before this one's end is.
-        try syncActive()
+        if Safeguard.endedSegmentSync.isOn { try syncActive() } else { unsyncedBytes = 0 }
         active = nextSegment
         segment.file.close()
         let ended = FullSegment(
@@ -228,13 +228,15 @@ extension WriteAheadLog {
     /// In the weaker modes: what is written but not synced stays within the bound that recovery allows for.
     private func limitUnsynced(adding bytes: Int) throws(LogError) {
         guard let segment = active, unsyncedBytes > 0 else { return }
-        if unsyncedBytes + bytes > segment.header.inFlightBytesMax { try syncActive() }
+        if unsyncedBytes + bytes > segment.header.inFlightBytesMax, Safeguard.unsyncedBytesBound.isOn {
+            try syncActive()
+        }
     }
 
     private func syncIfIntervalPassed() throws(LogError) {
         guard case .interval(let milliseconds) = options.durability else { return }
         let now = ContinuousClock.now
-        if now - lastSync >= .milliseconds(milliseconds) { try syncActive() }
+        if now - lastSync >= .milliseconds(milliseconds), Safeguard.intervalSync.isOn { try syncActive() }
     }
 
     func syncActive() throws(LogError) {

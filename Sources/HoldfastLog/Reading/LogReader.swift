@@ -56,7 +56,7 @@ package struct LogReader: Sendable {
 
     /// The position up to which this reader shows records.
     package var end: LogPosition {
-        holder == nil ? scan.tailPosition : min(scan.tailPosition, scan.watermark)
+        holder == nil || Safeguard.readerWatermark.isOff ? scan.tailPosition : min(scan.tailPosition, scan.watermark)
     }
 
     /// The journal segments with frames to show, oldest first.

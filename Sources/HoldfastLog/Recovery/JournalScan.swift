@@ -51,7 +51,7 @@ package struct JournalScan: Sendable {
         _ manifest: Manifest, layout: StoreLayout, fileSystem: any FileSystem
     ) throws(LogError) {
         link = manifest.journalLink
-        watermark = manifest.durable
+        watermark = Safeguard.watermarkOfManifest.isOn ? manifest.durable : .zero
         let sealedThrough = manifest.sealed.last?.lastSequence ?? .zero
         nextSequence = max(sealedThrough, manifest.compactedThrough).next
         finding = RecoveryFinding(
@@ -66,7 +66,7 @@ package struct JournalScan: Sendable {
             if goesOn {
                 guard tail + 1 < segments.count else {
                     // An exactly full segment may come last; a roll frame is written only once its successor is named.
-                    if endsInRoll { finding.stop = .missing }
+                    if endsInRoll, Safeguard.rollSuccessor.isOn { finding.stop = .missing }
                     break
                 }
                 links.append(link)
@@ -104,8 +104,9 @@ package struct JournalScan: Sendable {
             throw LogError(.corrupt, "\(name) changed its size while it was read", file: name, offset: bytes.count)
         }
         let header = try SegmentHeader(bytes.span.extracting(0..<SegmentHeader.byteCount), file: name)
-        guard header.store == manifest.store, header.id == journal.id, header.base == journal.base,
-            header.role == .journal, header.allocatedBytes == journal.bytes
+        guard header.store == manifest.store || Safeguard.journalStore.isOff,
+            header.id == journal.id || Safeguard.journalSegment.isOff,
+            header.base == journal.base, header.role == .journal, header.allocatedBytes == journal.bytes
         else {
             throw LogError(
                 .corrupt,
@@ -138,8 +139,10 @@ package struct JournalScan: Sendable {
                 return false
             }
             let expected = nextExpected(after: pending)
-            guard frame.previousLink == pendingLink, frame.epoch >= (pending.last?.epoch ?? epoch),
-                frame.epoch <= epochMax, frame.firstSequence >= expected
+            let follows = frame.epoch >= (pending.last?.epoch ?? epoch) && frame.epoch <= epochMax
+            guard frame.previousLink == pendingLink || Safeguard.frameLink.isOff,
+                follows || Safeguard.frameEpoch.isOff,
+                frame.firstSequence >= expected || Safeguard.frameSequence.isOff
             else {
                 finding.stop = .inconsistent
                 stopOffset = offset
@@ -148,7 +151,7 @@ package struct JournalScan: Sendable {
             pending.append(frame)
             pendingOffsets.append(offset)
             pendingLink = frame.link
-            watermark = max(watermark, frame.durable)
+            if Safeguard.watermarkOfFrames.isOn { watermark = max(watermark, frame.durable) }
             offset += FrameFormat.headerBytes + frame.storedBytes
             offset = FrameFormat.aligned(offset, to: frame.isGroupEnd ? header.alignment : 8)
             if frame.isGroupEnd {
@@ -199,20 +202,20 @@ package struct JournalScan: Sendable {
             {
                 finding.isDirty = true
                 if offset > segment.end, offset > stopOffset { finding.hasLaterFrames = true }
-                if offset >= bound { finding.exceedsInFlightBound = true }
-                watermark = max(watermark, frame.durable)
+                if offset >= bound, Safeguard.framesBeyondBound.isOn { finding.exceedsInFlightBound = true }
+                if Safeguard.watermarkBehindTail.isOn { watermark = max(watermark, frame.durable) }
             }
             offset += FrameFormat.journalAlignment
         }
         if !segment.header.wasRecycled {
             // A file in its first use is zero wherever it was not written.
             let dirty = segment.bytes[segment.end...].lastIndex { $0 != 0 }
-            if let dirty {
+            if let dirty, Safeguard.bytesBehindTail.isOn {
                 finding.isDirty = true
-                if dirty >= bound { finding.exceedsInFlightBound = true }
+                if dirty >= bound, Safeguard.bytesBeyondBound.isOn { finding.exceedsInFlightBound = true }
             }
         }
-        for later in segments[(tail + 1)...] { lookInto(later) }
+        if Safeguard.laterSegments.isOn { for later in segments[(tail + 1)...] { lookInto(later) } }
         finding.isBelowWatermark = tailPosition < watermark
     }
     /// A segment is written to only once the end of the one before it is durable: whatever this use of a later one

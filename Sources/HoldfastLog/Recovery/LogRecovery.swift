@@ -114,8 +114,9 @@ struct LogRecovery {
             for directory in layout.directories where !existing.contains(layout.relative(directory)) {
                 try fileSystem.createDirectoryIfMissing(directory)
             }
-            try fileSystem.syncDirectory(layout.root)
+            if Safeguard.storeDirectoriesSync.isOn { try fileSystem.syncDirectory(layout.root) }
             // The store's own name: whoever made the directory, an earlier try of ours too, may not have synced it.
+            guard Safeguard.storeNameSync.isOn else { return }
             do throws(IOFailure) { try fileSystem.syncDirectory(layout.parent) } catch {
                 guard error.kind == .permission else { throw error }
             }
@@ -141,7 +142,7 @@ struct LogRecovery {
         for segment in manifest.sealed {
             let path = layout.path(segment)
             let status = try io("looking at \(path)") { () throws(IOFailure) in try fileSystem.status(of: path) }
-            guard let status, status.bytes == segment.bytes else {
+            guard let status, status.bytes == segment.bytes || Safeguard.sealedSizes.isOff else {
                 throw LogError(
                     .corrupt,
                     "\(layout.relative(path)) is missing or does not have the \(segment.bytes) bytes that the manifest "
@@ -187,7 +188,7 @@ struct LogRecovery {
         }
         manifest.durable = max(scan.watermark, scan.tailPosition)
         if isClean { return (scan.nextSequence, repair) }
-        let next = max(manifest.reserved, scan.nextSequence)
+        let next = Safeguard.reservedNumbers.isOn ? max(manifest.reserved, scan.nextSequence) : scan.nextSequence
         report.skippedSequences = next.rawValue - scan.nextSequence.rawValue
         return (next, repair)
     }
@@ -232,16 +233,18 @@ struct LogRecovery {
         try io("cutting a torn write off") { () throws(IOFailure) in
             if count > 0 {
                 try fileSystem.createDurably(
-                    layout.lostDirectory + "/\(saved).bin", segment.bytes.span.extracting(start..<(start + count)))
+                    layout.lostDirectory + "/\(saved).bin", segment.bytes.span.extracting(start..<(start + count)),
+                    guardedBy: .lostBytesSync)
                 try fileSystem.createDurably(
-                    layout.lostDirectory + "/\(saved).txt", Array((sentence + "\n").utf8).span)
-                try fileSystem.syncDirectory(layout.lostDirectory)
+                    layout.lostDirectory + "/\(saved).txt", Array((sentence + "\n").utf8).span,
+                    guardedBy: .lostNoteSync)
+                if Safeguard.lostNameSync.isOn { try fileSystem.syncDirectory(layout.lostDirectory) }
             }
             let file = try fileSystem.open(layout.path(segment.journal), .readWrite)
             defer { file.close() }
             let zeros = [UInt8](repeating: 0, count: bound - start)
-            if !zeros.isEmpty { try file.write(zeros.span, at: start) }
-            try file.sync()
+            if !zeros.isEmpty, Safeguard.tornTailZeroing.isOn { try file.write(zeros.span, at: start) }
+            if Safeguard.tornTailSync.isOn { try file.sync() }
         }
         report.tornBytes = count
         report.findings.append(sentence)
@@ -269,11 +272,12 @@ struct LogRecovery {
             guard base.advanced(by: segment.end) > scan.watermark else { continue }
             let below = scan.watermark > base ? Int(scan.watermark.rawValue - base.rawValue) : 0
             let start = max(SegmentHeader.byteCount, below & ~(FrameFormat.journalAlignment - 1))
+            guard Safeguard.keptTailRewrite.isOn else { continue }
             try io("making the end of the journal durable") { () throws(IOFailure) in
                 let file = try fileSystem.open(layout.path(segment.journal), .readWrite)
                 defer { file.close() }
                 try file.write(segment.bytes.span.extracting(start..<segment.end), at: start)
-                try file.sync()
+                if Safeguard.keptTailSync.isOn { try file.sync() }
             }
         }
     }

@@ -6,6 +6,8 @@
 // The rows are tried in order and the last matches everything, so every finding has exactly one verdict; a refusal
 // always goes before a cut.
 
+internal import HoldfastBytes
+
 /// What was found where the chain of groups ends.
 package struct RecoveryFinding: Hashable, Sendable {
     /// What kept the chain from going on.
@@ -67,11 +69,15 @@ package enum RecoveryDecision {
     package static let rows: [Row] = [
         Row(name: "R1 file missing or short", verdict: .refuse(.fileMissing)) { $0.stop == .missing },
         Row(name: "R2 read error", verdict: .refuse(.unreadable)) { $0.stop == .unreadable },
-        Row(name: "R3 damage below the watermark", verdict: .refuse(.belowWatermark)) { $0.isBelowWatermark },
-        Row(name: "R4 beyond what can have been in flight", verdict: .refuse(.beyondInFlightBound)) {
-            $0.exceedsInFlightBound
+        Row(name: "R3 damage below the watermark", verdict: .refuse(.belowWatermark)) {
+            $0.isBelowWatermark && Safeguard.refusalBelowWatermark.isOn
         },
-        Row(name: "R5 frame that does not follow", verdict: .refuse(.inconsistent)) { $0.stop == .inconsistent },
+        Row(name: "R4 beyond what can have been in flight", verdict: .refuse(.beyondInFlightBound)) {
+            $0.exceedsInFlightBound && Safeguard.refusalBeyondBound.isOn
+        },
+        Row(name: "R5 frame that does not follow", verdict: .refuse(.inconsistent)) {
+            $0.stop == .inconsistent && Safeguard.refusalOfInconsistency.isOn
+        },
         Row(name: "R6 content against its inner checksum", verdict: .refuse(.badContent)) { $0.stop == .badContent },
         Row(name: "T1 torn tail, later frames persisted first", verdict: .tornTail) { $0.hasLaterFrames },
         Row(name: "T2 torn tail", verdict: .tornTail) { $0.stop == .brokenGroup || $0.isDirty },

@@ -14,8 +14,10 @@ extension WriteAheadLog {
         if let newest = manifest.checkpoints.first, newest.sequence == sequence, newest.copies >= copies {
             return sequence
         }
-        guard try awaitDurable(ticket, unlessStarving: unlessStarving) else { return .zero }
-        if options.durability != .commit {
+        if Safeguard.checkpointCommitWait.isOn {
+            guard try awaitDurable(ticket, unlessStarving: unlessStarving) else { return .zero }
+        }
+        if options.durability != .commit, Safeguard.checkpointSyncWait.isOn {
             guard try syncForCheckpoint(unlessStarving: unlessStarving) else { return .zero }
         }
         let durable = lock.withLock { durablePosition }
@@ -28,7 +30,7 @@ extension WriteAheadLog {
                     fileSystem, path: layout.path(checkpoint, copy: copy), store: files.store, sequence: sequence,
                     durable: durable, image: image.bytes)
             }
-            try fileSystem.syncDirectory(layout.checkpointsDirectory)
+            if Safeguard.checkpointNameSync.isOn { try fileSystem.syncDirectory(layout.checkpointsDirectory) }
         } catch {
             for copy in present..<copies { try? fileSystem.unlinkIfPresent(layout.path(checkpoint, copy: copy)) }
             throw Self.writeFailure(error, doing: "writing a checkpoint")

@@ -203,7 +203,7 @@ extension WriteAheadLog {
     /// Replaces the manifest by `changed`; on failure the old one stays in force.
     func install(_ changed: Manifest) throws(LogError) {
         // What was applied and not made durable may be gone: nothing may be built on it.
-        if case .failed(let error) = lock.withLock({ state.phase }) { throw error }
+        if Safeguard.poisonedManifest.isOn, case .failed(let error) = lock.withLock({ state.phase }) { throw error }
         var changed = changed
         changed.durable = max(changed.durable, lock.withLock { syncedOrDurable })
         let manifests = ManifestStore(layout: layout, fileSystem: fileSystem)

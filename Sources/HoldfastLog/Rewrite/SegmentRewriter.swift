@@ -4,7 +4,8 @@
 //
 // Crash points: before the manifest is replaced, the new file is a leftover and the old ones are in force; after it,
 // the old ones are leftovers. A recycled file gets its new header only after the manifest that no longer names it as
-// what it was is durable.
+// what it was is durable. That a file is gone need not be: what the manifest does not name is removed when the store is
+// opened, and whoever makes a file of that name removes the old one first.
 
 internal import HoldfastBytes
 
@@ -56,7 +57,6 @@ extension WriteAheadLog {
         }
         do {
             try fileSystem.unlinkIfPresent(layout.path(journal))
-            try fileSystem.syncDirectory(layout.journalDirectory)
         } catch {
             throw Self.writeFailure(error, doing: "removing a journal segment")
         }
@@ -102,7 +102,6 @@ extension WriteAheadLog {
         index.setSealed(changed.sealed)
         do {
             for segment in old { try fileSystem.unlinkIfPresent(layout.path(segment)) }
-            try fileSystem.syncDirectory(layout.segmentsDirectory)
         } catch {
             throw Self.writeFailure(error, doing: "removing rewritten segments")
         }
@@ -122,7 +121,7 @@ extension WriteAheadLog {
         // a crash could still undo never costs a record.
         let policy = delegate.retention()
         let covered = try installCheckpoint(copies: 2)
-        guard covered >= lastSealed.lastSequence else {
+        guard covered >= lastSealed.lastSequence || Safeguard.compactionImage.isOff else {
             throw LogError(.ioFailed, "the checkpoint that compaction needs was not written: try again")
         }
         let old = manifest.sealed
@@ -130,7 +129,8 @@ extension WriteAheadLog {
         let sources = try index.sources(key: nil, from: .zero).filter { $0.header.role == .sealed }
         let made = try rewrite(sources, policy: policy, chain: &chain, high: true)
         try replaceSealed(
-            made.segments, removing: old, compactedThrough: made.dropped > 0 ? lastSealed.lastSequence : nil)
+            made.segments, removing: old,
+            compactedThrough: made.dropped > 0 && Safeguard.compactionBound.isOn ? lastSealed.lastSequence : nil)
         result.segmentsAfter = made.segments.count
         result.bytesAfter = made.segments.reduce(0) { $0 + $1.bytes }
         result.recordsDropped = made.dropped
@@ -197,7 +197,7 @@ extension WriteAheadLog {
                 }
             }
             try output.endSegment()
-            if !output.segments.isEmpty {
+            if !output.segments.isEmpty, Safeguard.sealedNameSync.isOn {
                 do { try fileSystem.syncDirectory(layout.segmentsDirectory) } catch {
                     throw Self.writeFailure(error, doing: "sealing")
                 }

@@ -65,14 +65,15 @@ struct JournalFiles: Sendable {
             try file.write(zeros.span.extracting(0..<count), at: offset)
             offset += count
         }
-        try fileSystem.syncDirectory(layout.journalDirectory)
+        if Safeguard.journalNameSync.isOn { try fileSystem.syncDirectory(layout.journalDirectory) }
     }
 
     /// Gives a file a new header, synced, and so a new use: nothing that it held is valid any more.
     func writeHeader(_ journal: Manifest.Journal, wasRecycled: Bool, now: Timestamp) throws(IOFailure) -> SegmentHeader
     {
         var header = SegmentHeader(
-            role: .journal, store: store, id: journal.id, salt: Randomness.word(), epoch: epoch, created: now)
+            role: .journal, store: store, id: journal.id, salt: Safeguard.segmentSalt.isOn ? Randomness.word() : 1,
+            epoch: epoch, created: now)
         header.base = journal.base
         header.allocatedBytes = journal.bytes
         header.inFlightBytesMax = Self.inFlightBytesMax(capacity: journal.bytes, isOversized: journal.isOversized)
@@ -82,13 +83,13 @@ struct JournalFiles: Sendable {
         let file = try fileSystem.open(layout.path(journal), .readWrite)
         defer { file.close() }
         try file.write(page.bytes, at: 0)
-        try file.sync()
+        if Safeguard.journalHeaderSync.isOn { try file.sync() }
         return header
     }
 
     func openForWriting(_ journal: Manifest.Journal, header: SegmentHeader) throws(IOFailure) -> JournalSegment {
         let path = layout.path(journal)
-        let file = try fileSystem.open(path, durability == .commit ? .commit : .readWrite)
+        let file = try fileSystem.open(path, durability == .commit && Safeguard.commitSync.isOn ? .commit : .readWrite)
         return JournalSegment(
             journal: journal, header: header, path: path, name: layout.relative(path), file: file)
     }

@@ -50,13 +50,13 @@ package struct ManifestStore: Sendable {
         if try fileSystem.status(of: layout.manifestTemporary) != nil {
             try fileSystem.unlink(layout.manifestTemporary)
         }
-        try fileSystem.createDurably(layout.manifestTemporary, writer.bytes)
+        try fileSystem.createDurably(layout.manifestTemporary, writer.bytes, guardedBy: .manifestSync)
     }
 
     /// Puts the new manifest in the place of the old one. When it fails, either may be found after a crash.
     func switchOver() throws(IOFailure) {
         try fileSystem.rename(layout.manifestTemporary, to: layout.manifest)
-        try fileSystem.syncDirectory(layout.root)
+        if Safeguard.manifestNameSync.isOn { try fileSystem.syncDirectory(layout.root) }
     }
 }
 
@@ -72,11 +72,13 @@ extension FileSystem {
     }
 
     /// Creates a file with synced content; its name is not durable before its directory is synced.
-    func createDurably(_ path: String, _ bytes: Span<UInt8>) throws(IOFailure) {
+    func createDurably(
+        _ path: String, _ bytes: Span<UInt8>, guardedBy safeguard: Safeguard
+    ) throws(IOFailure) {
         let file = try open(path, .create)
         defer { file.close() }
         try file.write(bytes, at: 0)
-        try file.sync()
+        if safeguard.isOn { try file.sync() }
     }
 
     /// Creates a directory that another process may be creating too.

@@ -78,7 +78,7 @@ package struct SealedSegmentWriter: ~Copyable {
         buffer.append(littleEndian: UInt32(bytes))
         buffer.append(SealFrame.footerMagic)
         try file.write(buffer.bytes, at: flushed)
-        try file.sync()
+        if Safeguard.sealedSegmentSync.isOn { try file.sync() }
         return Manifest.Sealed(
             id: header.id, firstSequence: header.firstSequence, lastSequence: lastSequence,
             bytes: flushed + buffer.count, chain: chain)
