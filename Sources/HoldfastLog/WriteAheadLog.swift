@@ -407,7 +407,9 @@ extension Frame {
             throw error
         } catch {
             throw LogError(
-                .corrupt, "\(file) holds a frame at offset \(offset) whose records can't be told apart (\(error))",
+                .corrupt,
+                "\(file) holds a frame at offset \(offset) whose records can't be told apart (\(error)); restore the "
+                    + "file from a backup, or salvage the store",
                 file: file, offset: offset)
         }
         return true
