@@ -129,16 +129,15 @@ extension WriteAheadLog {
             case .request(.oversized(let bytes)): try addOversized(bytes)
             case .request(.checkpoint(let answer)):
                 let outcome = Result { () throws(LogError) in try installCheckpoint(copies: 1) }
-                lock.withLock { answer.outcome = outcome }
-                requestSignal.notifyAll()
-                _ = try outcome.get()
+                try reply(outcome) { answer.outcome = $0 }
             case .request(.compact(let answer)):
                 let outcome = Result { () throws(LogError) in try compactNow() }
-                lock.withLock { answer.outcome = outcome }
-                requestSignal.notifyAll()
                 // What can't be read can't be rewritten, but nothing was written either: only the caller is told.
-                if case .failure(let error) = outcome, error.code == .corrupt || error.code == .ioFailed { return }
-                _ = try outcome.get()
+                if outcome.isUnreadable {
+                    lock.withLock { answer.outcome = outcome }
+                    return requestSignal.notifyAll()
+                }
+                try reply(outcome) { answer.outcome = $0 }
             case .reserve: try extendReservation()
             case .seal(let segments): try seal(segments)
             case .merge(let segments): try mergeOrGiveUp(segments)
@@ -157,14 +156,26 @@ extension WriteAheadLog {
                     workSignal.notifyAll()
                 }
             } else if error.code != .closed {
-                let fatal =
-                    error.code == .poisoned
-                    ? error
-                    : LogError(
-                        .poisoned, error.message, file: error.file, offset: error.offset, sequences: error.sequences)
-                lock.withLock { failLocked(fatal) }
+                lock.withLock { failLocked(error.asPoison) }
             }
         }
+    }
+
+    /// Answers a caller. A failure that poisons the log does so first: after it the caller must see nothing succeed, and
+    /// what it is told must be what every later call gets.
+    private func reply<R>(
+        _ outcome: Result<R, LogError>, _ answer: (Result<R, LogError>) -> Void
+    ) throws(LogError) {
+        var outcome = outcome
+        lock.withLock {
+            if case .failure(let error) = outcome, outcome.isFatal {
+                failLocked(error.asPoison)
+                if case .failed(let first) = state.phase { outcome = .failure(first) }
+            }
+            answer(outcome)
+        }
+        requestSignal.notifyAll()
+        _ = try outcome.get()
     }
 
     /// Damage in an old segment is for whoever reads or verifies it to report; it stops merging, not the store.
@@ -225,4 +236,25 @@ extension WriteAheadLog {
 
     /// A time for headers: informative only.
     var latestKnownTime: Timestamp { lock.withLock { headerTime } }
+}
+
+extension Result where Failure == LogError {
+    /// Whether it poisons the log: a full disk does not, nor does a log that was closed.
+    fileprivate var isFatal: Bool {
+        guard case .failure(let error) = self else { return false }
+        return error.code != .noSpace && error.code != .closed
+    }
+
+    /// Whether something could not be read.
+    fileprivate var isUnreadable: Bool {
+        guard case .failure(let error) = self else { return false }
+        return error.code == .corrupt || error.code == .ioFailed
+    }
+}
+
+extension LogError {
+    /// The same failure as one that poisons the log.
+    fileprivate var asPoison: LogError {
+        code == .poisoned ? self : LogError(.poisoned, message, file: file, offset: offset, sequences: sequences)
+    }
 }
