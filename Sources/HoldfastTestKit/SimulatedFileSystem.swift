@@ -64,7 +64,8 @@ public final class SimulatedFileSystem: @unchecked Sendable {
     public var openFileCount: Int { access { $0.openCounts.values.reduce(0, +) } }
 
     /// Makes syncs slow: `hook` runs with the path of the file, after what the sync covers is settled and before it
-    /// returns, and so does one for each write that is durable when it returns. What is written meanwhile is not covered.
+    /// returns, and so does one for each write that is durable when it returns. What is written meanwhile is not
+    /// covered.
     public func whileSyncing(_ hook: (@Sendable (String) -> Void)?) { access { $0.whileSyncing = hook } }
 
     /// Whether the planned loss of power has happened.

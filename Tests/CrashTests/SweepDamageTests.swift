@@ -1,5 +1,5 @@
-// Every file of a store is damaged in every place and every way, and each outcome is one that the recovery table and the
-// rules of the guarantees allow. By default a sample; with HOLDFAST_LONG every bit.
+// Every file of a store is damaged in every place and every way, and each outcome is one that the recovery table and
+// the rules of the guarantees allow. By default a sample; with HOLDFAST_LONG every bit.
 
 import HoldfastBytes
 import HoldfastLog

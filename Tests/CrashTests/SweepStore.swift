@@ -1,5 +1,6 @@
 // A store that holds every structure of the format, for damaging it: segment headers, raw and LZ4 frames, marks, rolls,
-// a close frame, seals, a compacted segment with gaps, two checkpoints, recycled journal files, and saved bytes in lost/.
+// a close frame, seals, a compacted segment with gaps, two checkpoints, recycled journal files, and saved bytes in
+// lost/.
 
 import HoldfastBytes
 import HoldfastLog

@@ -24,8 +24,8 @@ extension WriteAheadLog {
         }
     }
 
-    /// Repairs the journal's end, installs the manifest of the new epoch, and sets up the ring. `start` does it where it
-    /// was not done before.
+    /// Repairs the journal's end, installs the manifest of the new epoch, and sets up the ring. `start` does it where
+    /// it was not done before.
     ///
     /// - Throws: `.noSpace`, `.ioFailed`, `.poisoned`; nothing that was acknowledged has changed.
     package func takeOver() throws(LogError) {

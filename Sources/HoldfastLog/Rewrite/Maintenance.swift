@@ -161,8 +161,8 @@ extension WriteAheadLog {
         }
     }
 
-    /// Answers a caller. A failure that poisons the log does so first: after it the caller must see nothing succeed, and
-    /// what it is told must be what every later call gets.
+    /// Answers a caller. A failure that poisons the log does so first: after it the caller must see nothing succeed,
+    /// and what it is told must be what every later call gets.
     private func reply<R>(
         _ outcome: Result<R, LogError>, _ answer: (Result<R, LogError>) -> Void
     ) throws(LogError) {
