@@ -438,7 +438,9 @@ extension Frame {
             throw error
         } catch {
             throw LogError(
-                .corrupt, "\(file) holds a frame at offset \(offset) whose records can't be told apart (\(error))",
+                .corrupt,
+                "\(file) holds a frame at offset \(offset) whose records can't be told apart (\(error)); restore the "
+                    + "file from a backup, or run: holdfast salvage STORE NEW",
                 file: file, offset: offset)
         }
         return true

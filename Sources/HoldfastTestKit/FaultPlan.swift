@@ -9,6 +9,8 @@ public struct FaultPlan: Hashable, Sendable {
         case ioError
         /// The disk is full.
         case noSpace
+        /// The owner's quota is used up, which is to a store what a full disk is.
+        case quotaExceeded
     }
 
     /// How much of the operation happens although it fails.
@@ -44,13 +46,29 @@ public struct FaultPlan: Hashable, Sendable {
         }
     }
 
+    /// How a write that reports success does something else.
+    public enum Lie: Hashable, Sendable {
+        /// Nothing is written.
+        case lost
+        /// The bytes are written this far from where they belong, if that is inside the file.
+        case shifted(by: Int)
+        /// The bytes are written to another file, at the same offset.
+        case elsewhere(path: String)
+    }
+
     /// The operation during which power is lost: it may have happened in part, it does not return, and all later
     /// operations fail.
     public var crashOperation: Int?
     /// The operations that fail; the first fault that fits an operation counts.
     public var faults: [Fault] = []
+    /// The writes that report success and lie, by the number of the operation.
+    public var lies: [Int: Lie] = [:]
+    /// The reads that fail. `operation` counts reads, from 1; `effect` has no meaning.
+    public var readFaults: [Fault] = []
     /// How many bytes the disk holds, in whole blocks of 4,096. A write that needs more leaves what fits and fails.
     public var capacityBytes: Int?
+    /// What such a write reports.
+    public var capacityFailure = Kind.noSpace
     /// Files that cannot be read, by path.
     public var unreadablePaths: Set<String> = []
 
@@ -76,6 +94,11 @@ public struct FaultPlan: Hashable, Sendable {
         if unreadablePaths.isEmpty { return false }
         let own = SimulatedFileSystemTree.components(path)
         return unreadablePaths.contains { SimulatedFileSystemTree.components($0) == own }
+    }
+
+    /// The fault that read number `read` meets, if any.
+    func readFault(at read: Int) -> Fault? {
+        readFaults.first { $0.operation == read || ($0.isLasting && read > $0.operation) }
     }
 
     /// The fault that operation number `operation` meets, if any.

@@ -25,9 +25,13 @@ final class SimulatedFile: File, @unchecked Sendable {
 
     func read(into buffer: inout MutableSpan<UInt8>, at offset: Int) throws(IOFailure) -> Int {
         precondition(offset >= 0, "an offset cannot be negative")
+        let wanted = buffer.count
         // A span cannot be passed on by a closure that is not its only user, so the content is taken out first; it is
         // a copy in name only.
         let content = try access("pread") { state throws(IOFailure) in
+            state.readCount += 1
+            state.longestReadBytes = max(state.longestReadBytes, wanted)
+            if let fault = state.plan.readFault(at: state.readCount) { throw .planned(fault, "pread", path) }
             if state.plan.makesUnreadable(path) { throw IOFailure(.io, "pread", path) }
             if mode == .commit { throw IOFailure(.io, "pread", path, "Bad file descriptor") }
             return state.contents[node]
@@ -52,6 +56,7 @@ final class SimulatedFile: File, @unchecked Sendable {
                 state.contents[node]?.writePart(of: bytes, at: offset, fault)
                 throw .planned(fault, "pwrite", path)
             }
+            if let lie = state.plan.lies[state.operationCount] { return state.tell(lie, bytes, at: offset, of: node) }
             let fitting = state.fittingBytes(node, offset: offset, count: bytes.count)
             let part = bytes.extracting(0..<fitting)
             if state.keepsMidpoints && mode == .commit {
@@ -60,8 +65,9 @@ final class SimulatedFile: File, @unchecked Sendable {
                 state.midpointNode = node
             }
             state.contents[node]?.write(part, at: offset, durably: mode == .commit)
-            if fitting < bytes.count { throw IOFailure(.noSpace, "pwrite", path) }
+            if fitting < bytes.count { throw .planned(state.plan.capacityFailure, "pwrite", path) }
         }
+        if mode == .commit { waitForSync() }
     }
 
     func sync() throws(IOFailure) {
@@ -74,6 +80,7 @@ final class SimulatedFile: File, @unchecked Sendable {
             }
             state.contents[node]?.sync()
         }
+        waitForSync()
     }
 
     func size() throws(IOFailure) -> Int {
@@ -110,6 +117,9 @@ final class SimulatedFile: File, @unchecked Sendable {
         }
     }
 
+    /// What goes on while the device is busy.
+    private func waitForSync() { fileSystem.access { $0.whileSyncing }?(path) }
+
     private func releaseNode() {
         fileSystem.access { state in
             let count = (state.openCounts[node] ?? 1) - 1
@@ -119,6 +129,20 @@ final class SimulatedFile: File, @unchecked Sendable {
 }
 
 extension SimulatedFileSystem.State {
+    /// Does what a write that lies does. What was meant to be durable is so wherever it lands.
+    fileprivate mutating func tell(_ lie: FaultPlan.Lie, _ bytes: Span<UInt8>, at offset: Int, of node: Int) {
+        switch lie {
+        case .lost: return
+        case .shifted(let distance):
+            let start = offset + distance
+            guard start >= 0, start + bytes.count <= contents[node]?.size ?? 0 else { return }
+            contents[node]?.write(bytes, at: start, durably: true)
+        case .elsewhere(let path):
+            guard let other = (try? tree.locate(path))?.node else { return }
+            contents[other]?.write(bytes, at: offset, durably: true)
+        }
+    }
+
     /// Returns how many bytes of a write the disk has room for.
     fileprivate func fittingBytes(_ node: Int, offset: Int, count: Int) -> Int {
         guard let capacity = plan.capacityBytes, let content = contents[node] else { return count }

@@ -249,6 +249,14 @@ extension IOFailure {
     }
 
     static func planned(_ fault: FaultPlan.Fault, _ operation: String, _ path: String) -> IOFailure {
-        IOFailure(fault.kind == .noSpace ? .noSpace : .io, operation, path)
+        planned(fault.kind, operation, path)
+    }
+
+    static func planned(_ kind: FaultPlan.Kind, _ operation: String, _ path: String) -> IOFailure {
+        switch kind {
+        case .ioError: IOFailure(.io, operation, path)
+        case .noSpace: IOFailure(.noSpace, operation, path)
+        case .quotaExceeded: IOFailure(.noSpace, operation, path, "Disk quota exceeded")
+        }
     }
 }

@@ -21,6 +21,9 @@ public final class SimulatedFileSystem: @unchecked Sendable {
         var lockedNodes: Set<Int> = []
         var plan = FaultPlan()
         var operationCount = 0
+        var readCount = 0
+        var longestReadBytes = 0
+        var whileSyncing: (@Sendable (String) -> Void)?
         var isCrashed = false
         var recordsOperations = false
         var operationLog: [String] = []
@@ -50,6 +53,20 @@ public final class SimulatedFileSystem: @unchecked Sendable {
 
     /// How many mutating operations there were.
     public var operationCount: Int { access { $0.operationCount } }
+
+    /// How many reads there were.
+    public var readCount: Int { access { $0.readCount } }
+
+    /// The most bytes that one read asked for.
+    public var longestReadBytes: Int { access { $0.longestReadBytes } }
+
+    /// How many files are open.
+    public var openFileCount: Int { access { $0.openCounts.values.reduce(0, +) } }
+
+    /// Makes syncs slow: `hook` runs with the path of the file, after what the sync covers is settled and before it
+    /// returns, and so does one for each write that is durable when it returns. What is written meanwhile is not
+    /// covered.
+    public func whileSyncing(_ hook: (@Sendable (String) -> Void)?) { access { $0.whileSyncing = hook } }
 
     /// Whether the planned loss of power has happened.
     public var isCrashed: Bool { access { $0.isCrashed } }

@@ -165,7 +165,7 @@ import Testing
             var damaged = page
             damaged[bit / 8] ^= 1 << UInt8(bit % 8)
             let error = #expect(throws: LogError.self) { _ = try SegmentHeader(damaged.span, file: "x") }
-            #expect(error?.code == .corrupt || error?.code == .unsupportedFormat)
+            #expect(error?.code == .corrupt && error?.file == "x" && error?.offset == 0)
         }
     }
 
@@ -175,6 +175,11 @@ import Testing
         for offset in [8, 20] {
             var page = [UInt8](copying: writer.bytes)
             page[offset] = 2
+            // Without its checksum, a changed version is a flipped bit.
+            let damage = #expect(throws: LogError.self) { _ = try SegmentHeader(page.span, file: "x") }
+            #expect(damage?.code == .corrupt)
+            let checksum = CRC32C.checksum(page.span.extracting(0..<4092))
+            for index in 0..<4 { page[4092 + index] = UInt8(truncatingIfNeeded: checksum >> UInt32(8 * index)) }
             let error = #expect(throws: LogError.self) { _ = try SegmentHeader(page.span, file: "x") }
             #expect(error?.code == .unsupportedFormat)
         }
@@ -222,7 +227,8 @@ import Testing
         for bit in 0..<(bytes.count * 8) {
             var damaged = bytes
             damaged[bit / 8] ^= 1 << UInt8(bit % 8)
-            #expect(throws: LogError.self) { _ = try Manifest(damaged.span) }
+            let error = #expect(throws: LogError.self) { _ = try Manifest(damaged.span) }
+            #expect(error?.code == .corrupt && error?.offset != nil)
         }
         for count in 0..<bytes.count {
             #expect(throws: LogError.self) { _ = try Manifest(bytes.span.extracting(0..<count)) }

@@ -37,7 +37,8 @@ import Testing
         try await again.close()
     }
 
-    /// Each settled job takes a block of the journal, so without room to seal, fifteen of them would fill the last segment.
+    /// Each settled job takes a block of the journal, so without room to seal, fifteen of them would fill the
+    /// last segment.
     @Test(.timeLimit(.minutes(10)))
     func hundredsOfJobsAreSettledOneByOneOnAFullDisk() async throws {
         let disk = SimulatedFileSystem()

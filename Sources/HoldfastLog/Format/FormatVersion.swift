@@ -1,4 +1,5 @@
-// What every file of a store says about its format before anything else in it is believed.
+// What every file of a store says about its format: believed once the checksum over it is good, and before anything
+// else.
 
 package import HoldfastBytes
 

@@ -21,7 +21,8 @@
 //   148  3944  zero
 //  4092     4  CRC-32C of bytes 0 ..< 4092
 //
-// The version stands before the checksum is looked at, so that a file of a newer version is told from a damaged one.
+// Magic, version and the place of the checksum are the same in every version, so the checksum is looked at first: a
+// damaged version word is damage, and only an intact page of another version is of a newer library.
 
 package import HoldfastBytes
 
@@ -104,7 +105,8 @@ package struct SegmentHeader: Hashable, Sendable {
 
     /// Decodes a header page.
     ///
-    /// - Throws: `.unsupportedFormat` for a newer version, `.corrupt` for anything that is no valid header.
+    /// - Throws: `.corrupt` for anything that is no intact header, `.unsupportedFormat` for an intact one of a newer
+    ///   version.
     package init(_ page: Span<UInt8>, file: String) throws(LogError) {
         do {
             try self.init(decoding: page, file: file)
@@ -113,7 +115,8 @@ package struct SegmentHeader: Hashable, Sendable {
         } catch {
             throw LogError(
                 .corrupt,
-                "\(file) has no valid segment header: restore the file, or run: holdfast salvage STORE NEW",
+                "\(file) has no valid segment header at offset 0: restore the file, or run: "
+                    + "holdfast salvage STORE NEW",
                 file: file, offset: 0)
         }
     }
@@ -123,7 +126,6 @@ package struct SegmentHeader: Hashable, Sendable {
         guard page.count == Self.byteCount, try reader.array(8) == Self.magic else {
             throw ByteReaderError(.truncated, at: 0)
         }
-        try FormatVersion(from: &reader).check(file: file, forWriting: false)
         let stored = UInt32(littleEndianBytes: page, at: Self.byteCount - 4)
         guard
             CRC32C.checksum(page.extracting(0..<(Self.byteCount - 4))) == stored
@@ -131,6 +133,7 @@ package struct SegmentHeader: Hashable, Sendable {
         else {
             throw ByteReaderError(.truncated, at: Self.byteCount - 4)
         }
+        try FormatVersion(from: &reader).check(file: file, forWriting: false)
         let headerBytes = try reader.u32()
         let alignment = try reader.u32()
         store = StoreIdentity(bytes: try reader.array(StoreIdentity.byteCount))

@@ -100,7 +100,8 @@ package struct LogReader: Sendable {
         return LogError(
             .corrupt,
             "\(name) is damaged at offset \(scan.stopOffset) (\(row.name)): records from sequence number "
-                + "\(scan.nextSequence) on can't be read",
+                + "\(scan.nextSequence) on can't be read; restore the file from a backup, or run: "
+                + "holdfast salvage STORE NEW",
             file: name, offset: scan.stopOffset, sequences: scan.nextSequence...SequenceNumber.max)
     }
 

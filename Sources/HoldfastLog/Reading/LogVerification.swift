@@ -17,6 +17,8 @@ package struct LogVerification: Sendable {
 }
 
 extension LogReader {
+    private static let remedy = "restore the file from a backup, or run: holdfast salvage STORE NEW"
+
     /// Checks everything the manifest names. `progress` gets bytes checked and bytes in all; `body` gets every record.
     package mutating func verify(
         progress: (Int, Int) -> Void, _ body: (borrowing EntryView, Timestamp) throws(LogError) -> Void
@@ -31,7 +33,8 @@ extension LogReader {
                 let (source, seal) = try sealedSource(segment)
                 if let chain, chain != source.header.predecessorChain, Safeguard.verifiedPredecessor.isOn {
                     throw LogError(
-                        .corrupt, "\(source.name) does not follow the segment before it: its chain value differs",
+                        .corrupt,
+                        "\(source.name) does not follow the segment before it: its chain value differs; \(Self.remedy)",
                         file: source.name, offset: 0)
                 }
                 try verify(source, seal: seal, into: &result, body)
@@ -81,7 +84,8 @@ extension LogReader {
             if let link, frame.header.previousLink != link, Safeguard.verifiedLink.isOn {
                 throw LogError(
                     .corrupt,
-                    "\(source.name) holds a frame at offset \(frame.offset) that does not follow the one before",
+                    "\(source.name) holds a frame at offset \(frame.offset) that does not follow the one before; "
+                        + Self.remedy,
                     file: source.name, offset: frame.offset)
             }
             link = frame.header.link
@@ -95,7 +99,8 @@ extension LogReader {
             }
             guard inFrame == frame.header.recordCount else {
                 throw LogError(
-                    .corrupt, "\(source.name) holds a frame at offset \(frame.offset) with a wrong record count",
+                    .corrupt,
+                    "\(source.name) holds a frame at offset \(frame.offset) with a wrong record count; \(Self.remedy)",
                     file: source.name, offset: frame.offset)
             }
             records += UInt64(inFrame)
@@ -112,7 +117,8 @@ extension LogReader {
         }
         guard seal.kindCounts == expected && seal.index == index || Safeguard.verifiedSeal.isOff else {
             throw LogError(
-                .corrupt, "\(source.name) ends in a seal whose index or counts do not match its frames",
+                .corrupt,
+                "\(source.name) ends in a seal whose index or counts do not match its frames; \(Self.remedy)",
                 file: source.name, offset: source.end)
         }
         try verifyChain(source, seal: seal)
@@ -138,7 +144,8 @@ extension LogReader {
         }
         guard hash.finalize() == seal.chain || Safeguard.verifiedChain.isOff else {
             throw LogError(
-                .corrupt, "\(source.name) does not match its chain value: it was changed after it was sealed",
+                .corrupt,
+                "\(source.name) does not match its chain value: it was changed after it was sealed; \(Self.remedy)",
                 file: source.name, offset: 0)
         }
     }

@@ -101,7 +101,9 @@ package struct JournalScan: Sendable {
             preconditionFailure("only typed errors are thrown above: \(error)")
         }
         guard bytes.count == journal.bytes, bytes.count >= SegmentHeader.byteCount else {
-            throw LogError(.corrupt, "\(name) changed its size while it was read", file: name, offset: bytes.count)
+            throw LogError(
+                .corrupt, "\(name) changed its size while it was read: try again", file: name,
+                offset: bytes.count)
         }
         let header = try SegmentHeader(bytes.span.extracting(0..<SegmentHeader.byteCount), file: name)
         guard header.store == manifest.store || Safeguard.journalStore.isOff,
@@ -207,6 +209,7 @@ package struct JournalScan: Sendable {
             }
             offset += FrameFormat.journalAlignment
         }
+        if claimsToFollow(segment) { finding.isDirty = true }
         if !segment.header.wasRecycled {
             // A file in its first use is zero wherever it was not written.
             let dirty = segment.bytes[segment.end...].lastIndex { $0 != 0 }
@@ -218,6 +221,17 @@ package struct JournalScan: Sendable {
         if Safeguard.laterSegments.isOn { for later in segments[(tail + 1)...] { lookInto(later) } }
         finding.isBelowWatermark = tailPosition < watermark
     }
+
+    /// Whether the bytes at the tail say that they are the next frame although their checksum says that they are
+    /// damaged: positions are never used twice, so the last use of a recycled file can't have left this one.
+    private func claimsToFollow(_ segment: Segment) -> Bool {
+        guard segment.end + FrameFormat.headerBytes <= segment.bytes.count else { return false }
+        let bytes = segment.bytes.span.extracting(segment.end..<(segment.end + FrameFormat.headerBytes))
+        // Either will do: one flipped bit leaves one of them whole.
+        return UInt64(littleEndianBytes: bytes, at: 32) == tailPosition.rawValue
+            || (link != 0 && UInt32(littleEndianBytes: bytes, at: 60) == link)
+    }
+
     /// A segment is written to only once the end of the one before it is durable: whatever this use of a later one
     /// wrote, anywhere in it, says that something before it was lost.
     private mutating func lookInto(_ later: Segment) {

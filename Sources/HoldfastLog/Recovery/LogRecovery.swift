@@ -101,7 +101,7 @@ struct LogRecovery {
                     .corrupt,
                     "\(layout.root) holds \(layout.relative(directory))/\(file) but no MANIFEST: restore MANIFEST from "
                         + "a backup, or run: holdfast salvage STORE NEW",
-                    file: "MANIFEST")
+                    file: "MANIFEST", offset: 0)
             }
         }
         guard createIfMissing else {
@@ -165,7 +165,7 @@ struct LogRecovery {
                 "the store's next numbers are impossible (sequence number \(sequence), epoch \(manifest.epoch), "
                     + "segment \(manifest.nextSegment)): restore MANIFEST from a backup, or run: "
                     + "holdfast salvage STORE NEW",
-                file: "MANIFEST")
+                file: "MANIFEST", offset: 0)
         }
     }
 
@@ -178,6 +178,7 @@ struct LogRecovery {
         report.journalRecords = scan.recordCount
         if scan.segments.isEmpty { return (max(manifest.reserved, scan.nextSequence), .none) }
         let row = RecoveryDecision.row(for: scan.finding)
+        report.row = row.name
         let isClean = scan.closedEpoch == manifest.epoch && row.verdict == .cleanEnd
         report.wasClosedCleanly = isClean || scan.epoch == Epoch(0)
         let repair: Repair

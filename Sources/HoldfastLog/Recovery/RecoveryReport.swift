@@ -3,6 +3,8 @@
 package struct RecoveryReport: Hashable, Sendable {
     package var wasCreated = false
     package var wasClosedCleanly = true
+    /// The row of the recovery table that the end of the journal met; empty for a store without a journal.
+    package var row = ""
     /// Bytes of an unacknowledged write that were cut off and saved below `lost/`.
     package var tornBytes = 0
     /// Records found in the journal, whether or not a checkpoint covers them.

@@ -104,7 +104,7 @@ extension WriteAheadLog {
     private enum Work {
         case request(MaintenanceRequest)
         case reserve
-        case seal([FullSegment])
+        case seal
         case merge(ArraySlice<Manifest.Sealed>)
         case replenish
         case prepareOversized(bytes: Int)
@@ -120,7 +120,7 @@ extension WriteAheadLog {
         if oversizedWantedBytes > 0 { return .prepareOversized(bytes: oversizedWantedBytes) }
         if isHeldBack || isMaintenanceStopping { return nil }
         if reserved.rawValue - next.rawValue <= Self.reservationStride / 2 { return .reserve }
-        if !full.isEmpty { return .seal(full) }
+        if !full.isEmpty { return .seal }
         if isRingShort { return .replenish }
         if isReserveDue { return .holdReserve }
         let mergeable = isMergingGivenUp ? [] : Self.mergeableTail(manifest.sealed)
@@ -135,20 +135,19 @@ extension WriteAheadLog {
                 let outcome = Result { () throws(LogError) in
                     try spendingReserve { () throws(LogError) in try installCheckpoint(copies: 1) }
                 }
-                lock.withLock { answer.outcome = outcome }
-                requestSignal.notifyAll()
-                _ = try outcome.get()
+                try reply(outcome) { answer.outcome = $0 }
             case .request(.compact(let answer)):
                 let outcome = Result { () throws(LogError) in
                     try spendingReserve { () throws(LogError) in try compactNow() }
                 }
-                lock.withLock { answer.outcome = outcome }
-                requestSignal.notifyAll()
                 // What can't be read can't be rewritten, but nothing was written either: only the caller is told.
-                if case .failure(let error) = outcome, error.code == .corrupt || error.code == .ioFailed { return }
-                _ = try outcome.get()
+                if outcome.isUnreadable {
+                    lock.withLock { answer.outcome = outcome }
+                    return requestSignal.notifyAll()
+                }
+                try reply(outcome) { answer.outcome = $0 }
             case .reserve: try spendingReserve { () throws(LogError) in try extendReservation() }
-            case .seal(let segments): try spendingReserve { () throws(LogError) in try seal(segments) }
+            case .seal: try spendingReserve { () throws(LogError) in try sealPending() }
             case .holdReserve: return try holdReserveAgain()
             case .merge(let segments): try mergeOrGiveUp(segments)
             case .replenish: try replenish()
@@ -168,14 +167,26 @@ extension WriteAheadLog {
                 }
                 resume(waiters)
             } else if error.code != .closed {
-                let fatal =
-                    error.code == .poisoned
-                    ? error
-                    : LogError(
-                        .poisoned, error.message, file: error.file, offset: error.offset, sequences: error.sequences)
-                lock.withLock { failLocked(fatal) }
+                lock.withLock { failLocked(error.asPoison) }
             }
         }
+    }
+
+    /// Answers a caller. A failure that poisons the log does so first: after it the caller must see nothing succeed,
+    /// and what it is told must be what every later call gets.
+    private func reply<R>(
+        _ outcome: Result<R, LogError>, _ answer: (Result<R, LogError>) -> Void
+    ) throws(LogError) {
+        var outcome = outcome
+        lock.withLock {
+            if case .failure(let error) = outcome, outcome.isFatal {
+                failLocked(error.asPoison)
+                if case .failed(let first) = state.phase { outcome = .failure(first) }
+            }
+            answer(outcome)
+        }
+        requestSignal.notifyAll()
+        _ = try outcome.get()
     }
 
     /// Damage in an old segment is for whoever reads or verifies it to report; it stops merging, not the store.
@@ -236,4 +247,25 @@ extension WriteAheadLog {
 
     /// A time for headers: informative only.
     var latestKnownTime: Timestamp { lock.withLock { headerTime } }
+}
+
+extension Result where Failure == LogError {
+    /// Whether it poisons the log: a full disk does not, nor does a log that was closed.
+    fileprivate var isFatal: Bool {
+        guard case .failure(let error) = self else { return false }
+        return error.code != .noSpace && error.code != .closed
+    }
+
+    /// Whether something could not be read.
+    fileprivate var isUnreadable: Bool {
+        guard case .failure(let error) = self else { return false }
+        return error.code == .corrupt || error.code == .ioFailed
+    }
+}
+
+extension LogError {
+    /// The same failure as one that poisons the log.
+    fileprivate var asPoison: LogError {
+        code == .poisoned ? self : LogError(.poisoned, message, file: file, offset: offset, sequences: sequences)
+    }
 }

@@ -2,8 +2,8 @@
 // zeros holds it, and is unlinked when the disk has no more; until it could be written again, only what ends a job's
 // stay is accepted.
 //
-// Neither the file nor its name is synced when it is made, and its content means nothing: a crash may take it, and the
-// next opening writes it again.
+// Its name is not synced when it is made, and its content means nothing: a crash may take it, and the next opening
+// writes it again.
 
 internal import HoldfastBytes
 
@@ -62,6 +62,8 @@ extension WriteAheadLog {
         defer { file.close() }
         if options.reserveBytes > 0 {
             try file.write([UInt8](repeating: 0, count: options.reserveBytes).span, at: 0)
+            // File systems that allocate late say only now whether there was room.
+            try file.sync()
         }
     }
 }

@@ -21,10 +21,11 @@ extension WriteAheadLog {
     // MARK: - Sealing
 
     /// Turns full journal segments into sealed ones and recycles their files.
-    func seal(_ segments: [FullSegment]) throws(LogError) {
+    private func seal(_ segments: [FullSegment]) throws(LogError) {
         // A checkpoint comes with a sealing, so that a replay is little more than the journal; but not before as much
         // was sealed as the image weighs, so that images never cost more than the log. It is left out, too, when the
-        // committer waits for a spare: it might wait for the very group that can't be written before; and on a full disk.
+        // committer waits for a spare: it might wait for the very group that can't be written before;
+        // and on a full disk.
         sealedSinceImage += segments.reduce(0) { $0 + $1.journal.bytes }
         if sealedSinceImage >= imageBytes, !lock.withLock({ isStarving || isReserveSpent }) {
             _ = try installCheckpoint(copies: 1, unlessStarving: true)
@@ -171,10 +172,15 @@ extension WriteAheadLog {
         try sealFull()
     }
 
-    /// Seals what is full and gives the files back to the ring.
-    func sealFull() throws(LogError) {
+    /// Seals what is full now. A second try must not take what the first one sealed before it failed.
+    func sealPending() throws(LogError) {
         let segments = lock.withLock { full }
         if !segments.isEmpty { try seal(segments) }
+    }
+
+    /// Seals what is full and gives the files back to the ring.
+    func sealFull() throws(LogError) {
+        try sealPending()
         while isRingShort { try replenish() }
     }
 

@@ -3,6 +3,9 @@
 //
 //     magic "HOLDFMAN" · format version (16) · store identity (16) · payload length u32 · payload · CRC-32C of all
 //     before
+//
+// Every version begins with magic and format version and ends in that checksum, so a damaged version is told from
+// another one.
 
 package import HoldfastBytes
 
@@ -119,7 +122,8 @@ package struct Manifest: Hashable, Sendable {
 
     /// Decodes a manifest.
     ///
-    /// - Throws: `.unsupportedFormat` for a newer version, `.corrupt` for anything that is no whole manifest.
+    /// - Throws: `.corrupt` for anything that is no intact manifest, `.unsupportedFormat` for an intact one of a newer
+    ///   version.
     package init(_ bytes: Span<UInt8>, forWriting: Bool = false) throws(LogError) {
         do {
             try self.init(decoding: bytes, forWriting: forWriting)
@@ -129,24 +133,25 @@ package struct Manifest: Hashable, Sendable {
             throw LogError(
                 .corrupt,
                 "MANIFEST is damaged (\(error)): restore it from a backup, or run: holdfast salvage STORE NEW",
-                file: "MANIFEST")
+                file: "MANIFEST", offset: (error as? ByteReaderError)?.offset ?? 0)
         }
     }
 
     private init(decoding bytes: Span<UInt8>, forWriting: Bool) throws {
         var reader = ByteReader(bytes)
         guard try reader.array(8) == Self.magic else { throw ByteReaderError(.truncated, at: 0) }
+        guard bytes.count >= Self.headBytes + 4 else { throw ByteReaderError(.truncated, at: bytes.count) }
+        let checksum = CRC32C.checksum(bytes.extracting(0..<(bytes.count - 4)))
+        guard
+            checksum == UInt32(littleEndianBytes: bytes, at: bytes.count - 4) || Safeguard.manifestChecksum.isOff
+        else {
+            throw ByteReaderError(.notCanonical, at: 0)
+        }
         try FormatVersion(from: &reader).check(file: "MANIFEST", forWriting: forWriting)
         store = StoreIdentity(bytes: try reader.array(StoreIdentity.byteCount))
         let length = Int(try reader.u32())
         guard length == bytes.count - Self.headBytes - 4 else {
             throw ByteReaderError(.truncated, at: reader.offset)
-        }
-        let checksum = CRC32C.checksum(bytes.extracting(0..<(bytes.count - 4)))
-        guard
-            checksum == UInt32(littleEndianBytes: bytes, at: bytes.count - 4) || Safeguard.manifestChecksum.isOff
-        else {
-            throw ByteReaderError(.truncated, at: bytes.count - 4)
         }
         try decodePayload(from: &reader)
         guard reader.remaining == 4 else { throw ByteReaderError(.tooLong, at: reader.offset) }

@@ -22,7 +22,11 @@ package struct ManifestStore: Sendable {
         do {
             guard let status = try fileSystem.status(of: layout.manifest) else { return nil }
             guard status.kind == .file, status.bytes <= Manifest.byteCountMax else {
-                throw LogError(.corrupt, "MANIFEST is no file of a sensible size", file: "MANIFEST")
+                throw LogError(
+                    .corrupt,
+                    "MANIFEST is no file of a sensible size: restore it from a backup, or run: "
+                        + "holdfast salvage STORE NEW",
+                    file: "MANIFEST", offset: 0)
             }
             let bytes = try fileSystem.contents(of: layout.manifest)
             return try Manifest(bytes.span, forWriting: forWriting)

@@ -158,7 +158,10 @@ package enum SealedSegment {
                 throw LogError(.corrupt, "\(name) does not end in a seal: restore the file", file: name, offset: actual)
             }
             let offset = UInt64(littleEndianBytes: footer.span, at: 0)
-            guard offset < UInt64(actual), offset >= UInt64(SegmentHeader.byteCount) else {
+            let sealBytes = UInt64(UInt32(littleEndianBytes: footer.span, at: 8))
+            guard offset >= UInt64(SegmentHeader.byteCount), offset < UInt64(actual),
+                offset + sealBytes == UInt64(actual - footer.count)
+            else {
                 throw LogError(
                     .corrupt, "\(name) ends in a damaged footer: restore the file", file: name, offset: actual - 16)
             }

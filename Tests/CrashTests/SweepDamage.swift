@@ -1,0 +1,126 @@
+// Every way in which a file is damaged, numbered, so that a sweep can visit all of them or some.
+
+import HoldfastTestKit
+
+/// A kind of damage. Each has variants, counted by `variants`.
+enum SweepDamage: String, CaseIterable, Sendable {
+    case flippedBit, zeroByte, onesByte
+    case zeroSector, doubledSector, swappedSectors, shiftedSector, olderSector
+    case truncated, deleted, foreign, swappedFiles
+
+    static let sectorBytes = 512
+    static let blockBytes = 4096
+
+    /// Whether it is a change of one byte.
+    var isOfOneByte: Bool { self == .flippedBit || self == .zeroByte || self == .onesByte }
+
+    /// How many variants there are for a file of this size.
+    func variants(bytes: Int, files: Int) -> Int {
+        let sectors = (bytes + Self.sectorBytes - 1) / Self.sectorBytes
+        return switch self {
+        case .flippedBit: bytes * 8
+        case .zeroByte, .onesByte, .truncated: bytes
+        case .zeroSector, .olderSector: sectors
+        case .doubledSector, .swappedSectors, .shiftedSector: max(0, sectors - 1)
+        case .deleted, .foreign: 1
+        case .swappedFiles: files
+        }
+    }
+
+    /// The byte that a variant of damage to one byte changes, and how; no bits when it is so already.
+    func change(_ variant: Int, in bytes: [UInt8]) -> (offset: Int, mask: UInt8) {
+        switch self {
+        case .flippedBit: (variant / 8, 1 << UInt8(variant % 8))
+        case .zeroByte: (variant, bytes[variant])
+        default: (variant, ~bytes[variant])
+        }
+    }
+
+    /// The content of a file after damage to more than a byte, or `nil` when that changes nothing.
+    func damaged(_ variant: Int, _ bytes: [UInt8], older: [UInt8]) -> [UInt8]? {
+        var result = bytes
+        let start = variant * Self.sectorBytes
+        let end = min(start + Self.sectorBytes, bytes.count)
+        switch self {
+        case .truncated: result = Array(bytes[..<variant])
+        case .zeroSector: result.replaceSubrange(start..<end, with: [UInt8](repeating: 0, count: end - start))
+        case .olderSector:
+            guard older.count >= end else { return nil }
+            result.replaceSubrange(start..<end, with: older[start..<end])
+        case .doubledSector:
+            let next = min(end + Self.sectorBytes, bytes.count)
+            result.replaceSubrange(end..<next, with: bytes[start..<(start + next - end)])
+        case .swappedSectors:
+            let next = min(end + Self.sectorBytes, bytes.count)
+            result.replaceSubrange(start..<next, with: bytes[end..<next] + bytes[start..<end])
+        case .shiftedSector:
+            // The rest of the block comes one sector late. A shift of the rest of the file would take the last group
+            // together with what vouches for it, and that can't be told from a write that never happened.
+            let block = min(bytes.count, (start / Self.blockBytes + 1) * Self.blockBytes)
+            result.replaceSubrange(
+                start..<block,
+                with: [UInt8](repeating: 0, count: end - start) + bytes[start..<(block - (end - start))])
+        case .flippedBit, .zeroByte, .onesByte, .deleted, .foreign, .swappedFiles: return nil
+        }
+        return result == bytes ? nil : result
+    }
+}
+
+/// Damages a copy of a store, lets it be judged, and makes it whole again.
+struct SweepBench {
+    let store: SweepStore
+    let disk: SimulatedFileSystem
+    let judge: SweepJudge
+    let paths: [String]
+
+    init(_ store: SweepStore) {
+        self.store = store
+        disk = store.disk.crashImage(.nothingPending)
+        judge = SweepJudge(store: store)
+        paths = store.files.keys.sorted()
+    }
+
+    /// Judges one variant; `nil` when it changes nothing.
+    func judge(_ damage: SweepDamage, _ variant: Int, of path: String) throws -> SweepOutcome? {
+        let bytes = store.files[path] ?? []
+        if damage.isOfOneByte, !path.hasSuffix("/LOCK") {
+            let (offset, mask) = damage.change(variant, in: bytes)
+            guard mask != 0 else { return nil }
+            disk.corrupt(path, offset: offset, xor: mask)
+            defer { disk.corrupt(path, offset: offset, xor: mask) }
+            return try judge.judge(disk)
+        }
+        defer { disk.replace(path, with: bytes) }
+        switch damage {
+        case .deleted: disk.remove(path)
+        case .foreign:
+            guard let name = foreignName(of: path), let foreign = store.foreign[name] else { return nil }
+            disk.replace(path, with: foreign)
+        case .swappedFiles:
+            let other = paths[variant]
+            guard other != path, let otherBytes = store.files[other] else { return nil }
+            disk.replace(path, with: otherBytes)
+            disk.replace(other, with: bytes)
+            defer { disk.replace(other, with: otherBytes) }
+            return try judge.judge(disk)
+        case .flippedBit, .zeroByte, .onesByte:
+            // The owner's note is written anew by each open.
+            var damaged = bytes
+            let (offset, mask) = damage.change(variant, in: bytes)
+            damaged[offset] ^= mask
+            disk.replace(path, with: damaged)
+        default:
+            guard let damaged = damage.damaged(variant, bytes, older: store.older[path] ?? []) else { return nil }
+            disk.replace(path, with: damaged)
+        }
+        return try judge.judge(disk)
+    }
+
+    /// The file of the other store that has the same part: the same name, or the same place among its kind.
+    private func foreignName(of path: String) -> String? {
+        if store.foreign[path] != nil { return path }
+        guard let end = path.lastIndex(of: "/") else { return nil }
+        let directory = path[...end]
+        return store.foreign.keys.sorted().first { $0.hasPrefix(directory) }
+    }
+}
