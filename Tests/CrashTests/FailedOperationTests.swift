@@ -177,7 +177,13 @@ import Testing
             disk.faultPlan = FaultPlan()
             try store.log.waitBlocking(for: ticket)
             #expect(try store.log.entry(first)?.body == large)
-            try store.commit([body(2)])
+            // New work is taken again once the reserve could be written again.
+            while true {
+                do {
+                    try store.commit([body(2)])
+                    break
+                } catch let error as LogError where error.code == .noSpace {}
+            }
             try store.log.close()
         }
     }

@@ -121,9 +121,10 @@ extension WriteAheadLog {
         if isHeldBack || isMaintenanceStopping { return nil }
         if reserved.rawValue - next.rawValue <= Self.reservationStride / 2 { return .reserve }
         if !full.isEmpty { return .seal }
-        if isRingShort { return .replenish }
+        // With the reserve given up, what is left of it is for sealing.
+        if isRingShort, !(isReserveSpent && idleFiles.isEmpty) { return .replenish }
         if isReserveDue { return .holdReserve }
-        let mergeable = isMergingGivenUp ? [] : Self.mergeableTail(manifest.sealed)
+        let mergeable = isMergingGivenUp || isReserveSpent ? [] : Self.mergeableTail(manifest.sealed)
         return mergeable.isEmpty ? nil : .merge(mergeable)
     }
 
@@ -159,8 +160,10 @@ extension WriteAheadLog {
             }
         } catch {
             if error.code == .noSpace {
+                let isRelieved: Bool
+                do { isRelieved = try spendReserve() } catch { return lock.withLock { failLocked(error.asPoison) } }
                 let waiters = lock.withLock {
-                    isDiskFull = true
+                    isDiskFull = !isRelieved
                     isRetryDue = false
                     workSignal.notifyAll()
                     return takeRoomWaiters()

@@ -17,7 +17,7 @@ extension WriteAheadLog {
     }
 
     /// Gives the reserve up; false when that was done before.
-    private func spendReserve() throws(LogError) -> Bool {
+    func spendReserve() throws(LogError) -> Bool {
         let isHeld = lock.withLock {
             defer { isReserveSpent = true }
             return !isReserveSpent

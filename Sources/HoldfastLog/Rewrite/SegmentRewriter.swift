@@ -181,7 +181,10 @@ extension WriteAheadLog {
     /// Seals what is full and gives the files back to the ring.
     func sealFull() throws(LogError) {
         try sealPending()
-        while isRingShort { try replenish() }
+        while isRingShort {
+            if idleFiles.isEmpty, lock.withLock({ isReserveSpent }) { return }
+            try replenish()
+        }
     }
 
     // MARK: - The rewrite
