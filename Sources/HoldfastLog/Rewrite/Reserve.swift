@@ -40,7 +40,9 @@ extension WriteAheadLog {
         do {
             if try fileSystem.status(of: layout.reserve)?.bytes != options.reserveBytes { try writeReserve() }
         } catch {
+            // What was written of it is room that sealing needs.
             try? fileSystem.unlinkIfPresent(layout.reserve)
+            try? fileSystem.syncDirectory(layout.root)
             throw Self.writeFailure(error, doing: "keeping a reserve for a full disk")
         }
         let waiters = lock.withLock {
