@@ -5,7 +5,7 @@ import HoldfastLog
 import HoldfastTestKit
 import Testing
 
-@Suite(.serialized, .timeLimit(.minutes(2))) struct SafeguardTests {
+@Suite(.serialized, .timeLimit(.minutes(10))) struct SafeguardTests {
     /// A log that is never idle is synced by its commits.
     @Test func aCommitSyncsWhenTheIntervalHasPassed() async throws {
         try await onThread {

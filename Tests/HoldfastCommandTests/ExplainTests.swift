@@ -7,7 +7,7 @@ import Testing
 
 @testable import HoldfastCommand
 
-@Suite(.timeLimit(.minutes(2)))
+@Suite(.timeLimit(.minutes(10)))
 struct ExplainTests {
     private let directory: TemporaryDirectory
     private let files = POSIXFileSystem()

@@ -103,7 +103,7 @@ private final class DamagedStore {
     }
 }
 
-@Suite(.serialized, .timeLimit(.minutes(2)))
+@Suite(.serialized, .timeLimit(.minutes(10)))
 struct SalvageTests {
     @Test func aSoundStoreIsKeptWhole() async throws {
         let store = try await DamagedStore()

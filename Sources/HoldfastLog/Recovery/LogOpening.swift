@@ -175,8 +175,9 @@ extension WriteAheadLog {
         }
         guard isFirst else { return }
         var failure: LogError?
-        // A log that was never started (its replay failed) is left as it was found.
-        let wasStarted = !threads.isEmpty
+        // A log that was never started (its replay failed, or one of its two threads) is left as it was found: without
+        // the maintenance thread nobody answers a checkpoint.
+        let wasStarted = threads.count == 2
         if wasStarted {
             do { _ = try checkpoint() } catch { failure = error }
         }
