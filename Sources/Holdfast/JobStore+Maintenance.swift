@@ -43,6 +43,15 @@ extension JobStore {
         }
     }
 
+    /// Says from now on when records that nobody needs are dropped: `.onDemand` pauses that, `.automatic` goes on. The
+    /// next open goes by its options again.
+    ///
+    /// - Throws: `.badRequest` for a share that is none.
+    public func setCompaction(_ compaction: JobStoreOptions.Compaction) throws(JobStoreError) {
+        try compaction.validate()
+        core.log.setCompactionShare(compaction.share)
+    }
+
     /// Counts as of now.
     package func submitStats() -> Pending<StoreStats> { core.submit(StatsOperation()) }
 
@@ -65,8 +74,10 @@ struct StatsOperation: StoreOperation {
             let log = core.log.statistics
             return StoreStats(
                 sequence: sequence, queues: queues, completed: completed, logBytes: log.logBytes,
-                sealedSegments: log.sealedSegments, journalSegments: log.journalSegments, commits: log.commits,
-                syncs: log.syncs, stalls: log.stalls)
+                checkpointBytes: log.checkpointBytes, sealedSegments: log.sealedSegments,
+                journalSegments: log.journalSegments, commits: log.commits,
+                syncs: log.syncs, stalls: log.stalls, recordBytes: log.recordBytes,
+                rewrittenBytes: log.sealingBytes + log.compactionBytes + log.imageBytes)
         }
     }
 }

@@ -82,7 +82,15 @@ public final class JobStore: Sendable {
     public func now() async throws(JobStoreError) -> Timestamp { try await core.submitAsync(NowOperation()).value() }
 }
 
+extension JobStoreOptions.Compaction {
+    /// For the log: `nil` for none.
+    var share: Double? { if case .automatic(let share) = self { share } else { nil } }
+}
+
 extension LogOptions {
+    /// What replay does at least on the machine that it was measured on.
+    private static let replayedRecordsPerMillisecond = 1_500.0
+
     fileprivate init(_ options: JobStoreOptions) {
         self.init()
         durability =
@@ -92,6 +100,10 @@ extension LogOptions {
             case .none: .none
             }
         journalSegmentBytes = options.journalSegmentBytes
+        checkpointRecords = UInt64(
+            max(1, options.recoveryTarget / .milliseconds(1) * Self.replayedRecordsPerMillisecond))
+        checkpointEveryBytes = options.checkpointEveryBytes
+        compactionShare = options.compaction.share
         if let milliseconds = options.idleMarkMilliseconds { idleMarkMilliseconds = milliseconds }
     }
 }

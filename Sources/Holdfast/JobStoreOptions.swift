@@ -24,6 +24,15 @@ public struct JobStoreOptions: Sendable {
         case unlimited
     }
 
+    /// Who rewrites the log without the records that nobody needs, and when.
+    public enum Compaction: Hashable, Sendable {
+        /// The store itself, in the background, in at most this share of one thread's time; above 0, at most 1. Less
+        /// than half of what is kept is then garbage, and no byte is written for it that does not free one.
+        case automatic(share: Double)
+        /// `compact` alone. Small segments stay as they are, too.
+        case onDemand
+    }
+
     /// When a call may return.
     public var durability = Durability.commit
     /// The size of one journal segment; at least 65,536.
@@ -32,7 +41,12 @@ public struct JobStoreOptions: Sendable {
     public var payloadBytesMax = 16 << 20
     /// How much is kept of finished jobs.
     public var history = History.bytes(256 << 20)
-    /// Writes a checkpoint after each so many bytes of records, besides those the log writes by itself.
+    /// When records that nobody needs are dropped.
+    public var compaction = Compaction.automatic(share: 0.25)
+    /// How long replaying the log may take when the store is opened after a crash: a checkpoint is written whenever it
+    /// would take longer, at 1,500 records a millisecond, but not before as much was recorded as it weighs.
+    public var recoveryTarget = Duration.milliseconds(50)
+    /// Writes a checkpoint after each so many bytes of records, however large it is.
     public var checkpointEveryBytes: Int?
     /// Where the store reads the time.
     public var clock: any StoreClock = SystemClock()
@@ -75,5 +89,16 @@ public struct JobStoreOptions: Sendable {
         if let count = checkpointEveryBytes, count < 1 {
             throw JobStoreError(.badRequest, "checkpointEveryBytes is \(count); give 1 or more, or leave it out")
         }
+        try compaction.validate()
+        guard recoveryTarget >= .milliseconds(1), recoveryTarget <= .seconds(3600) else {
+            throw JobStoreError(.badRequest, "recoveryTarget is \(recoveryTarget); give 1 ms to an hour")
+        }
+    }
+}
+
+extension JobStoreOptions.Compaction {
+    func validate() throws(JobStoreError) {
+        guard case .automatic(let share) = self, !(share > 0 && share <= 1) else { return }
+        throw JobStoreError(.badRequest, "the share for compaction is \(share); give more than 0 and at most 1")
     }
 }

@@ -43,7 +43,7 @@ extension StoreCore {
             case .bytes(let count): window.start(keeping: count)
             case .unlimited: .zero
             }
-        return StoreRetention(state: state, historyStart: historyStart)
+        return StoreRetention(needed: state.neededRecords, historyStart: historyStart)
     }
 
     /// Remembers the first failure and ends every wait. The caller does not hold the lock.
@@ -59,13 +59,20 @@ extension StoreCore {
 
 /// Keeps what the state needs and the newest history.
 struct StoreRetention: RetentionPolicy {
-    let state: QueueState
+    let needed: SequenceBitmap
     /// Where kept history begins; `nil` when none is kept.
     let historyStart: SequenceNumber?
 
     func mustKeep(sequence: SequenceNumber, kind: UInt8, body: Span<UInt8>) -> Bool {
         if let historyStart, sequence >= historyStart { return true }
-        return state.isNeeded(sequence: sequence, kind: kind)
+        return needed.contains(sequence.rawValue)
+    }
+
+    func keptCountMax(in range: ClosedRange<SequenceNumber>) -> Int {
+        let (first, last) = (range.lowerBound.rawValue, range.upperBound.rawValue)
+        guard let start = historyStart?.rawValue, start <= last else { return needed.count(in: first...last) }
+        if start <= first { return Int(last - first) + 1 }
+        return needed.count(in: first...(start - 1)) + Int(last - start) + 1
     }
 }
 

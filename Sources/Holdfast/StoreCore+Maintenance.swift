@@ -35,29 +35,11 @@ extension StoreCore {
             segmentsAfter: result.segmentsAfter)
     }
 
-    /// Writes the checkpoint that `checkpointing` asked for, in the background.
-    func startCheckpoint() {
-        let finish: @Sendable () -> Void = {
-            self.lock.withLock {
-                self.checkpointing.isRunning = false
-                self.checkpointing.finished.notifyAll()
-            }
-        }
-        do {
-            _ = try DedicatedThread(name: "holdfast-ckpt") {
-                // One that fails is tried again after as many bytes; what matters of the failure the log remembers.
-                _ = try? self.log.checkpoint()
-                finish()
-            }
-        } catch { finish() }
-    }
-
     /// Closes the store. A second call does nothing.
     func close() throws(JobStoreError) {
         let waiting = lock.withLock { () -> (leases: [LeaseWaiter], effects: [EffectWaiter])? in
             if isClosed { return nil }
             isClosed = true
-            while checkpointing.isRunning { checkpointing.finished.wait(lock) }
             return (waiters.removeAll(), flights.removeAll())
         }
         guard let waiting else { return }

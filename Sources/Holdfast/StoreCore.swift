@@ -35,7 +35,6 @@ final class StoreCore: @unchecked Sendable {
     var waiters = LeaseWaiters()
     var flights = EffectFlights()
     var window: HistoryWindow
-    var checkpointing = CheckpointTrigger()
 
     /// How many overdue records are written before asking for room again.
     static let overdueChunk = 10_000
@@ -48,7 +47,6 @@ final class StoreCore: @unchecked Sendable {
         manualClock = options.clock as? ManualClock
         state = replay.state
         latestTime = replay.latestTime
-        checkpointing.everyBytes = options.checkpointEveryBytes
         window = HistoryWindow(last: replay.state.lastSequence, bytes: log.statistics.sealedBytes + replay.bytes)
         manualClock?.raise(to: self.latestTime)
     }
@@ -93,10 +91,8 @@ final class StoreCore: @unchecked Sendable {
         var served: [LeaseWaiter] = []
         lock.lock()
         let result = attemptLocked(&operation, &served)
-        let wantsCheckpoint = checkpointing.take()
         lock.unlock()
         for waiter in served { waiter.wake() }
-        if wantsCheckpoint { startCheckpoint() }
         return result
     }
 
@@ -207,7 +203,6 @@ final class StoreCore: @unchecked Sendable {
             state.checkInvariants()
         #endif
         window.note(record.sequence, bytes: bytes)
-        checkpointing.note(bytes: bytes)
     }
 
     // MARK: - Reading the log; the caller does not hold the lock

@@ -28,6 +28,8 @@ public struct StoreStats: Hashable, Sendable {
     public var completed: UInt64
     /// Bytes of all files.
     public var logBytes: Int
+    /// Bytes of checkpoints among them.
+    public var checkpointBytes: Int
     /// Sealed segments.
     public var sealedSegments: Int
     /// Journal segments.
@@ -38,6 +40,10 @@ public struct StoreStats: Hashable, Sendable {
     public var syncs: UInt64
     /// How often a call had to wait for room in the journal.
     public var stalls: UInt64
+    /// Bytes of the records committed since the store was opened.
+    public var recordBytes: UInt64
+    /// Bytes that sealing, compaction and checkpoints wrote of them since: over `recordBytes`, what space costs.
+    public var rewrittenBytes: UInt64
 
     /// All segments.
     public var segments: Int { sealedSegments + journalSegments }

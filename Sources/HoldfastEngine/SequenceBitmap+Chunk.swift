@@ -165,6 +165,16 @@ extension SequenceBitmap {
             }
         }
 
+        func count(in range: ClosedRange<UInt16>) -> Int {
+            var total = 0
+            let runs = runs()
+            for index in stride(from: 0, to: runs.count, by: 2) {
+                let (first, last) = (max(runs[index], range.lowerBound), min(runs[index + 1], range.upperBound))
+                if first <= last { total += Int(last - first) + 1 }
+            }
+            return total
+        }
+
         func isConsistent() -> Bool {
             let runs = runs()
             var (sum, next) = (0, 0)

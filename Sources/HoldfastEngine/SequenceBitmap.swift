@@ -93,6 +93,24 @@ package struct SequenceBitmap: Sendable {
         }
     }
 
+    /// How many members `range` holds.
+    ///
+    /// - Complexity: O(chunks in `range`), and the runs of the two at its ends.
+    package func count(in range: ClosedRange<UInt64>) -> Int {
+        var total = 0
+        for index in position(of: range.lowerBound >> 16).index..<chunks.count {
+            let base = chunks[index].key << 16
+            if base > range.upperBound { break }
+            if base >= range.lowerBound, base | 0xFFFF <= range.upperBound {
+                total += chunks[index].count
+                continue
+            }
+            let (low, high) = (max(range.lowerBound, base), min(range.upperBound, base | 0xFFFF))
+            total += chunks[index].count(in: UInt16(low - base)...UInt16(high - base))
+        }
+        return total
+    }
+
     /// Calls `body` with every maximal run of consecutive members, in ascending order.
     package func forEachRange<E: Error>(_ body: (ClosedRange<UInt64>) throws(E) -> Void) throws(E) {
         var pending: ClosedRange<UInt64>?

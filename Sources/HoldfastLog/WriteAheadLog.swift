@@ -25,6 +25,12 @@ package struct LogOptions: Sendable {
     package var reserveBytes = 512 << 10
     /// How long after its last commit an idle log confirms it with a mark frame; 0 for never.
     package var idleMarkMilliseconds = 20
+    /// A checkpoint is due after so many records, or a journal segment's worth, unless the newest image is larger.
+    package var checkpointRecords: UInt64 = 75_000
+    /// A checkpoint is due after so many bytes of records, however large the image is.
+    package var checkpointEveryBytes: Int?
+    /// The share of time that rewriting in the background may take, above 0 and at most 1; `nil` for none at all.
+    package var compactionShare: Double? = 1
     package init() {}
 
     package static let journalSegmentBytesMin = 64 << 10
@@ -113,6 +119,11 @@ package final class WriteAheadLog: @unchecked Sendable {
     /// The end of what was synced; differs from `durablePosition` in the weaker modes only.
     var syncedPosition: LogPosition
     var counters = LogStatistics()
+    var pacing: CheckpointPacing
+    /// Something changed by which a rewrite may have become worth it.
+    var isCompactionDue = true
+    /// See `LogOptions.compactionShare`; may be changed while the log is open.
+    var compactionShare: Double?
     var delegate: (any LogDelegate)?
 
     let evenSignal = Signal()
@@ -149,10 +160,10 @@ package final class WriteAheadLog: @unchecked Sendable {
     var checkpointFindings: [String] = []
     var threads: [DedicatedThread] = []
     var lastSealing = ContinuousClock.now
-    var isMergingGivenUp = false
-    /// Size of the newest image, and of the journal sealed since: see `seal`.
-    var imageBytes = 0
-    var sealedSinceImage = 0
+    /// What of sealed segments was needed when they were last read for that, and which could not be read.
+    var measurements: [SegmentID: CompactionCandidate.Measurement] = [:]
+    var unreadable: Set<SegmentID> = []
+    var isCompactionsTurn = false
 
     /// How many sequence numbers are reserved ahead.
     static let reservationStride: UInt64 = 1 << 20
@@ -174,6 +185,8 @@ package final class WriteAheadLog: @unchecked Sendable {
         manifest = opened.manifest
         checkpointCandidates = opened.manifest.checkpoints
         next = opened.next
+        pacing = CheckpointPacing(options, imageBytes: opened.manifest.checkpoints.first?.bytes ?? 0)
+        compactionShare = options.compactionShare
         reserved = opened.manifest.reserved
         durablePosition = opened.manifest.durable
         syncedPosition = opened.manifest.durable
@@ -300,8 +313,11 @@ package final class WriteAheadLog: @unchecked Sendable {
     package func append(kind: UInt8, time: Timestamp, _ encode: (inout ByteWriter) -> Void) {
         let wasIdle = !state.hasRecords
         state.appended()
+        let before = filling.byteCount
         filling.append(next, kind: kind, time: time, encode)
         next = next.next
+        counters.recordBytes += UInt64(filling.byteCount - before)
+        if pacing.note(bytes: filling.byteCount - before) { maintenanceSignal.notifyOne() }
         if wasIdle && state.inFlight == nil { workSignal.notifyOne() }
         if reserved.rawValue - next.rawValue == Self.reservationStride / 2 { maintenanceSignal.notifyOne() }
     }

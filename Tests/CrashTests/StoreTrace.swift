@@ -9,7 +9,7 @@ import Testing
 
 /// What the store is used for when the power goes.
 enum StoreWorkload: String, CaseIterable, Sendable {
-    case fullCycle, batches, effects, properties, maintenance
+    case fullCycle, batches, effects, properties, maintenance, churn
 
     /// The operations, one commit each at most; a refusal is an operation like any other.
     func steps(seed: Int) -> [(StoreSteps) throws -> Void] {
@@ -50,6 +50,14 @@ enum StoreWorkload: String, CaseIterable, Sendable {
                 { try $0.store.compact() }, { try $0.ack(result: 9) }, { try $0.batch(count: 2, size: 100_000) },
                 { try $0.store.checkpoint() }, { try $0.store.compact() }, { try $0.store.close() },
             ]
+        case .churn:
+            // What is done is dropped in the background: every round fills a segment and ends the jobs before.
+            return (0..<8).flatMap { _ -> [(StoreSteps) throws -> Void] in
+                [
+                    { try $0.batch(count: 3, size: 9_000 + size) }, { try $0.ackInBatch() },
+                    { try $0.batch(count: 3, size: 9_000) }, { try $0.lease("q", limit: 5) },
+                ]
+            } + [{ try $0.store.close() }]
         }
     }
 }
@@ -102,6 +110,8 @@ extension CrashTrace {
     static func options(_ disk: SimulatedFileSystem) -> JobStoreOptions {
         var options = JobStoreOptions()
         options.clock = ManualClock()
+        options.history = .none
+        options.compaction = .automatic(share: 1)
         options.journalSegmentBytes = JobStoreOptions.journalSegmentBytesMin
         options.fileSystem = disk
         return options

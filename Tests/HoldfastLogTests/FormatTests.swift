@@ -188,9 +188,10 @@ import Testing
     // MARK: - Manifest
 
     static let manifestHex =
-        "484f4c44464d414e01000000000000000000000000000000000102030405060708090a0b0c0d0e0f590000000300000088776655"
-        + "e807050480408080080201040280800480800400010301098827000102030405060708090a0b0c0d0e0f1011121314151617"
-        + "18191a1b1c1d1e1f0108ac020201101112131415161718191a1b1c1d1e1f04b4dda765"
+        "484f4c44464d414e01000000000000000000000000000000000102030405060708090a0b0c0d0e0f7d00000003000000887766"
+        + "55e80705048040808008020104028080048080040001030109882707a846000102030405060708090a0b0c0d0e0f1011121314"
+        + "15161718191a1b1c1d1e1f202122232425262728292a2b2c2d2e2f303132333435363738393a3b3c3d3e3f020108ac02020110"
+        + "1112131415161718191a1b1c1d1e1f04e8578943"
 
     static func manifest() -> Manifest {
         var manifest = Manifest(store: store)
@@ -208,7 +209,8 @@ import Testing
         manifest.sealed = [
             .init(
                 id: SegmentID(3), firstSequence: SequenceNumber(1), lastSequence: SequenceNumber(9), bytes: 5000,
-                chain: Array(0..<32))
+                records: 7, rawBytes: 9000, chain: Array(0..<32),
+                lineage: .init(chain: Array(32..<64), through: SequenceNumber(11)))
         ]
         manifest.checkpoints = [.init(sequence: SequenceNumber(8), bytes: 300, copies: 2)]
         manifest.ancestors = [.init(store: StoreIdentity(bytes: Array(16..<32)), through: SequenceNumber(4))]
@@ -283,9 +285,11 @@ import Testing
                 .init(firstSequence: SequenceNumber(1), time: Timestamp(milliseconds: 10), offset: 4096),
                 .init(firstSequence: SequenceNumber(5), time: Timestamp(milliseconds: 20), offset: 4500),
             ],
-            filter: KeyFilter(keys: [42]), chain: Array(0..<32))
+            filter: KeyFilter(keys: [42]), chain: Array(0..<32),
+            lineage: .init(chain: Array(32..<64), through: SequenceNumber(11)))
         let hex =
             "09f4030a1401010202010a8020040a94030238c6000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
+            + "202122232425262728292a2b2c2d2e2f303132333435363738393a3b3c3d3e3f02"
         var writer = ByteWriter()
         seal.encode(into: &writer)
         #expect([UInt8](copying: writer.bytes).hex == hex)

@@ -89,7 +89,9 @@ import Testing
         manifest.sealed = [
             Manifest.Sealed(
                 id: SegmentID(1), firstSequence: SequenceNumber(9), lastSequence: SequenceNumber(8), bytes: 8192,
-                chain: [UInt8](repeating: 0, count: 32))
+                records: 1, rawBytes: 100,
+                chain: [UInt8](repeating: 0, count: 32),
+                lineage: .init(chain: [UInt8](repeating: 0, count: 32), through: SequenceNumber(8)))
         ]
         var writer = ByteWriter()
         manifest.encode(into: &writer)
@@ -105,7 +107,9 @@ import Testing
         manifest.sealed = [
             Manifest.Sealed(
                 id: SegmentID(1), firstSequence: SequenceNumber(1), lastSequence: SequenceNumber(8), bytes: 8192,
-                chain: [UInt8](repeating: 0, count: 32))
+                records: 1, rawBytes: 100,
+                chain: [UInt8](repeating: 0, count: 32),
+                lineage: .init(chain: [UInt8](repeating: 0, count: 32), through: SequenceNumber(8)))
         ]
         manifest.checkpoints = [Manifest.Checkpoint(sequence: SequenceNumber(8), bytes: 100, copies: 1)]
         var writer = ByteWriter()

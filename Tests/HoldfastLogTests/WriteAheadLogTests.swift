@@ -137,7 +137,9 @@ import Testing
     }
 
     @Test func compactionDropsWhatMayGoAndKeepsNumbers() async throws {
-        let opened = try open()
+        var options = LogOptions.small
+        options.compactionShare = nil
+        let opened = try OpenedLog(directory.fileSystem, store, options: options)
         var kept: [SequenceNumber: [UInt8]] = [:]
         var dropped: [SequenceNumber] = []
         for number in 0..<300 {

@@ -24,6 +24,31 @@ package struct SealFrame: Hashable, Sendable {
     package var filter: KeyFilter
     /// SHA-256 of the predecessor's chain value followed by every byte of this file before the seal frame.
     package var chain: [UInt8]
+    /// The chain value with which the next segment goes on, and the last sequence number it covers: `chain` and
+    /// `lastSequence`, unless this is a rewrite of what was sealed before.
+    package var lineage: Lineage
+
+    /// The chain value of the log at the end of a segment as it was first sealed.
+    package struct Lineage: Hashable, Sendable {
+        package var chain: [UInt8]
+        package var through: SequenceNumber
+
+        package init(chain: [UInt8], through: SequenceNumber) {
+            self.chain = chain
+            self.through = through
+        }
+
+        func encode(into writer: inout ByteWriter, behind last: SequenceNumber) {
+            writer.append(chain)
+            writer.append(varint: through.rawValue - last.rawValue)
+        }
+
+        init(from reader: inout ByteReader, behind last: SequenceNumber) throws(ByteReaderError) {
+            chain = try reader.array(32)
+            // A record always has a successor.
+            through = last.advanced(by: try reader.varint(atMost: SequenceNumber.max.rawValue - 1 - last.rawValue))
+        }
+    }
 
     package struct KindCount: Hashable, Sendable {
         package var kind: UInt8
@@ -57,12 +82,13 @@ package struct SealFrame: Hashable, Sendable {
         }
         filter.encode(into: &writer)
         writer.append(chain)
+        lineage.encode(into: &writer, behind: lastSequence)
     }
 
     package init(_ payload: Span<UInt8>) throws(ByteReaderError) {
         var reader = ByteReader(payload)
         let timeMax = UInt64(Timestamp.max.milliseconds)
-        lastSequence = SequenceNumber(try reader.varint(atMost: SequenceNumber.max.rawValue))
+        lastSequence = SequenceNumber(try reader.varint(atMost: SequenceNumber.max.rawValue - 1))
         rawBytes = Int(try reader.varint(atMost: 1 << 40))
         firstTime = Timestamp(milliseconds: Int64(try reader.varint(atMost: timeMax)))
         lastTime = Timestamp(milliseconds: Int64(try reader.varint(atMost: timeMax)))
@@ -91,12 +117,13 @@ package struct SealFrame: Hashable, Sendable {
         }
         filter = try KeyFilter(from: &reader)
         chain = try reader.array(32)
+        lineage = try Lineage(from: &reader, behind: lastSequence)
         guard reader.isAtEnd else { throw ByteReaderError(.tooLong, at: reader.offset) }
     }
 
     package init(
         lastSequence: SequenceNumber, rawBytes: Int, firstTime: Timestamp, lastTime: Timestamp,
-        kindCounts: [KindCount], index: [FrameIndexEntry], filter: KeyFilter, chain: [UInt8]
+        kindCounts: [KindCount], index: [FrameIndexEntry], filter: KeyFilter, chain: [UInt8], lineage: Lineage
     ) {
         self.lastSequence = lastSequence
         self.rawBytes = rawBytes
@@ -106,5 +133,6 @@ package struct SealFrame: Hashable, Sendable {
         self.index = index
         self.filter = filter
         self.chain = chain
+        self.lineage = lineage
     }
 }

@@ -225,7 +225,7 @@ package struct LogSalvage: Sendable {
     /// Without a manifest: sealed segments name their predecessor, and the journal follows the last of them.
     private mutating func findBrokenChain() {
         let sealed = segments.filter { $0.header.role == .sealed }
-        let chains = Set(sealed.compactMap(\.seal?.chain))
+        let chains = Set(sealed.compactMap(\.seal?.lineage.chain))
         let none = [UInt8](repeating: 0, count: 32)
         let isAnyOpen = sealed.contains { $0.seal == nil }
         let state = checkpoints.first?.sequence.rawValue ?? 0

@@ -41,7 +41,7 @@ extension LogReader {
             } catch {
                 result.problems.append(error)
             }
-            chain = segment.chain
+            chain = segment.lineage.chain
             result.segments += 1
             result.bytes += segment.bytes
             progress(result.bytes, total)

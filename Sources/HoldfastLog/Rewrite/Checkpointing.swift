@@ -9,9 +9,13 @@ extension WriteAheadLog {
     /// Writes and installs an image, in `copies` files. Returns the sequence number it stands for.
     func installCheckpoint(copies: Int, unlessStarving: Bool = false) throws(LogError) -> SequenceNumber {
         guard let delegate = lock.withLock({ delegate }) else { return .zero }
+        let counted = lock.withLock { pacing.take() }
+        var isInstalled = false
+        defer { if !isInstalled { lock.withLock { pacing.giveBack(counted) } } }
         var image = ByteWriter(capacity: 64 << 10)
         let (sequence, ticket) = delegate.writeCheckpointImage(into: &image)
         if let newest = manifest.checkpoints.first, newest.sequence == sequence, newest.copies >= copies {
+            isInstalled = true
             return sequence
         }
         if Safeguard.checkpointCommitWait.isOn {
@@ -47,8 +51,12 @@ extension WriteAheadLog {
             }
             throw error
         }
-        imageBytes = image.count
-        sealedSinceImage = 0
+        isInstalled = true
+        lock.withLock {
+            pacing.imageBytes = image.count
+            counters.imageBytes += UInt64(image.count * (copies - present))
+            isCompactionDue = true
+        }
         do {
             for old in obsolete {
                 for copy in 0..<old.copies { try fileSystem.unlinkIfPresent(layout.path(old, copy: copy)) }
@@ -60,7 +68,7 @@ extension WriteAheadLog {
     }
 
     /// Waits on the maintenance thread, serving the committer meanwhile; false when it gives way to a starving one.
-    private func awaitDurable(_ ticket: CommitTicket, unlessStarving: Bool) throws(LogError) -> Bool {
+    func awaitDurable(_ ticket: CommitTicket, unlessStarving: Bool) throws(LogError) -> Bool {
         lock.lock()
         while true {
             if let outcome = state.outcome(of: ticket) {
@@ -95,7 +103,7 @@ extension WriteAheadLog {
     }
 
     /// In the weaker modes records may be written and not synced; an image must not outlive them.
-    private func syncForCheckpoint(unlessStarving: Bool) throws(LogError) -> Bool {
+    func syncForCheckpoint(unlessStarving: Bool) throws(LogError) -> Bool {
         lock.lock()
         defer { lock.unlock() }
         let target = durablePosition

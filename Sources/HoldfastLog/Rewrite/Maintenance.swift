@@ -1,5 +1,6 @@
 // The maintenance thread: the only one that changes the manifest and the set of files. It keeps spares ready, seals
-// full journal segments, writes checkpoints, reserves sequence numbers, and serves what callers ask of it.
+// full journal segments, writes checkpoints, rewrites segments, reserves sequence numbers, and serves what callers ask
+// of it.
 //
 // A full disk is no failure: sealing stops, new work is refused once only the reserve is left, and the thread tries
 // again every second. Any other failed write poisons the log.
@@ -44,6 +45,11 @@ package struct LogStatistics: Hashable, Sendable {
     package var syncs: UInt64 = 0
     /// How often an append was told to wait for room, or the committer for a spare.
     package var stalls: UInt64 = 0
+    /// Bytes of records appended since the log was opened, and what was written of them again since.
+    package var recordBytes: UInt64 = 0
+    package var sealingBytes: UInt64 = 0
+    package var compactionBytes: UInt64 = 0
+    package var imageBytes: UInt64 = 0
 }
 
 /// What the log asks of whoever knows what records mean. Called on the log's own threads, never under `lock`.
@@ -63,6 +69,15 @@ package protocol LogDelegate: AnyObject, Sendable {
 /// Says which records a rewrite must keep.
 package protocol RetentionPolicy: Sendable {
     func mustKeep(sequence: SequenceNumber, kind: UInt8, body: Span<UInt8>) -> Bool
+    /// How many records with numbers in `range` must be kept at most. Cheap: nothing is read for it.
+    func keptCountMax(in range: ClosedRange<SequenceNumber>) -> Int
+}
+
+extension RetentionPolicy {
+    /// All of them.
+    package func keptCountMax(in range: ClosedRange<SequenceNumber>) -> Int {
+        Int(range.upperBound.rawValue - range.lowerBound.rawValue) + 1
+    }
 }
 
 extension WriteAheadLog {
@@ -105,7 +120,8 @@ extension WriteAheadLog {
         case request(MaintenanceRequest)
         case reserve
         case seal
-        case merge(ArraySlice<Manifest.Sealed>)
+        case checkpoint(unlessStarving: Bool)
+        case compactSome
         case replenish
         case prepareOversized(bytes: Int)
         case holdReserve
@@ -120,16 +136,21 @@ extension WriteAheadLog {
         if oversizedWantedBytes > 0 { return .prepareOversized(bytes: oversizedWantedBytes) }
         if isHeldBack || isMaintenanceStopping { return nil }
         if reserved.rawValue - next.rawValue <= Self.reservationStride / 2 { return .reserve }
+        let isCompactable = isCompactionDue && compactionShare != nil && !isClosing
+        // Where sealing never ends, what it writes has to be made room for all the same: they take turns.
+        if isCompactable, isCompactionsTurn, !isStarving { return .compactSome }
+        if pacing.isOverdue, !isReserveSpent { return .checkpoint(unlessStarving: false) }
         if !full.isEmpty { return .seal }
-        // With the reserve given up, what is left of it is for sealing; but with nothing to seal and no spare left, only
-        // a refused try tells those who wait that the disk is full.
+        // With the reserve given up, what is left of it is for sealing; but with nothing to seal and no spare left,
+        // only a refused try tells those who wait that the disk is full.
         if isRingShort, !(isReserveSpent && idleFiles.isEmpty && !spares.isEmpty) { return .replenish }
+        if pacing.isDue, !isReserveSpent { return .checkpoint(unlessStarving: true) }
         if isReserveDue { return .holdReserve }
-        let mergeable = isMergingGivenUp || isReserveSpent ? [] : Self.mergeableTail(manifest.sealed)
-        return mergeable.isEmpty ? nil : .merge(mergeable)
+        return isCompactable ? .compactSome : nil
     }
 
     private func perform(_ work: Work) {
+        if case .compactSome = work { isCompactionsTurn = false } else { isCompactionsTurn = true }
         do {
             switch work {
             case .request(.oversized(let bytes)): try addOversized(bytes)
@@ -151,7 +172,11 @@ extension WriteAheadLog {
             case .reserve: try spendingReserve { () throws(LogError) in try extendReservation() }
             case .seal: try spendingReserve { () throws(LogError) in try sealPending() }
             case .holdReserve: return try holdReserveAgain()
-            case .merge(let segments): try mergeOrGiveUp(segments)
+            case .checkpoint(let unlessStarving):
+                try spendingReserve { () throws(LogError) in
+                    _ = try installCheckpoint(copies: 1, unlessStarving: unlessStarving)
+                }
+            case .compactSome: try compactSome()
             case .replenish: try replenish()
             case .prepareOversized(let bytes): return try prepareOversized(bytes)
             }
@@ -191,14 +216,6 @@ extension WriteAheadLog {
         }
         requestSignal.notifyAll()
         _ = try outcome.get()
-    }
-
-    /// Damage in an old segment is for whoever reads or verifies it to report; it stops merging, not the store.
-    private func mergeOrGiveUp(_ segments: ArraySlice<Manifest.Sealed>) throws(LogError) {
-        do { try merge(segments) } catch {
-            guard error.code == .corrupt || error.code == .ioFailed else { throw error }
-            isMergingGivenUp = true
-        }
     }
 
     private func answerAll(_ error: LogError) {

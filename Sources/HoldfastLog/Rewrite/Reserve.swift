@@ -47,6 +47,7 @@ extension WriteAheadLog {
         }
         let waiters = lock.withLock {
             isReserveSpent = false
+            isCompactionDue = true
             return takeRoomWaiters()
         }
         resume(waiters)

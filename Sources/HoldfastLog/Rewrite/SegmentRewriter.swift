@@ -1,6 +1,6 @@
 // Rewriting: read segments, keep the records still needed, write one new compressed segment, install it by the
 // manifest, then recycle or unlink the old ones. Sealing is a rewrite of full journal segments that keeps everything;
-// compaction is one of sealed segments that drops what is no longer needed.
+// compaction (Compaction.swift) is one of sealed segments that drops what is no longer needed.
 //
 // Crash points: before the manifest is replaced, the new file is a leftover and the old ones are in force; after it,
 // the old ones are leftovers. A recycled file gets its new header only after the manifest that no longer names it as
@@ -22,17 +22,9 @@ extension WriteAheadLog {
 
     /// Turns full journal segments into sealed ones and recycles their files.
     private func seal(_ segments: [FullSegment]) throws(LogError) {
-        // A checkpoint comes with a sealing, so that a replay is little more than the journal; but not before as much
-        // was sealed as the image weighs, so that images never cost more than the log. It is left out, too, when the
-        // committer waits for a spare: it might wait for the very group that can't be written before;
-        // and on a full disk.
-        sealedSinceImage += segments.reduce(0) { $0 + $1.journal.bytes }
-        if sealedSinceImage >= imageBytes, !lock.withLock({ isStarving || isReserveSpent }) {
-            _ = try installCheckpoint(copies: 1, unlessStarving: true)
-        }
         let sources = segments.map(\.source)
-        var last = manifest.sealed.last?.chain
-        let made = try rewrite(sources, policy: KeepAll(), chain: &last, high: isQuiet())
+        let made = try rewrite(
+            sources, policy: KeepAll(), predecessor: manifest.sealed.last?.lineage.chain, high: isQuiet())
         var changed = manifest
         changed.sealed += made.segments
         let ids = Set(segments.map(\.journal.id))
@@ -40,12 +32,16 @@ extension WriteAheadLog {
         changed.journalLink = segments[segments.count - 1].link
         try installRewritten(changed, made.segments)
         index.setSealed(changed.sealed, removingJournals: ids)
-        lock.withLock { full.removeFirst(segments.count) }
+        lock.withLock {
+            full.removeFirst(segments.count)
+            counters.sealingBytes += made.bytes
+            isCompactionDue = true
+        }
         for segment in segments { try retire(segment.journal) }
     }
 
     /// Whether the log fills slowly enough for the better compression, which takes 25 times the time of the fast one.
-    private func isQuiet() -> Bool {
+    func isQuiet() -> Bool {
         let now = ContinuousClock.now
         defer { lastSealing = now }
         return now - lastSealing > .seconds(2)
@@ -63,83 +59,10 @@ extension WriteAheadLog {
         }
     }
 
-    // MARK: - Merging
-
-    /// The newest sealed segments when they are enough and small enough to be one, else none.
-    ///
-    /// A journal segment that served single commits seals into a few kilobytes, so their number, and with it the
-    /// manifest and the time to open, would grow with time. Eight neighbours of one size class become one of the next:
-    /// at most eight per class stay, and a record is rewritten at most three times.
-    static func mergeableTail(_ sealed: [Manifest.Sealed]) -> ArraySlice<Manifest.Sealed> {
-        let tail = sealed.suffix(mergeCount)
-        guard tail.count == mergeCount, let largest = tail.map(\.bytes).max(), let newest = tail.last else { return [] }
-        guard let limit = mergeClasses.first(where: { newest.bytes <= $0 }), largest <= limit else { return [] }
-        return tail
-    }
-
-    static let mergeCount = 8
-    static let mergeClasses = [256 << 10, 2 << 20, 16 << 20]
-
-    /// Rewrites neighbours into one segment and keeps every record.
-    func merge(_ run: ArraySlice<Manifest.Sealed>) throws(LogError) {
-        let ids = Set(run.map(\.id))
-        guard let first = run.first, let last = run.last else { return }
-        let sources = try index.sources(key: nil, from: first.firstSequence).filter { ids.contains($0.header.id) }
-        var chain = manifest.sealed.dropLast(run.count).last?.chain
-        let made = try rewrite(sources, policy: KeepAll(), chain: &chain, high: isQuiet())
-        assert(made.segments.last?.lastSequence == last.lastSequence, "a merge keeps every record")
-        try replaceSealed(manifest.sealed.dropLast(run.count) + made.segments, removing: Array(run))
-    }
-
-    /// Installs a new list of sealed segments and unlinks those it no longer holds.
-    private func replaceSealed(
-        _ segments: [Manifest.Sealed], removing old: [Manifest.Sealed], compactedThrough: SequenceNumber? = nil
-    ) throws(LogError) {
-        var changed = manifest
-        changed.sealed = segments
-        if let compactedThrough { changed.compactedThrough = max(changed.compactedThrough, compactedThrough) }
-        let known = Set(manifest.sealed.map(\.id))
-        try installRewritten(changed, segments.filter { !known.contains($0.id) })
-        index.setSealed(changed.sealed)
-        do {
-            for segment in old { try fileSystem.unlinkIfPresent(layout.path(segment)) }
-        } catch {
-            throw Self.writeFailure(error, doing: "removing rewritten segments")
-        }
-    }
-
-    // MARK: - Compaction
-
-    /// Seals nothing more, rewrites all sealed segments without what is no longer needed.
-    func compactNow() throws(LogError) -> CompactionResult {
-        try sealEverything()
-        var result = CompactionResult()
-        result.segmentsBefore = manifest.sealed.count
-        result.bytesBefore = manifest.sealed.reduce(0) { $0 + $1.bytes }
-        guard let delegate = lock.withLock({ delegate }), let lastSealed = manifest.sealed.last else { return result }
-        // What is dropped can't be replayed again: an image at or after it must exist, twice. What may be dropped is
-        // decided before the image is taken, and the image waits until all that it rests on is durable: a change that
-        // a crash could still undo never costs a record.
-        let policy = delegate.retention()
-        let covered = try installCheckpoint(copies: 2)
-        guard covered >= lastSealed.lastSequence || Safeguard.compactionImage.isOff else {
-            throw LogError(.ioFailed, "the checkpoint that compaction needs was not written: try again")
-        }
-        let old = manifest.sealed
-        var chain: [UInt8]?
-        let sources = try index.sources(key: nil, from: .zero).filter { $0.header.role == .sealed }
-        let made = try rewrite(sources, policy: policy, chain: &chain, high: true)
-        try replaceSealed(
-            made.segments, removing: old,
-            compactedThrough: made.dropped > 0 && Safeguard.compactionBound.isOn ? lastSealed.lastSequence : nil)
-        result.segmentsAfter = made.segments.count
-        result.bytesAfter = made.segments.reduce(0) { $0 + $1.bytes }
-        result.recordsDropped = made.dropped
-        return result
-    }
+    // MARK: - Sealing on demand
 
     /// Ends the active journal segment and seals all that is full. A committer that outruns it keeps what came later.
-    private func sealEverything() throws(LogError) {
+    func sealEverything() throws(LogError) {
         try sealFull()
         lock.lock()
         let sealedThrough = manifest.sealed.last?.lastSequence ?? .zero
@@ -189,23 +112,44 @@ extension WriteAheadLog {
 
     // MARK: - The rewrite
 
-    private func rewrite(
-        _ sources: [SegmentSource], policy: any RetentionPolicy, chain: inout [UInt8]?, high: Bool
-    ) throws(LogError) -> (segments: [Manifest.Sealed], dropped: UInt64) {
-        var output = RewriteOutput(log: self, chain: chain ?? [UInt8](repeating: 0, count: 32), high: high)
+    /// What a rewrite made.
+    struct Rewritten {
+        var segments: [Manifest.Sealed] = []
         var dropped: UInt64 = 0
+        /// The last record dropped.
+        var droppedThrough = SequenceNumber.zero
+        var bytes: UInt64 { segments.reduce(0) { $0 + UInt64($1.bytes) } }
+    }
+
+    /// Copies the records that `policy` keeps into new segments, none of which is in force yet.
+    ///
+    /// - Parameter predecessor: The chain value behind which they go on.
+    /// - Parameter lineage: That of the segments which they take the place of, if any.
+    /// - Parameter breathe: Called between frames.
+    func rewrite(
+        _ sources: [SegmentSource], policy: any RetentionPolicy, predecessor: [UInt8]?,
+        lineage: SealFrame.Lineage? = nil, high: Bool, breathe: () throws(LogError) -> Void = {}
+    ) throws(LogError) -> Rewritten {
+        var output = RewriteOutput(log: self, chain: predecessor ?? [UInt8](repeating: 0, count: 32), high: high)
+        var made = Rewritten()
         do throws(LogError) {
             for source in sources {
-                try forEachEntry(in: source) { (entry, time) throws(LogError) in
-                    if policy.mustKeep(sequence: entry.sequence, kind: entry.kind, body: entry.body) {
-                        try output.append(entry, time: time)
-                    } else {
-                        dropped += 1
+                try source.forEachFrame(fileSystem) { (frame) throws(LogError) in
+                    guard frame.header.recordCount > 0 else { return true }
+                    _ = try frame.forEachEntry(file: source.name) { (entry, time) throws(LogError) in
+                        if policy.mustKeep(sequence: entry.sequence, kind: entry.kind, body: entry.body) {
+                            try output.append(entry, time: time)
+                        } else {
+                            made.dropped += 1
+                            made.droppedThrough = entry.sequence
+                        }
+                        return true
                     }
+                    try breathe()
                     return true
                 }
             }
-            try output.endSegment()
+            try output.endSegment(lineage: lineage)
             if !output.segments.isEmpty, Safeguard.sealedNameSync.isOn {
                 do { try fileSystem.syncDirectory(layout.segmentsDirectory) } catch {
                     throw Self.writeFailure(error, doing: "sealing")
@@ -215,14 +159,14 @@ extension WriteAheadLog {
             output.abandon()
             throw error
         }
-        chain = output.chain
-        return (output.segments, dropped)
+        made.segments = output.segments
+        return made
     }
 }
 
 extension WriteAheadLog {
     /// Installs what a rewrite made; where the disk is full, removes it again.
-    private func installRewritten(_ changed: Manifest, _ made: [Manifest.Sealed]) throws(LogError) {
+    func installRewritten(_ changed: Manifest, _ made: [Manifest.Sealed]) throws(LogError) {
         do { try install(changed) } catch {
             if error.code == .noSpace {
                 for segment in made { try? fileSystem.unlinkIfPresent(layout.path(segment)) }
@@ -251,19 +195,20 @@ private struct RewriteOutput: ~Copyable {
     mutating func append(_ entry: borrowing EntryView, time: Timestamp) throws(LogError) {
         let key = log.lock.withLock { log.delegate }?.key(
             sequence: entry.sequence, kind: entry.kind, body: entry.body)
+        // Before the record, not behind it: the last segment ends when it is known to be the last.
+        if let raw = writer?.rawByteCount, raw >= WriteAheadLog.sealedRawBytesTarget { try endSegment(lineage: nil) }
         do {
             if writer == nil { try begin(at: entry.sequence, time: time) }
             try writer?.append(entry, time: time, key: key)
         } catch {
             throw WriteAheadLog.writeFailure(error, doing: "writing a sealed segment")
         }
-        if let raw = writer?.rawByteCount, raw >= WriteAheadLog.sealedRawBytesTarget { try endSegment() }
     }
 
-    mutating func endSegment() throws(LogError) {
+    mutating func endSegment(lineage: SealFrame.Lineage?) throws(LogError) {
         guard let writer = writer.take() else { return }
         do {
-            let sealed = try writer.finish()
+            let sealed = try writer.finish(lineage: lineage)
             segments.append(sealed)
             chain = sealed.chain
         } catch {

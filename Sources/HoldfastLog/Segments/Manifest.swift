@@ -48,8 +48,14 @@ package struct Manifest: Hashable, Sendable {
         package var firstSequence: SequenceNumber
         package var lastSequence: SequenceNumber
         package var bytes: Int
+        /// How many records it holds, and their bytes before compression.
+        package var records: UInt64
+        package var rawBytes: Int
         /// The chain value of its seal frame.
         package var chain: [UInt8]
+        /// The chain value of the log at the end of what this segment stands for, when that was first sealed. The next
+        /// segment was sealed behind it; rewriting changes neither that nor what was published of it.
+        package var lineage: SealFrame.Lineage
     }
 
     package struct Checkpoint: Hashable, Sendable {
@@ -105,7 +111,10 @@ package struct Manifest: Hashable, Sendable {
             writer.append(varint: segment.firstSequence.rawValue)
             writer.append(varint: segment.lastSequence.rawValue)
             writer.append(varint: UInt64(segment.bytes))
+            writer.append(varint: segment.records)
+            writer.append(varint: UInt64(segment.rawBytes))
             writer.append(segment.chain)
+            segment.lineage.encode(into: &writer, behind: segment.lastSequence)
         }
         writer.append(varint: UInt64(checkpoints.count))
         for checkpoint in checkpoints {
@@ -184,14 +193,14 @@ package struct Manifest: Hashable, Sendable {
                     bytes: Int(try reader.varint(atMost: 1 << 40)), isOversized: try Self.flag(from: &reader)))
         }
         for _ in 0..<(try reader.varint(atMost: UInt64(reader.remaining))) {
+            let id = SegmentID(try reader.varint(atMost: positionMax))
+            let first = SequenceNumber(try reader.varint(atMost: sequenceMax))
+            let last = SequenceNumber(try reader.varint(atMost: sequenceMax))
+            guard first <= last else { throw ByteReaderError(.tooLong, at: reader.offset) }
             let segment = Sealed(
-                id: SegmentID(try reader.varint(atMost: positionMax)),
-                firstSequence: SequenceNumber(try reader.varint(atMost: sequenceMax)),
-                lastSequence: SequenceNumber(try reader.varint(atMost: sequenceMax)),
-                bytes: Int(try reader.varint(atMost: 1 << 40)), chain: try reader.array(32))
-            guard segment.firstSequence <= segment.lastSequence else {
-                throw ByteReaderError(.tooLong, at: reader.offset)
-            }
+                id: id, firstSequence: first, lastSequence: last, bytes: Int(try reader.varint(atMost: 1 << 40)),
+                records: try reader.varint(atMost: 1 << 48), rawBytes: Int(try reader.varint(atMost: 1 << 40)),
+                chain: try reader.array(32), lineage: try SealFrame.Lineage(from: &reader, behind: last))
             sealed.append(segment)
         }
         for _ in 0..<(try reader.varint(atMost: 16)) {

@@ -61,7 +61,9 @@ package struct SealedSegmentWriter: ~Copyable {
     }
 
     /// Writes the seal frame and the footer and syncs the file.
-    package consuming func finish() throws(IOFailure) -> Manifest.Sealed {
+    ///
+    /// - Parameter lineage: What the segments had that this one takes the place of, if any.
+    package consuming func finish(lineage: SealFrame.Lineage? = nil) throws(IOFailure) -> Manifest.Sealed {
         precondition(!isEmpty, "an empty segment is never sealed")
         try endFrame()
         Self.update(&hash, with: buffer)
@@ -69,7 +71,8 @@ package struct SealedSegmentWriter: ~Copyable {
         let seal = SealFrame(
             lastSequence: lastSequence, rawBytes: rawBytes, firstTime: firstTime ?? lastTime, lastTime: lastTime,
             kindCounts: counts.indices.filter { counts[$0] > 0 }.map { .init(kind: UInt8($0), count: counts[$0]) },
-            index: index, filter: KeyFilter(keys: keys), chain: chain)
+            index: index, filter: KeyFilter(keys: keys), chain: chain,
+            lineage: lineage ?? SealFrame.Lineage(chain: chain, through: lastSequence))
         let offset = flushed + buffer.count
         raw.removeAll()
         seal.encode(into: &raw)
@@ -81,7 +84,8 @@ package struct SealedSegmentWriter: ~Copyable {
         if Safeguard.sealedSegmentSync.isOn { try file.sync() }
         return Manifest.Sealed(
             id: header.id, firstSequence: header.firstSequence, lastSequence: lastSequence,
-            bytes: flushed + buffer.count, chain: chain)
+            bytes: flushed + buffer.count, records: counts.reduce(0, +), rawBytes: rawBytes, chain: chain,
+            lineage: seal.lineage)
     }
 
     private mutating func endFrame() throws(IOFailure) {
