@@ -150,7 +150,11 @@ final class ShellProcess {
     private var isFinished = false
 
     /// - Parameter starter: A command that becomes the shell.
-    init(_ store: String, _ arguments: String..., startedBy starter: [String] = []) throws {
+    convenience init(_ store: String, _ arguments: String..., startedBy starter: [String] = []) throws {
+        try self.init(store, arguments: arguments, startedBy: starter)
+    }
+
+    init(_ store: String, arguments: [String], startedBy starter: [String] = []) throws {
         // Small segments: filling large ones takes longer than a test.
         let words = starter + [try CommandHarness.executable(), "shell", store, "--segment-bytes", "65536"] + arguments
         child = try ChildProcess.start(words.map { [UInt8]($0.utf8) }, environment: [], hasInput: true)
@@ -174,6 +178,33 @@ final class ShellProcess {
     func receive() throws -> JSONValue {
         guard case .line(let line) = try reader.next() else { throw CommandFailure("the shell ended early") }
         return try JSONDocument(line).root
+    }
+
+    /// Returns the next reply; `nil` when none begins to arrive within the time, which may be 0.
+    func receive(milliseconds: Int) throws -> JSONValue? {
+        if reader.mustWait {
+            let deadline = ContinuousClock.now + .milliseconds(milliseconds)
+            var canGoOn = false
+            while !canGoOn {
+                let rest = Int(max(deadline - .now, .zero) / .milliseconds(1))
+                canGoOn = try Poll.wait(for: [(child.output, .read)], milliseconds: rest)[0]
+                if !canGoOn && ContinuousClock.now >= deadline { return nil }
+            }
+        }
+        return try receive()
+    }
+
+    /// Kills the process as a crash would and returns the replies that had left it. Half a line is no reply.
+    func killAndTakeReplies() throws -> [JSONValue] {
+        isFinished = true
+        child.send(SIGKILL)
+        var replies: [JSONValue] = []
+        while case .line(let line) = try reader.next() {
+            guard let document = try? JSONDocument(line) else { break }
+            replies.append(document.root)
+        }
+        try #require(try CommandHarness.finish(child).exit == .signal(SIGKILL))
+        return replies
     }
 
     /// Sends a request and returns its reply.
