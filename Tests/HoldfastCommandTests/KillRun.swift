@@ -1,5 +1,5 @@
-// A store in a child process that is killed again and again: at an answer that was counted off, at a moment, or while it
-// opens what the last kill left. Requests are in flight all the time.
+// A store in a child process that is killed again and again: at an answer that was counted off, at a moment, or while
+// it opens what the last kill left. Requests are in flight all the time.
 
 import Holdfast
 import HoldfastTestKit

@@ -1,5 +1,5 @@
-// `dump`, `verify` and `stat` again and again beside a writer that rolls, seals, compacts and dies: they never fail, and
-// show neither a gap nor anything that was not written.
+// `dump`, `verify` and `stat` again and again beside a writer that rolls, seals, compacts and dies: they never fail,
+// and show neither a gap nor anything that was not written.
 
 import HoldfastLog
 import HoldfastTestKit

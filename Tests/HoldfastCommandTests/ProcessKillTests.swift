@@ -1,5 +1,5 @@
-// A process that owns a store is killed with SIGKILL at random moments, on a real disk. In every durability mode nothing
-// that was answered may be lost then: what was written stays, only the process is gone.
+// A process that owns a store is killed with SIGKILL at random moments, on a real disk. In every durability mode
+// nothing that was answered may be lost then: what was written stays, only the process is gone.
 
 import Holdfast
 import HoldfastLog

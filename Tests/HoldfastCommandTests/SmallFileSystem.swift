@@ -32,7 +32,8 @@ import Testing
             case .ext4:
                 let image = directory.path + "/image"
                 let script = """
-                    truncate -s \(mebibytes)M \(image) && mkfs.ext4 -q -F -m 0 \(image) && mount -o loop \(image) \(place)
+                    truncate -s \(mebibytes)M \(image) && mkfs.ext4 -q -F -m 0 \(image)
+                    test $? -eq 0 && mount -o loop \(image) \(place)
                     """
                 let result = try CommandHarness.run("/bin/sh", ["-c", "PATH=$PATH:/sbin:/usr/sbin; \(script)"])
                 guard result.exit == .code(0) else { return nil }

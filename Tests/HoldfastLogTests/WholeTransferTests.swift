@@ -1,4 +1,5 @@
-// What the system's reading and writing calls may do short of failing, as scripts: the real ones do it when they please.
+// What the system's reading and writing calls may do short of failing, as scripts: the real ones do it when they
+// please.
 
 import Testing
 

@@ -83,7 +83,8 @@ private final class WallClock: StoreClock {
         try Self.expectRisingFrameTimes(disk)
     }
 
-    /// Leases, delays, checkpoints and headers were written by a clock that is years off when the store is opened again.
+    /// Leases, delays, checkpoints and headers were written by a clock that is years off when the store is opened
+    /// again.
     @Test(arguments: [-30 * year, -year, -hour, -1, 1, hour, year, 30 * year])
     func aClockThatJumpsWhileTheStoreIsClosedLosesNothing(_ jump: Int64) async throws {
         for closes in [true, false] {

@@ -1,4 +1,5 @@
-// Reading and writing calls may take part of what they are given, and a signal may interrupt them: neither is a failure.
+// Reading and writing calls may take part of what they are given, and a signal may interrupt them: neither is a
+// failure.
 
 #if canImport(Glibc)
     internal import Glibc
