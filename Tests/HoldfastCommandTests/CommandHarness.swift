@@ -83,7 +83,10 @@ enum CommandHarness {
         return try finish(unread, input: [UInt8]("go\n".utf8))
     }
 
-    /// Feeds a process, reads what it says, and waits for it.
+    /// How long a process may say nothing and go on: no test makes one work for a tenth of that.
+    static let silenceMillisecondsMax = 300_000
+
+    /// Feeds a process, reads what it says, and waits for it. One that hangs is killed.
     static func finish(_ child: ChildProcess, input: [UInt8] = []) throws -> ProcessResult {
         var rest = input[...]
         var open = child.input
@@ -106,7 +109,9 @@ enum CommandHarness {
             }
             var sources: [(descriptor: Descriptor, interest: Poll.Interest)] = streams.map { ($0.descriptor, .read) }
             if let open { sources.append((open, .write)) }
-            try Poll.wait(for: sources, milliseconds: nil)
+            let started = ContinuousClock.now
+            try Poll.wait(for: sources, milliseconds: silenceMillisecondsMax)
+            if ContinuousClock.now - started >= .milliseconds(silenceMillisecondsMax) { child.send(SIGKILL) }
             streams.removeAll { stream in
                 let (bytes, isAtEnd) = drain(stream.descriptor)
                 if stream.isOutput { output += bytes } else { errors += bytes }
@@ -176,6 +181,12 @@ final class ShellProcess {
     }
 
     func receive() throws -> JSONValue {
+        let limit = CommandHarness.silenceMillisecondsMax
+        guard let reply = try receive(milliseconds: limit) else { throw CommandFailure("the shell hangs") }
+        return reply
+    }
+
+    private func receiveNow() throws -> JSONValue {
         guard case .line(let line) = try reader.next() else { throw CommandFailure("the shell ended early") }
         return try JSONDocument(line).root
     }
@@ -191,7 +202,7 @@ final class ShellProcess {
                 if !canGoOn && ContinuousClock.now >= deadline { return nil }
             }
         }
-        return try receive()
+        return try receiveNow()
     }
 
     /// Kills the process as a crash would and returns the replies that had left it. Half a line is no reply.

@@ -37,7 +37,7 @@ private struct WriterKnowledge: Sendable {
     }
 }
 
-@Suite(.serialized, .timeLimit(.minutes(20))) struct LiveReaderTests {
+@Suite(.serialized) struct LiveReaderTests {
     @Test(arguments: ["unlimited", "none"])
     func readersBesideAWriterThatDiesNeverFailAndSeeWhatWasAnswered(_ history: String) async throws {
         signal(SIGPIPE, SIG_IGN)

@@ -55,6 +55,27 @@ func onProcessThread<R: Sendable>(_ body: @escaping @Sendable () throws -> R) as
         try await onProcessThread { try Self.run(test) }
     }
 
+    /// What the rounds check is worth something only if a store that forgot is noticed.
+    @Test func aStoreThatForgotWhatItAnsweredIsNoticed() async throws {
+        signal(SIGPIPE, SIG_IGN)
+        try await onProcessThread {
+            let directory = try TemporaryDirectory()
+            let run = KillRun(directory.store, arguments: [], seed: 3)
+            while run.figures.answered < 20 { try run.round() }
+            let older = directory.path + "/older"
+            _ = try CommandHarness.run("/bin/cp", ["-a", directory.store, older])
+            let before = run.figures.answered
+            while run.figures.answered < before + 30 { try run.round() }
+            try #require(rename(directory.store, directory.path + "/newer") == 0)
+            try #require(rename(older, directory.store) == 0)
+            let answered = run.figures.answered
+            // A round that is killed while it opens the store sees nothing.
+            #expect(throws: KillMismatch.self) {
+                while run.figures.answered == answered { try run.round() }
+            }
+        }
+    }
+
     private static func run(_ test: Case) throws {
         let started = ContinuousClock.now
         let seconds = ProcessEffort.soakSeconds.map { $0 / cases.count }
