@@ -152,7 +152,7 @@ final class StoreCore: @unchecked Sendable {
 
     /// Reads the clock once; the time it returns never goes back.
     func readTime() -> Timestamp {
-        latestTime = Safeguard.steadyClock.isOn ? max(latestTime, clock.wallNow()) : clock.wallNow()
+        latestTime = Safeguard.steadyClock.isOn ? max(latestTime, clock.boundedNow()) : clock.boundedNow()
         return latestTime
     }
 
