@@ -116,11 +116,11 @@ extension QueueState {
         _ job: JobID, _ token: LeaseToken, at now: Timestamp, in batch: BatchScope
     ) throws(EngineError) -> JobEntry {
         guard let entry = leasedEntry(job, token),
-            entry.deadline > now.milliseconds || Safeguard.leaseDeadline.isOff,
             batch.fate(of: job) == nil || Safeguard.batchSettlement.isOff
         else {
             throw job.sequence <= lastSequence ? .leaseLost(job) : .notFound(job)
         }
+        assert(entry.deadline > now.milliseconds, "a deadline that has passed was recorded before")
         return entry
     }
 
@@ -187,7 +187,9 @@ extension QueueState {
         while let job = cursor, mutations.count < limit, let slot = table.queue(queue) {
             cursor = table.queues[slot].dead.first(after: job)
             if let key = keysOfJobs[job]?.string {
-                if let other = holder(of: key, in: queue, pending), other.rawValue != job {
+                if let other = holder(of: key, in: queue, pending), other.rawValue != job,
+                    Safeguard.redrivenUniqueKey.isOn
+                {
                     skipped += 1
                     continue
                 }
