@@ -1,5 +1,6 @@
-// Every safeguard whose absence no ordinary run would show: each sync, each checksum test, each look at a link,
-// a position or a token. By its name `tools/mutants` removes one at a time and demands that a test fails.
+// Every safeguard whose absence no ordinary run would show: each sync, each checksum test, each bound, each look at a
+// link, a position, an epoch or a token. By its name `tools/mutants` removes one at a time and demands that a test
+// fails.
 //
 // In every build without the trait SafeguardSwitches `isOn` is the constant true and costs nothing.
 

@@ -10,6 +10,7 @@ extension QueueState {
     /// - Parameter batch: What earlier operations of the same atomic batch decided; a fresh one otherwise. Leases and
     ///   redrives are no part of batches.
     /// - Throws: `.notFound`, `.leaseLost` or `.invalidState`; `batch` is unchanged then.
+    /// - Precondition: What is overdue at `now` was recorded and applied.
     package func decide(
         _ command: Command, at now: Timestamp, next: SequenceNumber, in batch: inout BatchScope
     ) throws(EngineError) -> Decision {

@@ -97,6 +97,7 @@ import Testing
         #expect(names.count == 2)
         let newer = try #require(found.snapshotFiles()[names[1]])
         var forged = try #require(found.snapshotFiles()[names[0]])
+        try #require(min(newer.count, forged.count) > 72)
         forged[40..<48] = newer[40..<48]
         let checksum = CRC32C.checksum(forged.span.extracting(0..<68))
         for index in 0..<4 { forged[68 + index] = UInt8(truncatingIfNeeded: checksum >> UInt32(8 * index)) }
