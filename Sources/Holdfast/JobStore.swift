@@ -103,6 +103,6 @@ extension RecoverySummary {
         tornBytes = log.recovery.tornBytes
         replayedRecords = replay.recordCount
         checkpoint = replay.checkpoint
-        findings = log.recovery.findings + log.passedOverCheckpoints
+        findings = log.recovery.findings + log.passedOverCheckpoints + replay.passedOver
     }
 }

@@ -160,7 +160,7 @@ final class StoreCore: @unchecked Sendable {
     ///
     /// - Returns: False when the log has no room for all of it yet; call again at a later time.
     func recordOverdue(at now: Timestamp) throws(JobStoreError) -> Bool {
-        while state.hasOverdue(at: now) {
+        while state.hasOverdue(at: now), Safeguard.passedDeadlines.isOn {
             guard try hasRoom(isSettling: true) else { return false }
             let mutations = state.overdue(at: now, limit: Self.overdueChunk)
             assert(!mutations.isEmpty, "what is overdue can be recorded")

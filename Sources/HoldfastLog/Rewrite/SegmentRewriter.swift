@@ -121,8 +121,8 @@ extension WriteAheadLog {
         // decided before the image is taken, and the image waits until all that it rests on is durable: a change that
         // a crash could still undo never costs a record.
         let policy = delegate.retention()
-        let covered = try installCheckpoint(copies: 2)
-        guard covered >= lastSealed.lastSequence || Safeguard.compactionImage.isOff else {
+        let covered = Safeguard.compactionImage.isOn ? try installCheckpoint(copies: 2) : lastSealed.lastSequence
+        guard covered >= lastSealed.lastSequence else {
             throw LogError(.ioFailed, "the checkpoint that compaction needs was not written: try again")
         }
         let old = manifest.sealed
