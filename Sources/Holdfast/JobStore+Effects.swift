@@ -118,7 +118,7 @@ private struct EffectBegin: StoreOperation {
     }
 
     mutating func run(on core: StoreCore, at now: Timestamp) throws(JobStoreError) -> OperationOutcome<Value> {
-        if let fence { try core.checkActive(fence) }
+        if let fence, Safeguard.computedFence.isOn { try core.checkActive(fence) }
         if let sequence = core.state.effect(scope: name.scope, key: name.key) {
             return .deferred { () throws(JobStoreError) -> Value in .recorded(try core.effectValue(sequence)) }
         }

@@ -136,7 +136,7 @@ struct AdvanceOperation: StoreOperation {
         guard milliseconds >= 0 else {
             throw JobStoreError(.badRequest, "`ms` is \(milliseconds); give 0 or more, because time does not go back")
         }
-        _ = try Limits.instant(clock.wallNow(), plus: milliseconds, "ms")
+        _ = try Limits.instant(clock.boundedNow(), plus: milliseconds, "ms")
     }
 
     mutating func prepare(_ core: StoreCore) {

@@ -45,7 +45,7 @@ public final class JobStore: Sendable {
         do {
             log = try WriteAheadLog.open(
                 directory: path, fileSystem: options.fileSystem ?? POSIXFileSystem(), options: LogOptions(options),
-                createIfMissing: options.createIfMissing, now: options.clock.wallNow())
+                createIfMissing: options.createIfMissing, now: options.clock.boundedNow())
         } catch { throw JobStoreError(error) }
         do {
             let replay = try StoreReplay.run(log)
@@ -115,6 +115,6 @@ extension RecoverySummary {
         tornBytes = log.recovery.tornBytes
         replayedRecords = replay.recordCount
         checkpoint = replay.checkpoint
-        findings = log.recovery.findings + log.passedOverCheckpoints
+        findings = log.recovery.findings + log.passedOverCheckpoints + replay.passedOver
     }
 }

@@ -18,6 +18,11 @@ public protocol StoreClock: Sendable {
     func monotonicNow() -> Duration
 }
 
+extension StoreClock {
+    /// Returns the wall time, or the nearest one that the store has a place for: a broken clock may say anything.
+    func boundedNow() -> Timestamp { min(max(wallNow(), .zero), .max) }
+}
+
 /// The system's clock.
 public struct SystemClock: StoreClock {
     /// Creates a clock.

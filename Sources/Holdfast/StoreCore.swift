@@ -148,7 +148,7 @@ final class StoreCore: @unchecked Sendable {
 
     /// Reads the clock once; the time it returns never goes back.
     func readTime() -> Timestamp {
-        latestTime = Safeguard.steadyClock.isOn ? max(latestTime, clock.wallNow()) : clock.wallNow()
+        latestTime = Safeguard.steadyClock.isOn ? max(latestTime, clock.boundedNow()) : clock.boundedNow()
         return latestTime
     }
 
@@ -156,7 +156,7 @@ final class StoreCore: @unchecked Sendable {
     ///
     /// - Returns: False when the log has no room for all of it yet; call again at a later time.
     func recordOverdue(at now: Timestamp) throws(JobStoreError) -> Bool {
-        while state.hasOverdue(at: now) {
+        while state.hasOverdue(at: now), Safeguard.passedDeadlines.isOn {
             guard try hasRoom(isSettling: true) else { return false }
             let mutations = state.overdue(at: now, limit: Self.overdueChunk)
             assert(!mutations.isEmpty, "what is overdue can be recorded")

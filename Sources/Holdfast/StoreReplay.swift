@@ -16,6 +16,8 @@ struct StoreReplay {
     var recordCount: UInt64 = 0
     /// Bytes of the records that were replayed.
     var bytes = 0
+    /// What was wrong with images that were passed over.
+    var passedOver: [String] = []
 
     /// Replays the log.
     static func run(_ log: WriteAheadLog) throws(LogError) -> StoreReplay {
@@ -32,7 +34,6 @@ struct StoreReplay {
 
     /// Returns the sequence number that replay goes on after.
     private mutating func loadCheckpoint(_ log: WriteAheadLog) throws(LogError) -> SequenceNumber {
-        var refusal: String?
         while let checkpoint = log.nextCheckpoint() {
             // Behind a checkpoint that old, compaction has dropped records.
             guard checkpoint.sequence >= log.compactedThrough || Safeguard.agedCheckpoint.isOff else { break }
@@ -45,11 +46,11 @@ struct StoreReplay {
                 return checkpoint.sequence
             } catch {
                 guard error.code != .unsupportedFormat else { throw LogError(error, at: checkpoint.sequence) }
-                refusal = "checkpoint \(checkpoint.sequence): \(error.message)"
+                passedOver.append("checkpoint \(checkpoint.sequence): \(error.message)")
             }
         }
         guard log.isComplete || Safeguard.completeLog.isOff else {
-            let reason = refusal ?? log.passedOverCheckpoints.last ?? "there is none"
+            let reason = passedOver.last ?? log.passedOverCheckpoints.last ?? "there is none"
             throw LogError(
                 .corrupt,
                 "no checkpoint can be read (\(reason)) and the log does not go back to its first record; restore the "
@@ -62,11 +63,6 @@ struct StoreReplay {
     private mutating func take(_ entry: borrowing EntryView) throws(LogError) {
         let sequence = entry.sequence
         guard let record = try Record(checking: sequence, kind: entry.kind, body: entry.body) else { return }
-        guard record.time >= state.latestTime else {
-            throw LogError(
-                .corrupt, "record \(sequence) is older than the one before it; restore the store from a backup",
-                sequences: sequence...sequence)
-        }
         do { if Safeguard.replayValidation.isOn { try state.validate(record) } } catch {
             throw LogError(error, at: sequence)
         }

@@ -53,12 +53,10 @@ package struct ByteReader: ~Escapable {
         var shift: UInt64 = 0
         while true {
             let byte = try u8()
-            if shift == 63 && byte > 1 { throw ByteReaderError(.overlongVarint, at: start) }
+            let isOverlong = shift == 63 && byte > 1 || byte == 0 && shift > 0
+            guard !isOverlong || Safeguard.varintForm.isOff else { throw ByteReaderError(.overlongVarint, at: start) }
             value |= UInt64(byte & 0x7F) << shift
-            if byte < 0x80 {
-                if byte == 0 && shift > 0 { throw ByteReaderError(.overlongVarint, at: start) }
-                return value
-            }
+            if byte < 0x80 { return value }
             shift += 7
         }
     }
@@ -67,7 +65,7 @@ package struct ByteReader: ~Escapable {
     package mutating func varint(atMost limit: UInt64) throws(ByteReaderError) -> UInt64 {
         let start = offset
         let value = try varint()
-        guard value <= limit else { throw ByteReaderError(.tooLong, at: start) }
+        guard value <= limit || Safeguard.numberLimits.isOff else { throw ByteReaderError(.tooLong, at: start) }
         return value
     }
 

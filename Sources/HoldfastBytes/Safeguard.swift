@@ -1,5 +1,6 @@
-// Every safeguard whose absence no ordinary run would show: each sync, each checksum test, each look at a link,
-// a position or a token. By its name `tools/mutants` removes one at a time and demands that a test fails.
+// Every safeguard whose absence no ordinary run would show: each sync, each checksum test, each bound, each look at a
+// link, a position, an epoch or a token. By its name `tools/mutants` removes one at a time and demands that a test
+// fails.
 //
 // In every build without the trait SafeguardSwitches `isOn` is the constant true and costs nothing.
 
@@ -67,6 +68,16 @@ package enum Safeguard: String, CaseIterable, Sendable {
     case keptTailRewrite
     /// What was written again is durable before it is answered for.
     case keptTailSync
+    /// The name of the reserve is gone for good before its space is counted on.
+    case reserveNameSync
+    /// Salvage: the names of the new store's directories are durable before its manifest is there.
+    case salvagedDirectoriesSync
+    /// Salvage: the names of sealed segments are durable before the manifest lists them.
+    case salvagedSegmentsSync
+    /// Salvage: the names of checkpoints are durable before the manifest lists them.
+    case salvagedCheckpointsSync
+    /// Salvage: the name of the new store's own directory is durable when the salvage ends.
+    case salvagedNameSync
 
     // MARK: Checksums
 
@@ -88,8 +99,43 @@ package enum Safeguard: String, CaseIterable, Sendable {
     case checkpointImageChecksum
     /// Each use of a journal file salts its checksums anew, so that old frames fail them.
     case segmentSalt
+
+    // MARK: Bounds and versions
+
+    /// A file of a later format is refused.
+    case formatVersion
+    /// A file with features that only readers may ignore is not written.
+    case writerFeatures
+    /// A varint has its shortest form.
+    case varintForm
+    /// A number that is read has the limit that its reader names.
+    case numberLimits
     /// A frame header's numbers are within the format's bounds.
     case frameHeaderBounds
+    /// A frame ends where its file does, at the latest.
+    case frameExtent
+    /// A block decompresses to exactly as many bytes as its frame says.
+    case decompressedSize
+    /// An entry has a kind, and its sequence number a successor.
+    case entryBounds
+    /// A segment header's numbers are within the format's bounds, and what is reserved is zero.
+    case segmentHeaderBounds
+    /// A sealed segment's footer names a seal that lies right before it.
+    case sealFooterBounds
+    /// The manifest's sealed segments end where they begin, at the earliest.
+    case sealedRange
+    /// The numbers that the store goes on with are far from their end.
+    case numbersLeft
+    /// A record of an unknown kind is skipped only if that says it may be.
+    case recordKind
+    /// A record with a flag of a later version is refused.
+    case recordFlags
+    /// A record ends with its last field.
+    case recordEnd
+    /// A record refers to records before it.
+    case recordReferences
+    /// A record's times are within the range of times.
+    case recordInstants
 
     // MARK: Links, positions, epochs, identities
 
@@ -109,12 +155,24 @@ package enum Safeguard: String, CaseIterable, Sendable {
     case journalStore
     /// A journal file is in the use that the manifest names.
     case journalSegment
+    /// A journal file has the size that the manifest names.
+    case journalSizes
     /// A checkpoint is of this store and of the sequence number that the manifest names.
     case checkpointIdentity
     /// Opening looks whether every sealed segment is there and has its size.
     case sealedSizes
     /// A sealed file is the very segment that the manifest names.
     case sealedIdentity
+    /// So it is for a reader without the lock.
+    case readSealedIdentity
+    /// One process, and one store in it, owns a directory.
+    case ownerLock
+    /// Segments or checkpoints without a manifest are a damaged store, not an empty place for a new one.
+    case lostManifest
+    /// A directory that holds anything else is left alone.
+    case foreignDirectory
+    /// Every opening is an epoch of its own.
+    case nextEpoch
     /// After a crash numbering goes on behind everything reserved, as it may have been answered.
     case reservedNumbers
 
@@ -134,6 +192,10 @@ package enum Safeguard: String, CaseIterable, Sendable {
     case bytesBehindTail
     /// Such bytes further on than can have been in flight prove damage.
     case bytesBeyondBound
+    /// A damaged header that still names its place or its predecessor is a torn write.
+    case claimedSuccessor
+    /// Only a close frame of the latest epoch says that the store was closed.
+    case latestClose
     /// Damage below the watermark is refused.
     case refusalBelowWatermark
     /// Damage with traces beyond what can have been in flight is refused.
@@ -142,10 +204,18 @@ package enum Safeguard: String, CaseIterable, Sendable {
     case refusalOfInconsistency
     /// A reader beside a living owner stops where the log vouches for itself.
     case readerWatermark
+    /// A reader says so where damage keeps it from the end of the journal.
+    case readerDamage
     /// No manifest is installed after a failure.
     case poisonedManifest
+    /// No close frame is written after a failure.
+    case poisonedClose
     /// Nothing is dropped before an image covers it.
     case compactionImage
+    /// In the background nothing is dropped before two images cover it.
+    case compactionCover
+    /// In the background nothing is dropped before that is durable by which it is not needed.
+    case compactionCommitWait
     /// The manifest says below which records no image suffices.
     case compactionBound
     /// A checkpoint from before a compaction is not replayed from.
@@ -159,6 +229,8 @@ package enum Safeguard: String, CaseIterable, Sendable {
 
     /// Each frame follows the one before.
     case verifiedLink
+    /// Each frame holds as many records as it says.
+    case verifiedCounts
     /// The seal's index and counts match the frames.
     case verifiedSeal
     /// The bytes match the chain value.
@@ -170,12 +242,14 @@ package enum Safeguard: String, CaseIterable, Sendable {
 
     /// Only the token of the active lease settles or extends it.
     case leaseToken
-    /// A lease is void from its deadline on.
-    case leaseDeadline
+    /// Nothing is decided before the records that say which deadlines have passed.
+    case passedDeadlines
     /// An atomic batch settles a job once.
     case batchSettlement
     /// A fenced effect is recorded only under its lease.
     case effectFence
+    /// A fenced effect is computed, or shown, only under its lease.
+    case computedFence
     /// A unique key has one holder.
     case uniqueKey
     /// A job whose unique key has another holder is not redriven.
@@ -186,18 +260,26 @@ package enum Safeguard: String, CaseIterable, Sendable {
     case replayedSequence
     /// Time does not go back from record to record.
     case replayedTime
+    /// An enqueue record names a queue and allows an attempt.
+    case replayedEnqueue
     /// An enqueue record does not claim a key that is held.
     case replayedUniqueKey
     /// A first lease is of a ready job.
     case replayedFirstLease
     /// A further lease is of a job that may be leased.
     case replayedLease
+    /// A lease or cancel record names the lane that its job is in.
+    case replayedLane
     /// Attempts are counted one by one, up to the lane's bound.
     case replayedAttempt
     /// A requeue record ends where its attempt leads.
     case replayedRequeue
     /// An expire record ends where its attempt leads.
     case replayedExpiry
+    /// Only a job that has to start by a time is too late.
+    case replayedStartBy
+    /// Only a key held for a time, by that job, is freed by a record.
+    case replayedKeyRelease
     /// A redrive record does not take a key from its holder.
     case replayedRedrive
     /// A cancel record names a job that is in the state.
@@ -206,6 +288,8 @@ package enum Safeguard: String, CaseIterable, Sendable {
     case replayedEffect
     /// A fenced effect record is under an active lease.
     case replayedFence
+    /// A record of settings names a queue.
+    case replayedSettings
     /// Every other record is a transition that the table allows.
     case replayedTransition
 

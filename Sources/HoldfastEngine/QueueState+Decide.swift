@@ -10,6 +10,7 @@ extension QueueState {
     /// - Parameter batch: What earlier operations of the same atomic batch decided; a fresh one otherwise. Leases and
     ///   redrives are no part of batches.
     /// - Throws: `.notFound`, `.leaseLost` or `.invalidState`; `batch` is unchanged then.
+    /// - Precondition: What is overdue at `now` was recorded and applied.
     package func decide(
         _ command: Command, at now: Timestamp, next: SequenceNumber, in batch: inout BatchScope
     ) throws(EngineError) -> Decision {
@@ -116,11 +117,11 @@ extension QueueState {
         _ job: JobID, _ token: LeaseToken, at now: Timestamp, in batch: BatchScope
     ) throws(EngineError) -> JobEntry {
         guard let entry = leasedEntry(job, token),
-            entry.deadline > now.milliseconds || Safeguard.leaseDeadline.isOff,
             batch.fate(of: job) == nil || Safeguard.batchSettlement.isOff
         else {
             throw job.sequence <= lastSequence ? .leaseLost(job) : .notFound(job)
         }
+        assert(entry.deadline > now.milliseconds, "a deadline that has passed was recorded before")
         return entry
     }
 
@@ -187,7 +188,9 @@ extension QueueState {
         while let job = cursor, mutations.count < limit, let slot = table.queue(queue) {
             cursor = table.queues[slot].dead.first(after: job)
             if let key = keysOfJobs[job]?.string {
-                if let other = holder(of: key, in: queue, pending), other.rawValue != job {
+                if let other = holder(of: key, in: queue, pending), other.rawValue != job,
+                    Safeguard.redrivenUniqueKey.isOn
+                {
                     skipped += 1
                     continue
                 }

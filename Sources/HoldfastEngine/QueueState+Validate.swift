@@ -34,21 +34,25 @@ extension QueueState {
         case .cancel(let cancel):
             if entries[cancel.job.rawValue] != nil {
                 let entry = try require(cancel.job, allowing: .cancel, record)
-                guard table.matches(entry.lane, cancel.lane) else { throw illegal(record, "names another lane") }
+                guard table.matches(entry.lane, cancel.lane) || Safeguard.replayedLane.isOff else {
+                    throw illegal(record, "names another lane")
+                }
             } else if !isPlainReady(cancel.job, lane: cancel.lane), Safeguard.replayedCancel.isOn {
                 throw illegal(record, "cancels job \(cancel.job), which is not in the state")
             }
         case .effect(let effect): try validate(effect, record)
         case .queueSettings(let settings):
-            guard !settings.queue.isEmpty else { throw illegal(record, "names no queue") }
+            guard !settings.queue.isEmpty || Safeguard.replayedSettings.isOff else {
+                throw illegal(record, "names no queue")
+            }
         case .clock: break
         }
     }
 
     private func validate(_ enqueue: Enqueue, _ record: Record) throws(EngineError) {
         let lane = enqueue.lane
-        guard !lane.queue.isEmpty else { throw illegal(record, "names no queue") }
-        guard (1...RecordLimits.maxAttemptsMax).contains(lane.maxAttempts) else {
+        guard !lane.queue.isEmpty || Safeguard.replayedEnqueue.isOff else { throw illegal(record, "names no queue") }
+        guard (1...RecordLimits.maxAttemptsMax).contains(lane.maxAttempts) || Safeguard.replayedEnqueue.isOff else {
             throw illegal(record, "allows \(lane.maxAttempts) attempts")
         }
         if let key = enqueue.uniqueKey, let queue = table.queue(lane.queue) {
@@ -71,7 +75,9 @@ extension QueueState {
         guard entry.state(at: record.time).allows(.lease) || Safeguard.replayedLease.isOff else {
             throw illegal(record, "leases job \(grant.job), which is not ready")
         }
-        guard table.matches(entry.lane, grant.lane) else { throw illegal(record, "names another lane") }
+        guard table.matches(entry.lane, grant.lane) || Safeguard.replayedLane.isOff else {
+            throw illegal(record, "names another lane")
+        }
         let isNext = grant.attempt == entry.attempt + 1 && grant.attempt <= grant.lane.maxAttempts
         guard isNext || Safeguard.replayedAttempt.isOff else {
             throw illegal(record, "begins attempt \(grant.attempt) after \(entry.attempt)")
@@ -96,14 +102,14 @@ extension QueueState {
             }
         case .startBy(let job):
             let entry = try require(job, allowing: .expireStart, record)
-            guard entry.flags.contains(.hasStartBy) else {
+            guard entry.flags.contains(.hasStartBy) || Safeguard.replayedStartBy.isOff else {
                 throw illegal(record, "says that job \(job), which may start at any time, is too late")
             }
         case .uniqueKey(let queue, let key, let job):
-            guard let slot = table.queue(queue),
-                let holder = uniqueKeys[UniqueKey(queue: slot, key: Name(key))],
-                holder.job == job.rawValue, holder.until != nil
-            else { throw illegal(record, "frees a unique key that job \(job) does not hold for a time") }
+            let holder = table.queue(queue).flatMap { uniqueKeys[UniqueKey(queue: $0, key: Name(key))] }
+            guard holder?.job == job.rawValue && holder?.until != nil || Safeguard.replayedKeyRelease.isOff else {
+                throw illegal(record, "frees a unique key that job \(job) does not hold for a time")
+            }
         }
     }
 

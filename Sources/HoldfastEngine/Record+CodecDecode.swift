@@ -11,7 +11,7 @@ extension Record {
     ///   `encodeBody` would not have written for a record within `RecordLimits`.
     package init?(sequence: SequenceNumber, kind: UInt8, body: Span<UInt8>) throws(EngineError) {
         guard let known = RecordKind(rawValue: kind) else {
-            if kind & 0x80 != 0 { return nil }
+            if kind & 0x80 != 0 || Safeguard.recordKind.isOff { return nil }
             throw EngineError(
                 .unsupportedFormat,
                 "record \(sequence) is of kind \(kind), which this version does not know; "
@@ -23,7 +23,9 @@ extension Record {
             let time = try reader.timestamp()
             let context = Context(sequence: sequence, time: time)
             let mutation = try Mutation(known, from: &reader, in: context)
-            guard reader.isAtEnd else { throw ByteReaderError(.notCanonical, at: reader.offset) }
+            guard reader.isAtEnd || Safeguard.recordEnd.isOff else {
+                throw ByteReaderError(.notCanonical, at: reader.offset)
+            }
             self.init(sequence: sequence, time: time, mutation: mutation)
         } catch {
             if error.reason == .unsupported {
@@ -227,7 +229,7 @@ extension ByteReader {
     fileprivate mutating func flags(known: UInt64) throws(ByteReaderError) -> UInt64 {
         let start = offset
         let flags = try varint()
-        guard flags & ~known == 0 else { throw ByteReaderError(.unsupported, at: start) }
+        guard flags & ~known == 0 || Safeguard.recordFlags.isOff else { throw ByteReaderError(.unsupported, at: start) }
         return flags
     }
 
@@ -244,7 +246,9 @@ extension ByteReader {
         let zigzag = try varint()
         let delta = Int64(bitPattern: zigzag >> 1) ^ -Int64(bitPattern: zigzag & 1)
         let instant = Timestamp(milliseconds: context.time.milliseconds &+ delta)
-        guard instant >= .zero, instant <= .max else { throw ByteReaderError(.tooLong, at: start) }
+        guard instant >= .zero && instant <= .max || Safeguard.recordInstants.isOff else {
+            throw ByteReaderError(.tooLong, at: start)
+        }
         return instant
     }
 
@@ -259,7 +263,9 @@ extension ByteReader {
     private mutating func reference(in context: Record.Context) throws(ByteReaderError) -> UInt64 {
         let start = offset
         let distance = try varint()
-        guard distance > 0, distance < context.sequence.rawValue else { throw ByteReaderError(.tooLong, at: start) }
+        guard distance > 0 && distance < context.sequence.rawValue || Safeguard.recordReferences.isOff else {
+            throw ByteReaderError(.tooLong, at: start)
+        }
         return context.sequence.rawValue - distance
     }
 

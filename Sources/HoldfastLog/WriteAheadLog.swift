@@ -216,7 +216,7 @@ package final class WriteAheadLog: @unchecked Sendable {
         let layout = StoreLayout(root: directory)
         var recovery = LogRecovery(layout: layout, fileSystem: fileSystem)
         var opened = try recovery.open(createIfMissing: createIfMissing, now: now)
-        opened.manifest.epoch = Epoch(opened.manifest.epoch.rawValue + 1)
+        if Safeguard.nextEpoch.isOn { opened.manifest.epoch = Epoch(opened.manifest.epoch.rawValue + 1) }
         opened.manifest.reserved = max(
             opened.manifest.reserved, opened.next.advanced(by: reservationStride))
         let files = JournalFiles(

@@ -54,7 +54,7 @@ extension SimulatedFileSystem: FileSystem {
 
     package func syncDirectory(_ path: String) throws(IOFailure) {
         try access { state throws(IOFailure) in
-            let node = try state.directory(path, "fsync")
+            let node = try state.directory(path, "open")
             if try state.begin("fsync", path) { throw .powerLost("fsync", path) }
             state.tree.syncDirectory(node)
             state.dropUnreferenced()
@@ -89,8 +89,12 @@ extension SimulatedFileSystem: FileSystem {
 
     package func lockHolder(_ path: String) throws(IOFailure) -> String? {
         try access { state throws(IOFailure) in
-            let location = try state.locate(path, "open")
-            guard let node = location.node, state.lockedNodes.contains(node) else { return nil }
+            let node: Int?
+            do throws(IOFailure) { node = try state.locate(path, "open").node } catch {
+                if error.kind == .notFound { return nil }
+                throw error
+            }
+            guard let node, state.lockedNodes.contains(node) else { return nil }
             return state.note(of: node)
         }
     }
@@ -193,7 +197,7 @@ extension SimulatedFileSystem.State {
     ) throws(IOFailure) {
         // A directory that holds what is renamed is not empty, and Linux says so before anything else.
         if let replaced = target.node, tree.isDirectory(replaced), tree.contains(replaced, above: source.directory) {
-            throw IOFailure(.exists, "rename", from)
+            throw IOFailure(.exists, "rename", from, "Directory not empty")
         }
         if tree.isDirectory(node) {
             guard !tree.contains(node, above: target.directory) else {
@@ -201,7 +205,7 @@ extension SimulatedFileSystem.State {
             }
             guard let replaced = target.node else { return }
             guard let names = tree.directories[replaced] else { throw IOFailure(.notDirectory, "rename", from) }
-            guard names.isEmpty else { throw IOFailure(.exists, "rename", from) }
+            guard names.isEmpty else { throw IOFailure(.exists, "rename", from, "Directory not empty") }
         } else if let replaced = target.node, tree.isDirectory(replaced) {
             throw IOFailure(.io, "rename", from, "Is a directory")
         }
@@ -225,8 +229,11 @@ extension SimulatedFileSystem.State {
     }
 
     fileprivate func note(of node: Int) -> String {
-        String(decoding: contents[node]?.bytes ?? [], as: UTF8.self)
+        String(decoding: contents[node]?.bytes.prefix(Self.noteBytesMax) ?? [], as: UTF8.self)
     }
+
+    /// As much as is read of a lock file.
+    private static var noteBytesMax: Int { 4_096 }
 }
 
 extension IOFailure {

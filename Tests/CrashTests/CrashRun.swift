@@ -169,11 +169,5 @@ func body(_ number: Int, bytes count: Int = 24) -> [UInt8] {
 
 /// Runs blocking work on a thread of its own: the pool's must not be blocked.
 func onThread<R: Sendable>(_ body: @escaping @Sendable () throws -> R) async throws -> R {
-    try await withCheckedThrowingContinuation { continuation in
-        do {
-            _ = try DedicatedThread(name: "crash-test") { continuation.resume(with: Result { try body() }) }
-        } catch {
-            continuation.resume(throwing: error)
-        }
-    }
+    try await ThreadExecutor.run(body)
 }

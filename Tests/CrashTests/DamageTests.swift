@@ -183,6 +183,11 @@ import Testing
             let size = try #require(found.disk.snapshotFiles()[manifest]?.count)
             #expect(try found.refusal { $0.remove(found.path) }?.code == .corrupt)
             #expect(try found.refusal { $0.truncate(found.path, to: 8192) }?.code == .corrupt)
+            // Nothing was written there yet.
+            let whole = LogOptions.journalSegmentBytesMin
+            for bytes in [whole - 4096, whole + 4096] {
+                #expect(try found.refusal { $0.truncate(found.path, to: bytes) }?.code == .corrupt)
+            }
             #expect(try found.refusal { $0.replace(found.path, with: foreign) }?.code == .corrupt)
             #expect(try found.refusal { $0.remove(manifest) }?.code == .corrupt)
             for offset in [0, 8, 30, 45, size - 1] {
@@ -208,8 +213,7 @@ import Testing
             try store.log.close()
             let sealed = try #require(disk.snapshotFiles().first { $0.key.hasSuffix(".seg") })
             disk.corrupt(sealed.key, offset: 4096 + 64 + 500)
-            let again = try? CrashStore(disk)
-            #expect(again == nil, "a replay over the damage is refused")
+            #expect(throws: LogError.self, "a replay over the damage is refused") { try CrashStore(disk).log.close() }
             // Without a replay from the beginning, as with a checkpoint, only what is damaged is lost.
             let log = try WriteAheadLog.open(
                 directory: CrashStore.path, fileSystem: disk, options: CrashStore.options(), createIfMissing: false,

@@ -83,7 +83,10 @@ enum CommandHarness {
         return try finish(unread, input: [UInt8]("go\n".utf8))
     }
 
-    /// Feeds a process, reads what it says, and waits for it.
+    /// How long a process may say nothing and go on: no test makes one work for a tenth of that.
+    static let silenceMillisecondsMax = 300_000
+
+    /// Feeds a process, reads what it says, and waits for it. One that hangs is killed.
     static func finish(_ child: ChildProcess, input: [UInt8] = []) throws -> ProcessResult {
         var rest = input[...]
         var open = child.input
@@ -106,7 +109,9 @@ enum CommandHarness {
             }
             var sources: [(descriptor: Descriptor, interest: Poll.Interest)] = streams.map { ($0.descriptor, .read) }
             if let open { sources.append((open, .write)) }
-            try Poll.wait(for: sources, milliseconds: nil)
+            let started = ContinuousClock.now
+            try Poll.wait(for: sources, milliseconds: silenceMillisecondsMax)
+            if ContinuousClock.now - started >= .milliseconds(silenceMillisecondsMax) { child.send(SIGKILL) }
             streams.removeAll { stream in
                 let (bytes, isAtEnd) = drain(stream.descriptor)
                 if stream.isOutput { output += bytes } else { errors += bytes }
@@ -150,7 +155,11 @@ final class ShellProcess {
     private var isFinished = false
 
     /// - Parameter starter: A command that becomes the shell.
-    init(_ store: String, _ arguments: String..., startedBy starter: [String] = []) throws {
+    convenience init(_ store: String, _ arguments: String..., startedBy starter: [String] = []) throws {
+        try self.init(store, arguments: arguments, startedBy: starter)
+    }
+
+    init(_ store: String, arguments: [String], startedBy starter: [String] = []) throws {
         // Small segments: filling large ones takes longer than a test.
         let words = starter + [try CommandHarness.executable(), "shell", store, "--segment-bytes", "65536"] + arguments
         child = try ChildProcess.start(words.map { [UInt8]($0.utf8) }, environment: [], hasInput: true)
@@ -172,8 +181,41 @@ final class ShellProcess {
     }
 
     func receive() throws -> JSONValue {
+        let limit = CommandHarness.silenceMillisecondsMax
+        guard let reply = try receive(milliseconds: limit) else { throw CommandFailure("the shell hangs") }
+        return reply
+    }
+
+    private func receiveNow() throws -> JSONValue {
         guard case .line(let line) = try reader.next() else { throw CommandFailure("the shell ended early") }
         return try JSONDocument(line).root
+    }
+
+    /// Returns the next reply; `nil` when none begins to arrive within the time, which may be 0.
+    func receive(milliseconds: Int) throws -> JSONValue? {
+        if reader.mustWait {
+            let deadline = ContinuousClock.now + .milliseconds(milliseconds)
+            var canGoOn = false
+            while !canGoOn {
+                let rest = Int(max(deadline - .now, .zero) / .milliseconds(1))
+                canGoOn = try Poll.wait(for: [(child.output, .read)], milliseconds: rest)[0]
+                if !canGoOn && ContinuousClock.now >= deadline { return nil }
+            }
+        }
+        return try receiveNow()
+    }
+
+    /// Kills the process as a crash would and returns the replies that had left it. Half a line is no reply.
+    func killAndTakeReplies() throws -> [JSONValue] {
+        isFinished = true
+        child.send(SIGKILL)
+        var replies: [JSONValue] = []
+        while case .line(let line) = try reader.next() {
+            guard let document = try? JSONDocument(line) else { break }
+            replies.append(document.root)
+        }
+        try #require(try CommandHarness.finish(child).exit == .signal(SIGKILL))
+        return replies
     }
 
     /// Sends a request and returns its reply.

@@ -35,6 +35,7 @@ import Testing
             .enqueue(Enqueue(lane: lane, uniqueKey: "k")), .enqueue(Enqueue(lane: Lane(queue: ""))),
             .enqueue(Enqueue(lane: Lane(queue: "q", maxAttempts: 0))),
             .effect(Effect(scope: "s", key: "k", value: [], fence: Effect.Fence(job: plain, token: token))),
+            .queueSettings(QueueSettings(queue: "", isPaused: true)),
         ]
         let digest = engine.state.digest()
         for mutation in illegal {
@@ -60,6 +61,38 @@ import Testing
         ]
         for mutation in illegal { #expect(code { try engine.append(mutation) } == .corrupt) }
         try engine.append(.expire(.lease(job: lease.job, token: lease.token, isDead: true)))
+    }
+
+    @Test func aLeaseBeginsTheNextAttemptInTheLaneOfItsJob() throws {
+        var engine = EngineHarness()
+        let job = try engine.enqueue(attempts: 2)
+        try engine.requeue(try engine.lease()[0], delay: 0)
+        let lease = { (attempt: UInt32, attempts: UInt32) in
+            let lane = Lane(queue: "q", maxAttempts: attempts)
+            return Mutation.lease(LeaseGrant(job: job, lane: lane, attempt: attempt, deadline: .max, worker: ""))
+        }
+        for illegal in [lease(1, 2), lease(3, 2), lease(2, 5)] {
+            #expect(code { try engine.append(illegal) } == .corrupt, "\(illegal)")
+        }
+        try engine.append(lease(2, 2))
+    }
+
+    @Test func aRedriveTakesNoKeyFromItsHolder() throws {
+        var engine = EngineHarness()
+        let first = try engine.enqueue(key: "k")
+        let lease = try engine.lease()[0]
+        try engine.run(.bury(job: first, token: lease.token, reason: .buried, error: nil))
+        let second = try engine.enqueue(key: "k")
+        #expect(code { try engine.append(.redrive(Redrive(job: first))) } == .corrupt)
+        try engine.run(.cancel(job: second, lane: nil))
+        try engine.append(.redrive(Redrive(job: first)))
+    }
+
+    @Test func anEffectIsRecordedOnce() throws {
+        var engine = EngineHarness()
+        try engine.append(.effect(Effect(scope: "s", key: "k", value: [1])))
+        #expect(code { try engine.append(.effect(Effect(scope: "s", key: "k", value: [2]))) } == .corrupt)
+        try engine.append(.effect(Effect(scope: "s", key: "other", value: [2])))
     }
 
     @Test func sequenceAndTimeNeverGoBack() throws {

@@ -1,12 +1,12 @@
-// The same random operations on the simulated disk and on the operating system's: without crashes nobody may be able
-// to tell them apart.
+// The same random operations, all that the seam has, on the simulated disk and on the operating system's: without
+// crashes nobody may be able to tell them apart, by results, errors or the words of errors.
 
 import HoldfastLog
 import HoldfastTestKit
 import Testing
 
 @Suite struct FilesDifferentialTests {
-    @Test(arguments: UInt64(1)...24) func bothFileSystemsAnswerAlike(_ seed: UInt64) throws {
+    @Test(arguments: UInt64(1)...40) func bothFileSystemsAnswerAlike(_ seed: UInt64) throws {
         let directory = try FilesTestDirectory()
         let simulated = SimulatedFileSystem()
         try simulated.createDirectory("/base")
@@ -29,7 +29,8 @@ private struct Driver {
     let system: any FileSystem
     let base: String
     var state: UInt64
-    var open: [any File] = []
+    var open: [(file: any File, mode: OpenMode)] = []
+    var locks: [any FileLock] = []
 
     private mutating func random(_ bound: Int) -> Int {
         state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
@@ -44,22 +45,19 @@ private struct Driver {
         return path
     }
 
-    private mutating func file() -> (any File)? { open.isEmpty ? nil : open[random(open.count)] }
-
     mutating func step() -> String {
         do {
-            switch random(12) {
+            switch random(15) {
             case 0, 1: return try openFile()
-            case 2: return try onFile { file, driver in try driver.write(file) }
-            case 3: return try onFile { file, driver in try driver.write(file) }
-            case 4: return try onFile { file, driver in try driver.read(file) }
+            case 2, 3: return try onFile { file, mode, driver in try driver.write(file, mode) }
+            case 4: return try onFile { file, _, driver in try driver.read(file) }
             case 5:
-                return try onFile { file, driver in
+                return try onFile { file, _, driver in
                     try file.truncate(to: driver.random(20_000))
                     return "truncated to \(try file.size())"
                 }
             case 6:
-                return try onFile { file, _ in
+                return try onFile { file, _, _ in
                     try file.sync()
                     return "synced \(try file.size())"
                 }
@@ -75,6 +73,12 @@ private struct Driver {
             case 10:
                 let names = try system.list(random(4) == 0 ? base : path())
                 return "names \(names)"
+            case 11:
+                guard !open.isEmpty else { return "no file" }
+                open.remove(at: random(open.count)).file.close()
+                return "closed"
+            case 12: return try lock()
+            case 13: return "held by \(String(describing: try system.lockHolder(path())))"
             default:
                 let place = path()
                 let status = try system.status(of: place)
@@ -82,24 +86,48 @@ private struct Driver {
                 return "\(String(describing: status?.kind)) \(status?.kind == .file ? status?.bytes ?? 0 : 0)"
             }
         } catch {
-            return "refused: \((error as? IOFailure)?.kind ?? .io)"
+            guard let failure = error as? IOFailure else { return "\(error)" }
+            let path = failure.path.hasPrefix(base) ? failure.path.dropFirst(base.count) : failure.path[...]
+            return "refused: \(failure.kind), \(failure.operation) \(path): \(failure.reason)"
         }
     }
 
     private mutating func openFile() throws -> String {
-        let mode: OpenMode = [.read, .readWrite, .create, .create][random(4)]
+        let mode: OpenMode = [.read, .readWrite, .create, .create, .commit][random(5)]
         let file = try system.open(path(), mode)
-        if open.count == 6 { open.remove(at: random(6)).close() }
-        open.append(file)
+        if open.count == 6 { open.remove(at: random(6)).file.close() }
+        open.append((file, mode))
         return "opened \(try file.size())"
     }
 
-    private mutating func onFile(_ body: (any File, inout Driver) throws -> String) throws -> String {
-        guard let file = file() else { return "no file" }
-        return try body(file, &self)
+    private mutating func onFile(
+        _ body: (any File, OpenMode, inout Driver) throws -> String
+    ) throws -> String {
+        if open.isEmpty { return "no file" }
+        let (file, mode) = open[random(open.count)]
+        return try body(file, mode, &self)
     }
 
-    private mutating func write(_ file: any File) throws -> String {
+    private mutating func lock() throws -> String {
+        if locks.count == 3 || (!locks.isEmpty && random(3) == 0) {
+            locks.remove(at: random(locks.count)).release()
+            return "released"
+        }
+        switch try system.lock(path(), note: "note \(random(1_000))") {
+        case .acquired(let lock):
+            locks.append(lock)
+            return "locked"
+        case .heldByOther(let note): return "refused: held by \(note)"
+        }
+    }
+
+    private mutating func write(_ file: any File, _ mode: OpenMode) throws -> String {
+        if mode == .commit {
+            let offset = random(4) * 4_096
+            let bytes = [UInt8](repeating: UInt8(random(3)), count: (1 + random(3)) * 4_096)
+            try withAlignedBytes(bytes) { span in try file.write(span, at: offset) }
+            return "committed, \(try file.size()) in all"
+        }
         let offset = random(16_384)
         let byte = UInt8(random(3))
         try file.write([UInt8](repeating: byte, count: random(9_000)).span, at: offset)
@@ -131,7 +159,8 @@ private struct Driver {
     }
 
     mutating func closeAll() {
-        for file in open { file.close() }
-        open = []
+        for (file, _) in open { file.close() }
+        for lock in locks { lock.release() }
+        (open, locks) = ([], [])
     }
 }

@@ -169,6 +169,18 @@ import Testing
         }
     }
 
+    /// Size, alignment, a base and a first number beyond all, a role that is none, reserved bytes, a flag.
+    @Test(arguments: [24, 28, 71, 79, 104, 106, 144, 200]) func aHeaderBeyondTheFormatIsDamage(offset: Int) {
+        var writer = ByteWriter()
+        Self.segment().encode(into: &writer)
+        var page = [UInt8](copying: writer.bytes)
+        page[offset] = 0xFF
+        let checksum = CRC32C.checksum(page.span.extracting(0..<4092))
+        for index in 0..<4 { page[4092 + index] = UInt8(truncatingIfNeeded: checksum >> UInt32(8 * index)) }
+        let error = #expect(throws: LogError.self) { _ = try SegmentHeader(page.span, file: "x") }
+        #expect(error?.code == .corrupt)
+    }
+
     @Test func aNewerVersionIsToldFromDamage() {
         var writer = ByteWriter()
         Self.segment().encode(into: &writer)

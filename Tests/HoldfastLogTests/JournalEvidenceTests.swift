@@ -122,6 +122,26 @@ import Testing
         #expect(!old.finding.isDirty)
     }
 
+    /// In a recycled file old bytes mean nothing, unless they name this place or the frame before it.
+    @Test func aDamagedHeaderThatStillFollowsIsATornWrite() throws {
+        let torn = try scan([Mark(offset: 4096), Mark(offset: 8192)], wasRecycled: true, stains: [8192 + 20])
+        #expect(torn.tailOffset == 8192 && torn.finding.isDirty)
+        let old = [Mark(offset: 4096), Mark(offset: 8192, link: 1, statedOffset: 4096)]
+        #expect(try !scan(old, wasRecycled: true, stains: [8192 + 20]).finding.isDirty)
+    }
+
+    /// Without a look at what stopped the walk a reader would take the damaged place for the end.
+    @Test func aReaderSaysWhatKeepsItFromTheEnd() throws {
+        let marks = [Mark(offset: 4096), Mark(offset: 8192), Mark(offset: 12_288, durable: 12_288)]
+        let (disk, manifest) = made(marks, wasRecycled: false, stains: [8192 + 20], store: Self.store, id: SegmentID(3))
+        var writer = ByteWriter()
+        manifest.encode(into: &writer)
+        disk.replace(Self.layout.manifest, with: [UInt8](copying: writer.bytes))
+        var reader = try LogReader.open(directory: Self.layout.root, fileSystem: disk)
+        let error = #expect(throws: LogError.self) { try reader.forEachFrame(from: .zero) { _, _ in true } }
+        #expect(error?.code == .corrupt && error?.offset == 8192)
+    }
+
     @Test func aRollWithoutASuccessorIsAMissingFile() throws {
         #expect(try scan([Mark(offset: 4096, kind: .roll)]).finding.stop == .missing)
     }
@@ -154,5 +174,7 @@ import Testing
         header.codec = .lz4
         header.rawBytes = raw.count
         #expect(Frame.decode(stored.bytes, header: header, salt: 77) == (flipped == 0 ? raw : nil))
+        header.rawBytes = raw.count + 1
+        #expect(Frame.decode(stored.bytes, header: header, salt: 77) == nil, "it decompresses to fewer bytes")
     }
 }

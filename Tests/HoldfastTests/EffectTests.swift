@@ -35,7 +35,10 @@ import Testing
                 _ = try await store.effect(scope: "s", key: "k", fencedBy: fence, value: [1])
             }
             await expectRefusal(.leaseLost) {
-                _ = try await store.effect(scope: "s", key: "new", fencedBy: fence) { [1] }
+                _ = try await store.effect(scope: "s", key: "new", fencedBy: fence) {
+                    Issue.record("nothing is computed under a lease that has ended")
+                    return [1]
+                }
             }
             await expectRefusal(.notFound) {
                 let unknown = LeaseIdentity(id: JobID(99_999), token: fence.token)

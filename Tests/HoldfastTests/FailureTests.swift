@@ -34,6 +34,23 @@ import Testing
         try await again.close()
     }
 
+    /// Everything that a read rests on may be durable: it is refused all the same.
+    @Test func afterAFailureInTheBackgroundReadsAreRefusedToo() async throws {
+        let fixture = try StoreFixture()
+        let files = FailingFileSystem()
+        let store = try await fixture.open { $0.fileSystem = files }
+        let id = try await store.enqueue("q", payload: [1]).id
+        files.fails = true
+        let first = await #expect(throws: JobStoreError.self) { try await store.checkpoint() }
+        #expect(first?.code == .ioError)
+        files.fails = false
+        let read = await #expect(throws: JobStoreError.self) { _ = try await store.job(id) }
+        let counted = await #expect(throws: JobStoreError.self) { _ = try await store.stats() }
+        let compacted = await #expect(throws: JobStoreError.self) { _ = try await store.compact() }
+        #expect(read == first && counted == first && compacted == first)
+        try? await store.close()
+    }
+
     /// The log's threads asked a store that was gone.
     @Test func aDroppedStoreThatGetsNoThreadIsClosedByWhoeverDroppedIt() async throws {
         let fixture = try StoreFixture()

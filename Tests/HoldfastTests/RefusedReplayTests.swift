@@ -42,8 +42,9 @@ import Testing
         let disk = SimulatedFileSystem()
         let log = try open(disk)
         let lane = Lane(queue: "q")
-        let cancel = Mutation.cancel(Cancel(job: JobID(77), lane: lane))
-        for mutation in [Mutation.enqueue(Enqueue(lane: lane, payload: [1])), cancel] {
+        // An ack without a lease: it can be read, but no store wrote it.
+        let ack = Mutation.ack(Ack(job: JobID(1), token: LeaseToken(1)))
+        for mutation in [Mutation.enqueue(Enqueue(lane: lane, payload: [1])), ack] {
             let ticket = log.lock.withLock {
                 let record = Record(sequence: log.nextSequence, time: .zero, mutation: mutation)
                 log.append(kind: mutation.kind.rawValue, time: .zero) { record.encodeBody(into: &$0) }

@@ -1,6 +1,7 @@
 import Holdfast
 import HoldfastBytes
 import HoldfastLog
+import HoldfastTestKit
 import Testing
 
 @Suite(.timeLimit(.minutes(10))) struct WaitingLeaseTests {
@@ -149,9 +150,5 @@ import Testing
 
 /// Runs blocking work on a thread of its own.
 func onThread<Value: Sendable>(_ body: @escaping @Sendable () throws -> Value) async throws -> Value {
-    try await withCheckedThrowingContinuation { continuation in
-        do {
-            _ = try DedicatedThread(name: "test") { continuation.resume(with: Result(catching: body)) }
-        } catch { continuation.resume(throwing: error) }
-    }
+    try await ThreadExecutor.run(body)
 }

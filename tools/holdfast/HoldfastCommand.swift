@@ -54,6 +54,8 @@ import Holdfast
         Descriptor.occupyStandardStreams()
         // Whoever writes to a pipe learns from the write itself that nobody reads it.
         signal(SIGPIPE, SIG_IGN)
+        // So does whoever writes a file that may not grow (`ulimit -f`).
+        signal(SIGXFSZ, SIG_IGN)
         do {
             var command = try parseAsRoot()
             try command.run()

@@ -15,7 +15,9 @@ extension IOFailure.Kind {
         case ENOENT: self = .notFound
         case EEXIST, ENOTEMPTY: self = .exists
         case EACCES, EPERM, EROFS: self = .permission
-        case ENOSPC, EDQUOT: self = .noSpace
+        // A limit on the size of files (`ulimit -f`) is to a store what a full disk is, and may be raised as space may
+        // come back.
+        case ENOSPC, EDQUOT, EFBIG: self = .noSpace
         case ENOTDIR: self = .notDirectory
         case EMFILE, ENFILE: self = .tooManyOpenFiles
         default: self = .io

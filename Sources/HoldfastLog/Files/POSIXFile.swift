@@ -49,24 +49,19 @@ final class POSIXFile: File {
     func read(into buffer: inout MutableSpan<UInt8>, at offset: Int) throws(IOFailure) -> Int {
         precondition(offset >= 0, "an offset cannot be negative")
         let file = currentDescriptor
-        var filled = 0
-        while filled < buffer.count {
-            // SAFETY: the call writes at most what is left of the buffer, which is valid for the closure.
-            let (got, errorNumber) = unsafe buffer.withUnsafeMutableBytes { bytes in
-                let rest = unsafe UnsafeMutableRawBufferPointer(rebasing: bytes[filled...])
-                let result = unsafe pread(file, rest.baseAddress, rest.count, off_t(offset + filled))
+        // SAFETY: the call writes at most what is left of the buffer, which is valid for the closure.
+        let outcome = unsafe buffer.withUnsafeMutableBytes { bytes in
+            WholeTransfer.run(bytes.count) { done in
+                let rest = unsafe UnsafeMutableRawBufferPointer(rebasing: bytes[done...])
+                let result = unsafe pread(file, rest.baseAddress, rest.count, off_t(offset + done))
                 return (result, errno)
             }
-            if got > 0 {
-                filled += got
-            } else if got == 0 {
-                break
-            } else if errorNumber != EINTR {
-                throw IOFailure(errorNumber: errorNumber, operation: "pread", path: path)
-            }
         }
-        assert(filled <= buffer.count)
-        return filled
+        if let errorNumber = outcome.errorNumber {
+            throw IOFailure(errorNumber: errorNumber, operation: "pread", path: path)
+        }
+        assert(outcome.done <= buffer.count)
+        return outcome.done
     }
 
     func write(_ bytes: Span<UInt8>, at offset: Int) throws(IOFailure) {
@@ -76,23 +71,20 @@ final class POSIXFile: File {
             precondition(bytes.isAligned(to: alignment) && offset % alignment == 0, "a commit write must be aligned")
         }
         let file = currentDescriptor
-        var written = 0
-        while written < bytes.count {
-            // SAFETY: the call reads at most what is left of the buffer, which is valid for the closure.
-            let (taken, errorNumber) = unsafe bytes.withUnsafeBytes { all in
-                let rest = unsafe UnsafeRawBufferPointer(rebasing: all[written...])
-                let result = unsafe pwrite(file, rest.baseAddress, rest.count, off_t(offset + written))
+        // SAFETY: the call reads at most what is left of the buffer, which is valid for the closure.
+        let outcome = unsafe bytes.withUnsafeBytes { all in
+            WholeTransfer.run(all.count) { done in
+                let rest = unsafe UnsafeRawBufferPointer(rebasing: all[done...])
+                let result = unsafe pwrite(file, rest.baseAddress, rest.count, off_t(offset + done))
                 return (result, errno)
             }
-            if taken > 0 {
-                written += taken
-            } else if taken == 0 {
-                throw IOFailure(.io, operation: "pwrite", path: path, reason: "no byte was taken")
-            } else if errorNumber != EINTR {
-                throw IOFailure(errorNumber: errorNumber, operation: "pwrite", path: path)
-            }
         }
-        assert(written == bytes.count)
+        if let errorNumber = outcome.errorNumber {
+            throw IOFailure(errorNumber: errorNumber, operation: "pwrite", path: path)
+        }
+        guard outcome.done == bytes.count else {
+            throw IOFailure(.io, operation: "pwrite", path: path, reason: "no byte was taken")
+        }
         #if canImport(Darwin)
             // O_DSYNC stops at the device's cache there.
             if mode == .commit { try sync() }

@@ -7,6 +7,7 @@
 // believed. A lock of this process is refused at once.
 
 internal import CHoldfast
+internal import HoldfastBytes
 internal import Synchronization
 
 #if canImport(Glibc)
@@ -65,7 +66,7 @@ final class StoreLock: FileLock {
         defer { if !isKept { _ = closeDescriptor(descriptor) } }
         let identity = try identity(of: descriptor, path: path)
         // 1. The register, before the lock, so that of two threads that race one is refused without waiting.
-        guard held.insert(identity) else {
+        guard held.insert(identity) || Safeguard.ownerLock.isOff else {
             return .heldByOther(note: try readNote(descriptor, path: path))
         }
         defer { if !isKept { held.remove(identity) } }
@@ -77,7 +78,9 @@ final class StoreLock: FileLock {
             unsafe nanosleep(&pause, nil)
             result = holdfast_lock_exclusive(descriptor)
         }
-        if result == -EAGAIN { return .heldByOther(note: try readNote(descriptor, path: path)) }
+        if result == -EAGAIN, Safeguard.ownerLock.isOn {
+            return .heldByOther(note: try readNote(descriptor, path: path))
+        }
         guard result == 0 else { throw IOFailure(errorNumber: -result, operation: "fcntl", path: path) }
         // 3. The note, which only the owner may write.
         try writeNote(note, descriptor, path: path)

@@ -37,14 +37,14 @@ package struct FormatVersion: Hashable, Sendable {
 
     /// Refuses what this version of the library must not read or write.
     package func check(file: String, forWriting: Bool) throws(LogError) {
-        if major != Self.currentMajor || incompatible != 0 {
+        if major != Self.currentMajor || incompatible != 0, Safeguard.formatVersion.isOn {
             throw LogError(
                 .unsupportedFormat,
                 "\(file) has format \(major).\(minor) with features \(incompatible); this library reads format "
                     + "\(Self.currentMajor) without further features: use a newer version of Holdfast",
                 file: file)
         }
-        if forWriting && readOnlyCompatible != 0 {
+        if forWriting, readOnlyCompatible != 0, Safeguard.writerFeatures.isOn {
             throw LogError(
                 .unsupportedFormat,
                 "\(file) uses features \(readOnlyCompatible) that this version may read but not write: "

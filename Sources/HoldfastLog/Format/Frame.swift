@@ -44,7 +44,9 @@ package struct Frame: Sendable {
         guard header.position == segment.base.advanced(by: offset) || Safeguard.scannedPosition.isOff
         else { return .failure(.init(.misplaced)) }
         let start = index + FrameFormat.headerBytes
-        guard start + header.storedBytes <= bytes.count else { return .failure(.init(.cutShort)) }
+        guard start + header.storedBytes <= bytes.count || Safeguard.frameExtent.isOff else {
+            return .failure(.init(.cutShort))
+        }
         let stored = bytes.extracting(start..<(start + header.storedBytes))
         guard
             CRC32C.checksum(stored, seed: segment.salt) == header.payloadChecksum

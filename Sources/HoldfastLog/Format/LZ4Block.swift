@@ -42,6 +42,6 @@ package enum LZ4Block {
             }
             count = max(Int(written), 0)
         }
-        return Int(written) == rawBytes ? raw : nil
+        return Int(written) == rawBytes || Safeguard.decompressedSize.isOff ? raw : nil
     }
 }

@@ -11,22 +11,60 @@ package struct LogReader: Sendable {
     package private(set) var manifest: Manifest
     package private(set) var scan: JournalScan
     /// The owner's note, when the store is open somewhere.
-    package let holder: String?
+    package private(set) var holder: String?
+    /// Whether it goes on with a new manifest where the owner has replaced files. What is computed from a checkpoint
+    /// and the records after it must not.
+    package var followsOwner = true
 
-    static let attemptsMax = 5
+    /// How often in a row the owner may be ahead.
+    package static let attemptsMax = 10
 
     /// Opens a store for reading.
     ///
     /// - Throws: `.notAStore`, `.corrupt`, `.unsupportedFormat`, `.permission`, `.ioFailed`.
     package static func open(directory: String, fileSystem: any FileSystem) throws(LogError) -> LogReader {
         let layout = StoreLayout(root: directory)
-        let holder: String?
-        do { holder = try fileSystem.lockHolder(layout.lock) } catch {
-            guard error.kind == .notFound else { throw LogError(error, doing: "looking for the store's owner") }
-            holder = nil
-        }
+        var holder = try owner(layout, fileSystem)
         let (manifest, scan) = try load(layout, fileSystem)
+        // One that came meanwhile may have been writing what was scanned.
+        if holder == nil { holder = try owner(layout, fileSystem) }
         return LogReader(layout: layout, fileSystem: fileSystem, manifest: manifest, scan: scan, holder: holder)
+    }
+
+    private init(
+        layout: StoreLayout, fileSystem: any FileSystem, manifest: Manifest, scan: JournalScan, holder: String?
+    ) {
+        self.layout = layout
+        self.fileSystem = fileSystem
+        self.manifest = manifest
+        self.scan = scan
+        self.holder = holder
+    }
+
+    /// Opens a store and computes something from it, anew when that fails because the owner has replaced files.
+    ///
+    /// - Parameter body: Gets a reader that does not follow the owner.
+    /// - Throws: As `open`, and what `body` throws.
+    package static func compute<R>(
+        directory: String, fileSystem: any FileSystem, _ body: (LogReader) throws(LogError) -> R
+    ) throws(LogError) -> R {
+        var attempts = 0
+        while true {
+            var reader = try open(directory: directory, fileSystem: fileSystem)
+            reader.followsOwner = false
+            do throws(LogError) { return try body(reader) } catch {
+                attempts += 1
+                let now = try open(directory: directory, fileSystem: fileSystem)
+                guard attempts < attemptsMax, now.manifest != reader.manifest else { throw error }
+            }
+        }
+    }
+
+    private static func owner(_ layout: StoreLayout, _ fileSystem: any FileSystem) throws(LogError) -> String? {
+        do { return try fileSystem.lockHolder(layout.lock) } catch {
+            guard error.kind == .notFound else { throw LogError(error, doing: "looking for the store's owner") }
+            return nil
+        }
     }
 
     private static func load(
@@ -78,9 +116,10 @@ package struct LogReader: Sendable {
         let name = layout.relative(path)
         let loaded = try SealedSegment.read(fileSystem, path: path, name: name, size: segment.bytes)
         let known = Set(manifest.ancestors.map(\.store)).union([manifest.store])
-        guard loaded.source.header.id == segment.id, known.contains(loaded.source.header.store),
-            loaded.seal.chain == segment.chain, loaded.seal.lastSequence == segment.lastSequence
-        else {
+        let isTheOne =
+            loaded.source.header.id == segment.id && known.contains(loaded.source.header.store)
+            && loaded.seal.chain == segment.chain && loaded.seal.lastSequence == segment.lastSequence
+        guard isTheOne || Safeguard.readSealedIdentity.isOff else {
             throw LogError(
                 .corrupt,
                 "\(name) is not the segment that the manifest names (it is segment \(loaded.source.header.id) of store "
@@ -93,7 +132,7 @@ package struct LogReader: Sendable {
     /// What keeps the journal from being read to its end, if anything does.
     package var journalDamage: LogError? {
         let row = RecoveryDecision.row(for: scan.finding)
-        guard case .refuse = row.verdict, !scan.segments.isEmpty else { return nil }
+        guard case .refuse = row.verdict, !scan.segments.isEmpty, Safeguard.readerDamage.isOn else { return nil }
         // Beside a living owner, what lies above the watermark is still moving.
         if holder != nil && !scan.finding.isBelowWatermark { return nil }
         let name = layout.relative(layout.path(scan.segments[scan.tail].journal))
@@ -117,16 +156,17 @@ package struct LogReader: Sendable {
         var next = sequence
         var attempts = 0
         while true {
+            let start = next
             do throws(LogError) {
                 try walk(from: &next, body)
                 if let damage = journalDamage { throw damage }
                 return
             } catch {
-                attempts += 1
-                guard holder != nil, attempts < Self.attemptsMax else { throw error }
+                attempts = next > start ? 1 : attempts + 1
+                guard followsOwner, attempts < Self.attemptsMax else { throw error }
                 let before = manifest
-                (manifest, scan) = try Self.load(layout, fileSystem)
-                guard manifest != before, !isNamed(error.file) else { throw error }
+                self = try Self.open(directory: layout.root, fileSystem: fileSystem)
+                guard manifest != before, let file = error.file, !keeps(file, of: before) else { throw error }
             }
         }
     }
@@ -162,10 +202,16 @@ package struct LogReader: Sendable {
         goesOn = going
     }
 
-    private func isNamed(_ file: String?) -> Bool {
-        guard let file else { return true }
-        return manifest.sealed.contains { layout.relative(layout.path($0)) == file }
-            || manifest.journals.contains { layout.relative(layout.path($0)) == file }
+    /// Whether the manifest names `file`, by whichever path, for the very thing that the manifest `before` named by it:
+    /// the journal's files are used again.
+    package func keeps(_ file: String, of before: Manifest) -> Bool {
+        func isFile(_ path: String) -> Bool { file == path || file == layout.relative(path) }
+        return manifest.sealed.contains { isFile(layout.path($0)) && before.sealed.contains($0) }
+            || manifest.journals.contains { isFile(layout.path($0)) && before.journals.contains($0) }
+            || manifest.checkpoints.contains { checkpoint in
+                before.checkpoints.contains(checkpoint)
+                    && (0..<checkpoint.copies).contains { isFile(layout.path(checkpoint, copy: $0)) }
+            }
     }
 
     /// Opens one segment file on its own, sealed or journal.

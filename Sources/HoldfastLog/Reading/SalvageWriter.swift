@@ -29,7 +29,7 @@ package struct SalvageWriter: ~Copyable {
             isTaken = try !fileSystem.list(layout.root).isEmpty
             if !isTaken {
                 for directory in layout.directories { try fileSystem.createDirectory(directory) }
-                try fileSystem.syncDirectory(layout.root)
+                if Safeguard.salvagedDirectoriesSync.isOn { try fileSystem.syncDirectory(layout.root) }
             }
         } catch {
             throw LogError(error, doing: "creating \(directory)")
@@ -58,7 +58,7 @@ package struct SalvageWriter: ~Copyable {
     ) throws(LogError) {
         do throws(IOFailure) {
             try endSegment()
-            try fileSystem.syncDirectory(layout.segmentsDirectory)
+            if Safeguard.salvagedSegmentsSync.isOn { try fileSystem.syncDirectory(layout.segmentsDirectory) }
             if sequence > .zero {
                 // Records before it may be gone, so the state is all there is of them: it is kept twice.
                 var checkpoint = Manifest.Checkpoint(sequence: sequence, bytes: 0, copies: 2)
@@ -67,14 +67,14 @@ package struct SalvageWriter: ~Copyable {
                         fileSystem, path: layout.path(checkpoint, copy: copy), store: manifest.store,
                         sequence: sequence, durable: .zero, image: image)
                 }
-                try fileSystem.syncDirectory(layout.checkpointsDirectory)
+                if Safeguard.salvagedCheckpointsSync.isOn { try fileSystem.syncDirectory(layout.checkpointsDirectory) }
                 manifest.checkpoints = [checkpoint]
                 manifest.compactedThrough = sequence
             }
             manifest.reserved = max(reserved, sequence.next)
             manifest.ancestors = ancestors
             try ManifestStore(layout: layout, fileSystem: fileSystem).replace(with: manifest)
-            try fileSystem.syncDirectory(layout.parent)
+            if Safeguard.salvagedNameSync.isOn { try fileSystem.syncDirectory(layout.parent) }
         } catch {
             throw LogError(error, doing: "writing the new store")
         }

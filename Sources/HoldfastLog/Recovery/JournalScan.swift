@@ -85,7 +85,8 @@ package struct JournalScan: Sendable {
         let name = layout.relative(path)
         let bytes: [UInt8]
         do {
-            guard let status = try fileSystem.status(of: path), status.bytes == journal.bytes else {
+            let status = try fileSystem.status(of: path)
+            guard let status, status.bytes == journal.bytes || Safeguard.journalSizes.isOff else {
                 throw LogError(
                     .corrupt,
                     "\(name) is missing or does not have the \(journal.bytes) bytes that the manifest names: "
@@ -100,15 +101,18 @@ package struct JournalScan: Sendable {
         } catch {
             preconditionFailure("only typed errors are thrown above: \(error)")
         }
-        guard bytes.count == journal.bytes, bytes.count >= SegmentHeader.byteCount else {
+        guard bytes.count == journal.bytes || Safeguard.journalSizes.isOff, bytes.count >= SegmentHeader.byteCount
+        else {
             throw LogError(
                 .corrupt, "\(name) changed its size while it was read: try again", file: name,
                 offset: bytes.count)
         }
         let header = try SegmentHeader(bytes.span.extracting(0..<SegmentHeader.byteCount), file: name)
+        let isInThatUse =
+            header.id == journal.id && header.base == journal.base && header.role == .journal
+            && header.allocatedBytes == journal.bytes
         guard header.store == manifest.store || Safeguard.journalStore.isOff,
-            header.id == journal.id || Safeguard.journalSegment.isOff,
-            header.base == journal.base, header.role == .journal, header.allocatedBytes == journal.bytes
+            isInThatUse || Safeguard.journalSegment.isOff
         else {
             throw LogError(
                 .corrupt,
@@ -209,7 +213,7 @@ package struct JournalScan: Sendable {
             }
             offset += FrameFormat.journalAlignment
         }
-        if claimsToFollow(segment) { finding.isDirty = true }
+        if claimsToFollow(segment), Safeguard.claimedSuccessor.isOn { finding.isDirty = true }
         if !segment.header.wasRecycled {
             // A file in its first use is zero wherever it was not written.
             let dirty = segment.bytes[segment.end...].lastIndex { $0 != 0 }

@@ -210,7 +210,7 @@ extension WriteAheadLog {
     }
 
     private func writeCloseFrame() throws(LogError) {
-        if case .failed(let error) = lock.withLock({ state.phase }) { throw error }
+        if Safeguard.poisonedClose.isOn, case .failed(let error) = lock.withLock({ state.phase }) { throw error }
         if Safeguard.closingSync.isOn { try syncActive() }
         lock.withLock { syncedPosition = max(syncedPosition, durablePosition) }
         try writeControl(.close, next: lock.withLock { next })

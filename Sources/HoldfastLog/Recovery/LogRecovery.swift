@@ -89,14 +89,14 @@ struct LogRecovery {
 
     private func refuseWithoutManifest(_ names: [String], createIfMissing: Bool) throws(LogError) {
         let own: Set = ["LOCK", "MANIFEST.tmp", "RESERVE", "journal", "segments", "checkpoints", "lost"]
-        if let stranger = names.first(where: { !own.contains($0) }) {
+        if let stranger = names.first(where: { !own.contains($0) }), Safeguard.foreignDirectory.isOn {
             throw LogError(
                 .notAStore,
                 "\(layout.root) is not a store: it holds \(stranger) and no MANIFEST; choose an empty directory")
         }
         for directory in layout.directories where names.contains(layout.relative(directory)) {
             let files = try io("listing \(directory)") { () throws(IOFailure) in try fileSystem.list(directory) }
-            if let file = files.first {
+            if let file = files.first, Safeguard.lostManifest.isOn {
                 throw LogError(
                     .corrupt,
                     "\(layout.root) holds \(layout.relative(directory))/\(file) but no MANIFEST: restore MANIFEST from "
@@ -142,7 +142,7 @@ struct LogRecovery {
         for segment in manifest.sealed {
             let path = layout.path(segment)
             let status = try io("looking at \(path)") { () throws(IOFailure) in try fileSystem.status(of: path) }
-            guard let status, status.bytes == segment.bytes || Safeguard.sealedSizes.isOff else {
+            guard status?.bytes == segment.bytes || Safeguard.sealedSizes.isOff else {
                 throw LogError(
                     .corrupt,
                     "\(layout.relative(path)) is missing or does not have the \(segment.bytes) bytes that the manifest "
@@ -157,9 +157,10 @@ struct LogRecovery {
     /// it would end in a store that can't be opened again.
     private func checkRoom(_ manifest: Manifest, _ scan: JournalScan) throws(LogError) {
         let sequence = max(manifest.reserved, scan.nextSequence)
-        guard sequence.rawValue < SequenceNumber.max.rawValue - 1 << 48, manifest.epoch.rawValue < UInt32.max - 1,
-            max(manifest.nextBase.rawValue, manifest.nextSegment.rawValue, manifest.nextSlot) < 1 << 60
-        else {
+        let hasRoom =
+            sequence.rawValue < SequenceNumber.max.rawValue - 1 << 48 && manifest.epoch.rawValue < UInt32.max - 1
+            && max(manifest.nextBase.rawValue, manifest.nextSegment.rawValue, manifest.nextSlot) < 1 << 60
+        guard hasRoom || Safeguard.numbersLeft.isOff else {
             throw LogError(
                 .corrupt,
                 "the store's next numbers are impossible (sequence number \(sequence), epoch \(manifest.epoch), "
@@ -179,7 +180,8 @@ struct LogRecovery {
         if scan.segments.isEmpty { return (max(manifest.reserved, scan.nextSequence), .none) }
         let row = RecoveryDecision.row(for: scan.finding)
         report.row = row.name
-        let isClean = scan.closedEpoch == manifest.epoch && row.verdict == .cleanEnd
+        let isClosed = scan.closedEpoch == manifest.epoch || scan.closedEpoch != nil && Safeguard.latestClose.isOff
+        let isClean = isClosed && row.verdict == .cleanEnd
         report.wasClosedCleanly = isClean || scan.epoch == Epoch(0)
         let repair: Repair
         switch row.verdict {

@@ -37,7 +37,7 @@ extension WriteAheadLog {
     /// Records up to it may be dropped: two images cover them.
     private var coveredThrough: SequenceNumber {
         guard let newest = manifest.checkpoints.first else { return .zero }
-        if newest.copies > 1 { return newest.sequence }
+        if newest.copies > 1 || Safeguard.compactionCover.isOff { return newest.sequence }
         return manifest.checkpoints.count > 1 ? manifest.checkpoints[1].sequence : .zero
     }
 
@@ -64,7 +64,9 @@ extension WriteAheadLog {
         guard case .rewrite(let run)? = CompactionPolicy.next(candidates, logBytes: logBytes) else {
             return lock.withLock { isCompactionDue = false }
         }
-        guard try awaitDurability(of: ticket) else { return }
+        if Safeguard.compactionCommitWait.isOn {
+            guard try awaitDurability(of: ticket) else { return }
+        }
         let old = Array(manifest.sealed[run])
         _ = try reads(old) { () throws(LogError) in _ = try replace(old, policy: policy, high: isQuiet()) }
     }
@@ -130,8 +132,8 @@ extension WriteAheadLog {
         result.bytesBefore = old.reduce(0) { $0 + $1.bytes }
         guard let delegate = lock.withLock({ delegate }), let lastSealed = old.last else { return result }
         let policy = delegate.retention()
-        let covered = try installCheckpoint(copies: 2)
-        guard covered >= lastSealed.lastSequence || Safeguard.compactionImage.isOff else {
+        let covered = Safeguard.compactionImage.isOn ? try installCheckpoint(copies: 2) : lastSealed.lastSequence
+        guard covered >= lastSealed.lastSequence else {
             throw LogError(.ioFailed, "the checkpoint that compaction needs was not written: try again")
         }
         let made = try replace(old, policy: policy, high: true)

@@ -26,7 +26,7 @@ extension WriteAheadLog {
         do {
             try fileSystem.unlinkIfPresent(layout.reserve)
             // File systems give blocks back when the name is gone for good.
-            try fileSystem.syncDirectory(layout.root)
+            if Safeguard.reserveNameSync.isOn { try fileSystem.syncDirectory(layout.root) }
         } catch {
             throw Self.poison(error, doing: "giving up the reserve")
         }

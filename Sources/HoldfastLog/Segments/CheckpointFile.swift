@@ -15,7 +15,6 @@ package struct CheckpointFile: Sendable {
 
     static let magic = Array("HOLDFCKP".utf8)
     static let headBytes = 72
-    package static let byteCountMax = 4 << 30
 
     /// Encodes the head that precedes an image.
     static func head(

@@ -196,7 +196,9 @@ package struct Manifest: Hashable, Sendable {
             let id = SegmentID(try reader.varint(atMost: positionMax))
             let first = SequenceNumber(try reader.varint(atMost: sequenceMax))
             let last = SequenceNumber(try reader.varint(atMost: sequenceMax))
-            guard first <= last else { throw ByteReaderError(.tooLong, at: reader.offset) }
+            guard first <= last || Safeguard.sealedRange.isOff else {
+                throw ByteReaderError(.tooLong, at: reader.offset)
+            }
             let segment = Sealed(
                 id: id, firstSequence: first, lastSequence: last, bytes: Int(try reader.varint(atMost: 1 << 40)),
                 records: try reader.varint(atMost: 1 << 48), rawBytes: Int(try reader.varint(atMost: 1 << 40)),

@@ -163,9 +163,10 @@ package enum SealedSegment {
             }
             let offset = UInt64(littleEndianBytes: footer.span, at: 0)
             let sealBytes = UInt64(UInt32(littleEndianBytes: footer.span, at: 8))
-            guard offset >= UInt64(SegmentHeader.byteCount), offset < UInt64(actual),
-                offset + sealBytes == UInt64(actual - footer.count)
-            else {
+            let isWithinBounds =
+                offset >= UInt64(SegmentHeader.byteCount) && offset < UInt64(actual)
+                && offset + sealBytes == UInt64(actual - footer.count)
+            guard isWithinBounds || Safeguard.sealFooterBounds.isOff else {
                 throw LogError(
                     .corrupt, "\(name) ends in a damaged footer: restore the file", file: name, offset: actual - 16)
             }

@@ -1,4 +1,4 @@
-// What a store holds, for `stat`: from its owner if that has a socket, else from its files.
+// What a store holds, for `stat`: from its owner if that has a socket and answers, else from its files.
 
 import Holdfast
 import HoldfastEngine
@@ -28,8 +28,9 @@ struct StoreReport {
 
     /// Reads the report from the files of the store at `directory`.
     init(files directory: String) throws(LogError) {
-        let reader = try LogReader.open(directory: directory, fileSystem: POSIXFileSystem())
-        let state = try StateReader(reader: reader).latest()
+        let (reader, state) = try LogReader.compute(directory: directory, fileSystem: POSIXFileSystem()) {
+            (reader) throws(LogError) in (reader, try StateReader(reader: reader).latest())
+        }
         // Beside a manual clock the system's would count delays as over; the log's own time never does too early.
         let counts = state.queueCounts(at: max(state.latestTime, SystemClock().wallNow()))
         sequence = state.lastSequence.rawValue
@@ -64,12 +65,13 @@ struct StoreReport {
         owner = "a holdfast process"
     }
 
-    /// Asks the owner, or reads the files when there is none to ask.
+    /// How long to wait for the owner's answer.
+    private static let patienceMilliseconds = 2_000
+
+    /// Asks the owner, or reads the files when there is none to ask, or it is stopped, or dies before it answers.
     static func of(_ directory: String) throws -> StoreReport {
-        if let connection = try failing({ try UnixSocket.connect(directory: directory, name: StoreSocket.name) }) {
-            let access = StoreAccess.remote(ShellConnection(connection))
-            let reply = try access.request("stats")
-            try access.close()
+        if let reply = askOwner(directory) {
+            guard reply["ok"]?.bool == true else { throw StoreAccess.failure(reply) }
             return StoreReport(reply: reply)
         }
         do throws(LogError) {
@@ -77,6 +79,14 @@ struct StoreReport {
         } catch {
             throw CommandFailure(reading: directory, error)
         }
+    }
+
+    private static func askOwner(_ directory: String) -> JSONValue? {
+        let descriptor = try? UnixSocket.connect(directory: directory, name: StoreSocket.name, isPatient: false)
+        guard let descriptor else { return nil }
+        let connection = ShellConnection(descriptor)
+        defer { connection.close() }
+        return try? connection.exchange([UInt8](#"{"op":"stats"}"#.utf8), milliseconds: patienceMilliseconds)
     }
 
     // MARK: - Output

@@ -17,7 +17,26 @@ struct StoreVerification {
     ///
     /// - Throws: When there is nothing to check: no store, or its manifest can't be read.
     static func run(_ directory: String) throws(LogError) -> StoreVerification {
-        var reader = try LogReader.open(directory: directory, fileSystem: POSIXFileSystem())
+        var attempts = 0
+        while true {
+            let reader = try LogReader.open(directory: directory, fileSystem: POSIXFileSystem())
+            let result = check(reader)
+            attempts += 1
+            if result.problems.isEmpty || attempts == LogReader.attemptsMax { return result }
+            // What the owner has replaced meanwhile is not damaged, but then not all was checked either.
+            let now = try LogReader.open(directory: directory, fileSystem: POSIXFileSystem())
+            if now.manifest == reader.manifest { return result }
+            var kept = result
+            kept.log.problems.removeAll { problem in
+                !(problem.file.map { now.keeps($0, of: reader.manifest) } ?? false)
+            }
+            kept.stateProblems.removeAll()
+            if !kept.problems.isEmpty { return kept }
+        }
+    }
+
+    private static func check(_ reader: LogReader) -> StoreVerification {
+        var reader = reader
         var result = StoreVerification()
         var replay = Replay(StateReader(reader: reader))
         var progress = ProgressLine()

@@ -120,6 +120,13 @@ final class ShellConnection {
         return reply
     }
 
+    /// Sends a line and returns the reply to it; `nil` when none comes in time.
+    func exchange(_ line: [UInt8], milliseconds: Int) throws -> JSONValue? {
+        try descriptor.writeAll(line + [0x0A])
+        guard try Poll.wait(for: [(descriptor, .read)], milliseconds: milliseconds)[0] else { return nil }
+        return try next()
+    }
+
     /// Returns the next reply; `nil` when the other side has ended.
     func next() throws -> JSONValue? {
         guard case .line(let line) = try reader.next() else { return nil }

@@ -35,9 +35,13 @@ enum UnixSocket {
     }
 
     /// Connects to the socket `directory/name`; `nil` when nobody listens there.
-    static func connect(directory: String, name: String) throws(SystemError) -> Descriptor? {
+    ///
+    /// - Parameter isPatient: Whether to wait while too many others wait for the listener. Otherwise the connection
+    ///   never blocks.
+    static func connect(directory: String, name: String, isPatient: Bool = true) throws(SystemError) -> Descriptor? {
         let operation = "connect to \(directory)/\(name)"
         let connection = try make(operation)
+        if !isPatient { connection.setNonBlocking() }
         do throws(SystemError) {
             try withAddress(directory: directory, name: name, operation) { address, length in
                 connectSocket(connection.number, address, length)

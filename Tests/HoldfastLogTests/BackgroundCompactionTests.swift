@@ -1,0 +1,168 @@
+// What the background may drop, and what it may not yet. The delegate of these tests knows which records have ended;
+// its images are large, so that only the test decides when one is written.
+
+import HoldfastBytes
+import HoldfastLog
+import HoldfastTestKit
+import Testing
+
+@Suite(.timeLimit(.minutes(10))) struct BackgroundCompactionTests {
+    private let disk = SimulatedFileSystem()
+
+    @Test func theOlderCheckpointStillLeadsToTheStateWhereTheNewerIsDamaged() async throws {
+        let store = try EndingLog(disk)
+        try await store.commit(12)
+        let older = try store.log.checkpoint()
+        try await store.commit(18)
+        let newer = try store.log.checkpoint()
+        store.end(1...30)
+        store.log.setCompactionShare(1)
+        try await store.waitUntilDropped(1)
+
+        let image = disk.crashImage(.nothingPending)
+        for path in image.snapshotFiles().keys where path.contains("\(newer.rawValue).") && path.hasSuffix(".ckpt") {
+            image.corrupt(path, offset: 200)
+        }
+        let again = try EndingLog.open(image)
+        #expect(again.nextCheckpoint()?.sequence == older)
+        #expect(again.compactedThrough <= older)
+        let behind = try again.replayed().keys.filter { $0 > older }
+        #expect(behind.count == 18)
+        try again.close()
+        try store.log.close()
+    }
+
+    @Test func whatIsDroppedStaysDroppedOnlyWithTheRecordByWhichItIsNotNeeded() async throws {
+        var options = LogOptions.small
+        options.durability = .none
+        let store = try EndingLog(disk, options)
+        try await store.commit(12)
+        _ = try store.log.checkpoint()
+        try await store.commit(12)
+        _ = try store.log.checkpoint()
+        // The record that ends the first ones is written, and not synced.
+        let ending = try await store.commit(1)
+        store.end(1...12)
+        store.log.setCompactionShare(1)
+        try await store.waitUntilDropped(1)
+
+        let again = try EndingLog.open(disk.crashImage(.nothingPending))
+        #expect(try again.replayed()[ending] != nil)
+        try again.close()
+        try store.log.close()
+    }
+
+    @Test func whatIsNeededStaysReadableInOrderAndInTheChain() async throws {
+        let store = try EndingLog(disk)
+        for _ in 0..<6 {
+            try await store.commit(12)
+            _ = try store.log.checkpoint()
+        }
+        let kept = Set([5, 17, 40, 41, 60] as [UInt64])
+        for number in 1...60 as ClosedRange<UInt64> where !kept.contains(number) { store.end(number...number) }
+        store.log.setCompactionShare(1)
+        for number in [1, 30, 50] as [UInt64] { try await store.waitUntilDropped(number) }
+        for number in kept { #expect(try store.log.entry(SequenceNumber(number))?.body == EndingLog.body(number)) }
+        try store.log.close()
+
+        var reader = try LogReader.open(directory: EndingLog.path, fileSystem: disk)
+        var seen: [UInt64] = []
+        let result = reader.verify(progress: { _, _ in }) { (entry, _) in seen.append(entry.sequence.rawValue) }
+        #expect(result.problems.isEmpty, "\(result.problems)")
+        #expect(seen == seen.sorted() && kept.isSubset(of: seen))
+        #expect(seen.filter { $0 <= 60 }.count < 30)
+    }
+
+    @Test func aDamagedSegmentStaysAndTheOthersAreRewritten() async throws {
+        let store = try EndingLog(disk)
+        for _ in 0..<4 {
+            try await store.commit(12)
+            _ = try store.log.checkpoint()
+        }
+        let sealed = disk.snapshotFiles().keys.filter { $0.hasSuffix(".seg") }.sorted()
+        let first = try #require(sealed.first)
+        disk.corrupt(first, offset: 4096 + 70)
+        // Of each segment a little is needed, so that each has to be read.
+        for number in 1...30 as ClosedRange<UInt64> where !number.isMultiple(of: 5) { store.end(number...number) }
+        store.log.setCompactionShare(1)
+        try await store.waitUntilDropped(16)
+        #expect(disk.snapshotFiles()[first] != nil)
+        #expect(throws: LogError.self) { _ = try store.log.entry(SequenceNumber(1)) }
+        #expect(try store.log.entry(SequenceNumber(15))?.body == EndingLog.body(15))
+        try store.log.close()
+    }
+}
+
+/// A log whose records end when the test says so.
+private final class EndingLog: LogDelegate, @unchecked Sendable {
+    // SENDABLE: `log` never changes; `ended` is guarded by the log's lock.
+    static let path = "/store"
+    let log: WriteAheadLog
+    private var ended: Set<UInt64> = []
+
+    init(_ disk: SimulatedFileSystem, _ options: LogOptions = .small) throws {
+        log = try Self.open(disk, options)
+        try log.start(delegate: self)
+    }
+
+    static func open(_ disk: SimulatedFileSystem, _ options: LogOptions = .small) throws -> WriteAheadLog {
+        var options = options
+        options.compactionShare = nil
+        return try WriteAheadLog.open(
+            directory: path, fileSystem: disk, options: options, createIfMissing: true, now: .zero)
+    }
+
+    static func body(_ number: UInt64) -> [UInt8] {
+        var random = SeededRandom(seed: number)
+        return random.bytes(9_000)
+    }
+
+    /// Commits `count` records one by one; returns the last one's sequence number.
+    @discardableResult
+    func commit(_ count: Int) async throws -> SequenceNumber {
+        var last = SequenceNumber.zero
+        for _ in 0..<count {
+            while true {
+                let appended = try log.lock.withLock { () throws(LogError) -> (SequenceNumber, CommitTicket)? in
+                    guard case .ready = try log.admission(isSettling: false) else { return nil }
+                    let sequence = log.nextSequence
+                    log.append(kind: 1, time: .zero) { $0.append(Self.body(sequence.rawValue)) }
+                    return (sequence, log.ticket)
+                }
+                if let (sequence, ticket) = appended {
+                    try await log.wait(for: ticket)
+                    last = sequence
+                    break
+                }
+                await log.waitForRoom()
+            }
+        }
+        return last
+    }
+
+    func end(_ numbers: ClosedRange<UInt64>) { log.lock.withLock { ended.formUnion(numbers) } }
+
+    func waitUntilDropped(_ number: UInt64) async throws {
+        while try log.entry(SequenceNumber(number)) != nil { await Task.yield() }
+    }
+
+    func writeCheckpointImage(into image: inout ByteWriter) -> (sequence: SequenceNumber, ticket: CommitTicket) {
+        let (last, ticket) = log.lock.withLock { (SequenceNumber(log.nextSequence.rawValue - 1), log.ticket) }
+        image.append(littleEndian: last.rawValue)
+        image.append(zeros: 1 << 20)
+        return (last, ticket)
+    }
+    func retention() -> any RetentionPolicy { log.lock.withLock { Retention(ended: ended) } }
+    func key(sequence: SequenceNumber, kind: UInt8, body: Span<UInt8>) -> UInt64? { nil }
+    func logDidFail(_ error: LogError) {}
+
+    private struct Retention: RetentionPolicy {
+        let ended: Set<UInt64>
+        func mustKeep(sequence: SequenceNumber, kind: UInt8, body: Span<UInt8>) -> Bool {
+            !ended.contains(sequence.rawValue)
+        }
+        func keptCountMax(in range: ClosedRange<SequenceNumber>) -> Int {
+            (range.lowerBound.rawValue...range.upperBound.rawValue).count { !ended.contains($0) }
+        }
+    }
+}
