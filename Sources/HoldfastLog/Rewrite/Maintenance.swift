@@ -121,8 +121,8 @@ extension WriteAheadLog {
         if isHeldBack || isMaintenanceStopping { return nil }
         if reserved.rawValue - next.rawValue <= Self.reservationStride / 2 { return .reserve }
         if !full.isEmpty { return .seal }
-        // With the reserve given up, what is left of it is for sealing; but with nothing to seal and no spare left, only
-        // a refused try tells those who wait that the disk is full.
+        // With the reserve given up, what is left of it is for sealing; but with nothing to seal and no spare left,
+        // only a refused try tells those who wait that the disk is full.
         if isRingShort, !(isReserveSpent && idleFiles.isEmpty && !spares.isEmpty) { return .replenish }
         if isReserveDue { return .holdReserve }
         let mergeable = isMergingGivenUp || isReserveSpent ? [] : Self.mergeableTail(manifest.sealed)
