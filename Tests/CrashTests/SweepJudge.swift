@@ -5,6 +5,14 @@ import HoldfastBytes
 import HoldfastLog
 import HoldfastTestKit
 
+#if canImport(Glibc)
+    import Glibc
+#elseif canImport(Musl)
+    import Musl
+#else
+    import Darwin
+#endif
+
 /// What became of a damaged store.
 enum SweepOutcome: Hashable, Sendable, CustomStringConvertible {
     /// Opening was refused by this row of the recovery table, or because of this kind of file.
@@ -107,7 +115,17 @@ struct SweepJudge: Sendable {
         if read == 0 { throw SweepViolation("nothing can be read because of \(damaged)") }
     }
 
-    private func isEqual(_ bytes: Span<UInt8>, _ known: [UInt8]) -> Bool { [UInt8](copying: bytes) == known }
+    /// In one call: comparing the bytes one by one took a third of a sweep.
+    private func isEqual(_ bytes: Span<UInt8>, _ known: [UInt8]) -> Bool {
+        bytes.withUnsafeBytes { bytes in
+            known.withUnsafeBytes { known in
+                guard bytes.count == known.count, let start = bytes.baseAddress, let other = known.baseAddress else {
+                    return bytes.count == known.count
+                }
+                return memcmp(start, other, bytes.count) == 0
+            }
+        }
+    }
 
     /// Damage is called damage, with file, place and remedy.
     private func check(_ error: LogError) throws {

@@ -153,7 +153,7 @@ package struct SegmentHeader: Hashable, Sendable {
         wasRecycled = recycled == 1
         let rest = try reader.array(Self.byteCount - 148 - 4)
         guard headerBytes == Self.byteCount, Int(alignment) == self.alignment, recycled <= 1,
-            zeros.allSatisfy({ $0 == 0 }), rest.allSatisfy({ $0 == 0 }), base.rawValue < 1 << 62,
+            zeros.span.isAllZero, rest.span.isAllZero, base.rawValue < 1 << 62,
             firstSequence <= .max
         else { throw ByteReaderError(.tooLong, at: 24) }
     }
