@@ -4,7 +4,7 @@
 internal import HoldfastLog
 
 /// A simulated disk on which space runs out and comes back.
-final class SimulationDisk: FileSystem {
+final class SimulationDisk: ForwardingFileSystem {
     let base: SimulatedFileSystem
     /// Whether writes that should be durable when they return are not.
     private let forgets: Bool
@@ -40,19 +40,11 @@ final class SimulationDisk: FileSystem {
     func open(_ path: String, _ mode: OpenMode) throws(IOFailure) -> any File {
         SimulationFile(base: try base.open(path, forgets && mode == .commit ? .readWrite : mode), disk: self)
     }
-    func createDirectory(_ path: String) throws(IOFailure) { try base.createDirectory(path) }
-    func rename(_ from: String, to: String) throws(IOFailure) { try base.rename(from, to: to) }
-    func unlink(_ path: String) throws(IOFailure) { try base.unlink(path) }
-    func list(_ path: String) throws(IOFailure) -> [String] { try base.list(path) }
-    func syncDirectory(_ path: String) throws(IOFailure) { try base.syncDirectory(path) }
-    func status(of path: String) throws(IOFailure) -> FileStatus? { try base.status(of: path) }
-    func lock(_ path: String, note: String) throws(IOFailure) -> LockOutcome { try base.lock(path, note: note) }
-    func lockHolder(_ path: String) throws(IOFailure) -> String? { try base.lockHolder(path) }
 }
 
 /// A file of such a disk. Only writing takes space.
-private final class SimulationFile: File {
-    private let base: any File
+private final class SimulationFile: ForwardingFile {
+    let base: any File
     private let disk: SimulationDisk
 
     init(base: any File, disk: SimulationDisk) {
@@ -60,17 +52,10 @@ private final class SimulationFile: File {
         self.disk = disk
     }
 
-    func read(into buffer: inout MutableSpan<UInt8>, at offset: Int) throws(IOFailure) -> Int {
-        try base.read(into: &buffer, at: offset)
-    }
     func write(_ bytes: Span<UInt8>, at offset: Int) throws(IOFailure) {
         do { try base.write(bytes, at: offset) } catch {
             disk.note(error)
             throw error
         }
     }
-    func sync() throws(IOFailure) { try base.sync() }
-    func size() throws(IOFailure) -> Int { try base.size() }
-    func truncate(to bytes: Int) throws(IOFailure) { try base.truncate(to: bytes) }
-    func close() { base.close() }
 }

@@ -128,6 +128,9 @@ enum Effort {
     /// How many seconds a soak goes on, if one was asked for.
     static let soakSeconds = value("HOLDFAST_SOAK_SECONDS").flatMap { Int($0) }
 
+    /// Prints a figure for the table at the end of `tools/test --long`.
+    static func report(_ what: String, _ value: Int) { print("figure | \(what) | \(value)") }
+
     private static func value(_ name: String) -> String? {
         guard let value = getenv(name) else { return nil }
         return String(cString: value)

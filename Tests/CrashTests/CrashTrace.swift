@@ -24,8 +24,8 @@ extension CrashTrace {
         disk.recordCrashPoints { journalist.answers }
         try workload.run(disk, journalist, options, seed: seed)
         return CrashTrace(
-            name: "\(workload.rawValue) \(options.durability)", points: disk.crashPoints, batches: journalist.all,
-            options: options, keepsAcknowledged: keepsAcknowledged)
+            name: "\(workload.rawValue) \(options.durability), seed \(seed)", points: disk.crashPoints,
+            batches: journalist.all, options: options, keepsAcknowledged: keepsAcknowledged)
     }
 
     /// Records the opening of a disk that a crash left.

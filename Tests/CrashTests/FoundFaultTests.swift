@@ -164,8 +164,8 @@ import Testing
 }
 
 /// A file system in which something happens just before the lock is taken for the first time.
-final class InterveningFileSystem: FileSystem {
-    private let base: SimulatedFileSystem
+final class InterveningFileSystem: ForwardingFileSystem {
+    let base: SimulatedFileSystem
     private let intervention: Locked<(@Sendable () -> Void)?>
 
     init(_ base: SimulatedFileSystem, _ intervention: @escaping @Sendable () -> Void) {
@@ -181,12 +181,4 @@ final class InterveningFileSystem: FileSystem {
         once?()
         return try base.lock(path, note: note)
     }
-    func open(_ path: String, _ mode: OpenMode) throws(IOFailure) -> any File { try base.open(path, mode) }
-    func createDirectory(_ path: String) throws(IOFailure) { try base.createDirectory(path) }
-    func rename(_ from: String, to: String) throws(IOFailure) { try base.rename(from, to: to) }
-    func unlink(_ path: String) throws(IOFailure) { try base.unlink(path) }
-    func list(_ path: String) throws(IOFailure) -> [String] { try base.list(path) }
-    func syncDirectory(_ path: String) throws(IOFailure) { try base.syncDirectory(path) }
-    func status(of path: String) throws(IOFailure) -> FileStatus? { try base.status(of: path) }
-    func lockHolder(_ path: String) throws(IOFailure) -> String? { try base.lockHolder(path) }
 }

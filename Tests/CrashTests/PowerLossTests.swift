@@ -125,12 +125,14 @@ enum Workload: String, CaseIterable, Sendable {
         #expect(enumeration.figures.distinct >= trace.points.count / 2)
     }
 
-    /// The full enumeration, or as much as fits into a soak.
+    /// The full enumeration, or as much as fits into a soak. A soak begins elsewhere each time; what fails names its
+    /// seed.
     @Test(.enabled(if: Effort.isLong || Effort.soakSeconds != nil))
     func aMillionStatesLoseNothing() async throws {
         let enumeration = CrashEnumeration(randomStates: 40)
-        let end = ContinuousClock.now + .seconds(Effort.soakSeconds ?? 600)
-        var seed = 1
+        let end = ContinuousClock.now + .seconds(Effort.soakSeconds ?? 3_000)
+        let first = Effort.soakSeconds == nil ? 1 : Int.random(in: 1...1_000_000)
+        var seed = first
         while ContinuousClock.now < end, Effort.soakSeconds != nil || enumeration.figures.distinct < 1_000_000 {
             let number = seed
             let traces = try await onThread {
@@ -139,13 +141,16 @@ enum Workload: String, CaseIterable, Sendable {
                     + CrashTrace.recoveries(seed: number)
             }
             // Every single change and omission once; what later rounds vary is the sizes of records, and chance.
-            try await enumeration.visit(traces, seed: UInt64(number) << 32, singlesMax: number == 1 ? .max : 24)
+            try await enumeration.visit(traces, seed: UInt64(number) << 32, singlesMax: number == first ? .max : 24)
             seed += 1
             print(enumeration.figures.line("all workloads, round \(number)"))
         }
-        print("figure | crash states, distinct | \(enumeration.figures.distinct)")
-        print("figure | crash states, tried | \(enumeration.figures.tried)")
-        print("figure | crash states, seconds | \(enumeration.figures.duration / .seconds(1))")
+        let figures = enumeration.figures
+        let seconds = figures.duration / .seconds(1)
+        Effort.report("crash states: tried", figures.tried)
+        Effort.report("crash states: distinct", figures.distinct)
+        Effort.report("crash states: tried per second", Int(Double(figures.tried) / max(seconds, 0.001)))
+        Effort.report("crash states: seconds", Int(seconds.rounded()))
         if Effort.soakSeconds == nil { #expect(enumeration.figures.distinct >= 1_000_000) }
     }
 

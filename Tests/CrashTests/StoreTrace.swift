@@ -133,7 +133,8 @@ extension CrashTrace {
         }
         try store.blocking.close()
         let known = digests
-        return CrashTrace(name: workload.rawValue, points: disk.crashPoints) { disk, point, reproduction, recovered in
+        let name = "\(workload.rawValue), seed \(seed)"
+        return CrashTrace(name: name, points: disk.crashPoints) { disk, point, reproduction, recovered in
             try StoreCheck(disk: disk, digests: known, answered: point.note, reproduction: reproduction).run(recovered)
         }
     }

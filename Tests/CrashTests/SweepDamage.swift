@@ -11,8 +11,17 @@ enum SweepDamage: String, CaseIterable, Sendable {
     static let sectorBytes = 512
     static let blockBytes = 4096
 
-    /// Whether it is a change of one byte.
-    var isOfOneByte: Bool { self == .flippedBit || self == .zeroByte || self == .onesByte }
+    /// What a table of figures calls it.
+    var title: String {
+        switch self {
+        case .flippedBit: "flipped bits"
+        case .zeroByte, .onesByte: "bytes set to 00 or FF"
+        case .zeroSector, .doubledSector, .swappedSectors, .shiftedSector, .olderSector:
+            "sectors zero, doubled, swapped, shifted, old"
+        case .truncated: "truncations"
+        case .deleted, .foreign, .swappedFiles: "files deleted, foreign, swapped"
+        }
+    }
 
     /// How many variants there are for a file of this size.
     func variants(bytes: Int, files: Int) -> Int {
@@ -36,13 +45,12 @@ enum SweepDamage: String, CaseIterable, Sendable {
         }
     }
 
-    /// The content of a file after damage to more than a byte, or `nil` when that changes nothing.
+    /// The content of a file after damage to a sector, or `nil` when that changes nothing.
     func damaged(_ variant: Int, _ bytes: [UInt8], older: [UInt8]) -> [UInt8]? {
         var result = bytes
         let start = variant * Self.sectorBytes
         let end = min(start + Self.sectorBytes, bytes.count)
         switch self {
-        case .truncated: result = Array(bytes[..<variant])
         case .zeroSector: result.replaceSubrange(start..<end, with: [UInt8](repeating: 0, count: end - start))
         case .olderSector:
             guard older.count >= end else { return nil }
@@ -60,60 +68,61 @@ enum SweepDamage: String, CaseIterable, Sendable {
             result.replaceSubrange(
                 start..<block,
                 with: [UInt8](repeating: 0, count: end - start) + bytes[start..<(block - (end - start))])
-        case .flippedBit, .zeroByte, .onesByte, .deleted, .foreign, .swappedFiles: return nil
+        case .flippedBit, .zeroByte, .onesByte, .truncated, .deleted, .foreign, .swappedFiles: return nil
         }
         return result == bytes ? nil : result
     }
 }
 
-/// Damages a copy of a store, lets it be judged, and makes it whole again.
+/// Damages copies of a store and lets them be judged. A copy shares all blocks that were not damaged.
 struct SweepBench {
     let store: SweepStore
-    let disk: SimulatedFileSystem
-    let judge: SweepJudge
-    let paths: [String]
+    private let judge: SweepJudge
+    private let paths: [String]
+    /// The most bytes that one read asked for.
+    private(set) var longestReadBytes = 0
 
     init(_ store: SweepStore) {
         self.store = store
-        disk = store.disk.crashImage(.nothingPending)
         judge = SweepJudge(store: store)
         paths = store.files.keys.sorted()
     }
 
     /// Judges one variant; `nil` when it changes nothing.
-    func judge(_ damage: SweepDamage, _ variant: Int, of path: String) throws -> SweepOutcome? {
+    mutating func judge(_ damage: SweepDamage, _ variant: Int, of path: String) throws -> SweepOutcome? {
+        let disk = store.disk.crashImage(.nothingPending)
+        guard apply(damage, variant, to: path, on: disk) else { return nil }
+        defer { longestReadBytes = max(longestReadBytes, disk.longestReadBytes) }
+        return try judge.judge(disk)
+    }
+
+    /// Returns false when the damage changes nothing.
+    private func apply(
+        _ damage: SweepDamage, _ variant: Int, to path: String, on disk: SimulatedFileSystem
+    ) -> Bool {
         let bytes = store.files[path] ?? []
-        if damage.isOfOneByte, !path.hasSuffix("/LOCK") {
-            let (offset, mask) = damage.change(variant, in: bytes)
-            guard mask != 0 else { return nil }
-            disk.corrupt(path, offset: offset, xor: mask)
-            defer { disk.corrupt(path, offset: offset, xor: mask) }
-            return try judge.judge(disk)
-        }
-        defer { disk.replace(path, with: bytes) }
         switch damage {
-        case .deleted: disk.remove(path)
+        case .flippedBit, .zeroByte, .onesByte:
+            let (offset, mask) = damage.change(variant, in: bytes)
+            guard mask != 0 else { return false }
+            disk.corrupt(path, offset: offset, xor: mask)
+        case .deleted:
+            disk.remove(path)
         case .foreign:
-            guard let name = foreignName(of: path), let foreign = store.foreign[name] else { return nil }
+            guard let name = foreignName(of: path), let foreign = store.foreign[name] else { return false }
             disk.replace(path, with: foreign)
         case .swappedFiles:
             let other = paths[variant]
-            guard other != path, let otherBytes = store.files[other] else { return nil }
+            guard other != path, let otherBytes = store.files[other] else { return false }
             disk.replace(path, with: otherBytes)
             disk.replace(other, with: bytes)
-            defer { disk.replace(other, with: otherBytes) }
-            return try judge.judge(disk)
-        case .flippedBit, .zeroByte, .onesByte:
-            // The owner's note is written anew by each open.
-            var damaged = bytes
-            let (offset, mask) = damage.change(variant, in: bytes)
-            damaged[offset] ^= mask
-            disk.replace(path, with: damaged)
-        default:
-            guard let damaged = damage.damaged(variant, bytes, older: store.older[path] ?? []) else { return nil }
+        case .truncated:
+            disk.truncate(path, to: variant)
+        case .zeroSector, .doubledSector, .swappedSectors, .shiftedSector, .olderSector:
+            guard let damaged = damage.damaged(variant, bytes, older: store.older[path] ?? []) else { return false }
             disk.replace(path, with: damaged)
         }
-        return try judge.judge(disk)
+        return true
     }
 
     /// The file of the other store that has the same part: the same name, or the same place among its kind.

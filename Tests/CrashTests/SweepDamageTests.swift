@@ -16,12 +16,12 @@ import Testing
     private struct Tally {
         var next = 0
         var counts: [SweepOutcome: Int] = [:]
-        var flips = 0
+        var kinds: [String: Int] = [:]
         var violations: [String] = []
         var longestRead = 0
     }
 
-    @Test(.timeLimit(.minutes(20)), arguments: SweepStore.End.allCases)
+    @Test(.timeLimit(.minutes(Effort.isLong ? 60 : 20)), arguments: SweepStore.End.allCases)
     func damageIsRefusedOrDoesNotMatterWhereverItIs(end: SweepStore.End) async throws {
         let store = try await onThread { try SweepStore(end) }
         let started = ContinuousClock.now
@@ -30,15 +30,17 @@ import Testing
         let bytes = store.files.values.reduce(0) { $0 + $1.count }
         #expect(bytes >= 256 << 10)
         for (outcome, count) in tally.counts.sorted(by: { $0.key.description < $1.key.description }) {
-            print("figure | damage to a \(end) store, \(outcome) | \(count)")
+            Effort.report("damage, \(end) store: \(outcome)", count)
         }
-        print("figure | damage to a \(end) store, flipped bits | \(tally.flips)")
-        print("figure | damage to a \(end) store, bytes of files | \(bytes)")
-        print("figure | damage to a \(end) store, seconds | \(seconds)")
+        for (kind, count) in tally.kinds.sorted(by: { $0.key < $1.key }) {
+            Effort.report("damage, \(end) store: \(kind)", count)
+        }
+        Effort.report("damage, \(end) store: bytes of files", bytes)
+        Effort.report("damage, \(end) store: seconds", Int(seconds.rounded()))
         for violation in tally.violations { Issue.record("\(violation)") }
         let largest = store.files.values.map(\.count).max() ?? 0
         #expect(tally.longestRead <= largest, "no read is larger than the largest file")
-        #expect(tally.flips > 500)
+        #expect(tally.kinds[SweepDamage.flippedBit.title, default: 0] > 500)
     }
 
     private static func sweep(_ store: SweepStore, isFull: Bool) async throws -> Tally {
@@ -48,11 +50,11 @@ import Testing
             for _ in 0..<CrashEnumeration.threads {
                 group.addTask {
                     try await onThread {
-                        let bench = SweepBench(store)
+                        var bench = SweepBench(store)
                         while let work = shared.withLock({ tally -> Work? in
                             defer { tally.next += 1 }
                             return tally.next < works.count ? works[tally.next] : nil
-                        }) { run(work, on: bench, into: shared) }
+                        }) { run(work, on: &bench, into: shared) }
                     }
                 }
             }
@@ -61,26 +63,25 @@ import Testing
         return shared.withLock { $0 }
     }
 
-    private static func run(_ work: Work, on bench: SweepBench, into shared: borrowing Locked<Tally>) {
+    private static func run(_ work: Work, on bench: inout SweepBench, into shared: borrowing Locked<Tally>) {
         var counts: [SweepOutcome: Int] = [:]
         var violations: [String] = []
-        var flips = 0
         for variant in work.variants {
             do {
                 guard let outcome = try bench.judge(work.damage, variant, of: work.path) else { continue }
                 counts[outcome, default: 0] += 1
                 if work.damage == .flippedBit {
-                    flips += 1
                     try checkPlace(outcome, offset: variant / 8, of: work.path, in: bench.store)
                 }
             } catch {
                 violations.append("\(work.damage) \(variant) of \(work.path): \(error)")
             }
         }
-        let longest = bench.disk.longestReadBytes
+        let judged = counts.values.reduce(0, +)
+        let longest = bench.longestReadBytes
         shared.withLock { tally in
             tally.counts.merge(counts, uniquingKeysWith: +)
-            tally.flips += flips
+            tally.kinds[work.damage.title, default: 0] += judged
             tally.longestRead = max(tally.longestRead, longest)
             if tally.violations.count < 20 { tally.violations += violations.prefix(5) }
         }
@@ -140,7 +141,7 @@ import Testing
     func aFlipInTheIdleZerosOfAJournalIsATornTailOrRefused(end: SweepStore.End) async throws {
         try await onThread {
             let store = try SweepStore(end, recycles: false)
-            let bench = SweepBench(store)
+            var bench = SweepBench(store)
             let bytes = store.files[store.tail.path]?.count ?? 0
             for offset in [store.tail.end, store.tail.end + 4_097, store.tail.bound - 1, store.tail.bound, bytes - 1] {
                 guard offset < bytes else { continue }
@@ -155,7 +156,7 @@ import Testing
     @Test(.timeLimit(.minutes(2))) func aDamagedHeaderOfTheLastGroupInARecycledFileIsNoCleanEnd() async throws {
         try await onThread {
             let store = try SweepStore(.crashed)
-            let bench = SweepBench(store)
+            var bench = SweepBench(store)
             let layout = StoreLayout(root: CrashStore.path)
             let manifest = try #require(try ManifestStore(layout: layout, fileSystem: store.disk).read())
             let scan = try JournalScan(manifest, layout: layout, fileSystem: store.disk)

@@ -1,5 +1,4 @@
-// Failures of single file operations and reads, numbered, for every workload of the log and of the store; and a
-// watchdog, since a failure that nobody is told of shows as a caller that waits for ever.
+// Failures of single file operations and reads, numbered, for every workload of the log and of the store.
 
 import Holdfast
 import HoldfastBytes
@@ -9,7 +8,7 @@ import Testing
 
 /// How operations fail from a place on.
 enum SweepFailure: CaseIterable, Sendable {
-    case once, lasting, shortWrite, tornWrite, pagesMarkedClean, fullDisk, fullDiskForAWhile, quota
+    case once, lasting, shortWrite, tornWrite, pagesMarkedClean, fullDisk, fullDiskForAWhile, fullDiskLasting, quota
     case readOnce, readLasting
 
     /// How many operations fail while the disk is full for a while.
@@ -26,6 +25,7 @@ enum SweepFailure: CaseIterable, Sendable {
         case .tornWrite: return .fault(.init(operation: number, isLasting: true, effect: .tornWrite))
         case .pagesMarkedClean: return .fault(.init(operation: number, effect: .pagesMarkedClean))
         case .fullDisk: return .fault(.init(operation: number, kind: .noSpace))
+        case .fullDiskLasting: return .fault(.init(operation: number, isLasting: true, kind: .noSpace))
         case .quota: return .fault(.init(operation: number, kind: .quotaExceeded, effect: .shortWrite))
         case .fullDiskForAWhile:
             var plan = FaultPlan()
@@ -110,35 +110,5 @@ enum SweepWorkload: Sendable {
             }
         }
         return policies.count
-    }
-}
-
-/// Ends the process when one run takes far longer than any should.
-final class SweepWatchdog: Sendable {
-    private let lock = CallerLock()
-    private let signal = Signal()
-    private let running: Locked<String?>
-
-    static let millisecondsMax = 20_000
-
-    init(_ name: String) { running = Locked(name) }
-
-    /// Notes that a run begins; `nil` when there is none left.
-    func begin(_ name: String?) {
-        lock.withLock {
-            running.withLock { $0 = name }
-            signal.notifyAll()
-        }
-    }
-
-    /// Watches until there is no run left. Blocks.
-    func watch() {
-        lock.withLock {
-            while let name = running.withLock({ $0 }) {
-                guard !signal.wait(lock, milliseconds: Self.millisecondsMax) else { continue }
-                guard name == running.withLock({ $0 }) else { continue }
-                fatalError("a run hangs after a failed operation: \(name)")
-            }
-        }
     }
 }

@@ -20,10 +20,13 @@ import Testing
         var runs = 0
         var states = 0
     }
+    /// No run takes a tenth of that.
+    private static let runMillisecondsMax = 60_000
     /// How many runs the sample has.
     private static let sampleRuns = 240
 
-    @Test(.timeLimit(.minutes(15))) func everyFailedOperationCostsNothingThatWasAnsweredAndNobodyHangs() async throws {
+    @Test(.timeLimit(.minutes(Effort.isLong ? 60 : 15)))
+    func everyFailedOperationCostsNothingThatWasAnsweredAndNobodyHangs() async throws {
         let started = ContinuousClock.now
         let all = try await onThread { try Self.jobs() }
         let step = Effort.isLong ? 1 : max(1, all.count / Self.sampleRuns)
@@ -35,20 +38,22 @@ import Testing
         let tally = Locked(Tally())
         try await withThrowingTaskGroup(of: Void.self) { group in
             for _ in 0..<CrashEnumeration.threads {
-                let watchdog = SweepWatchdog("the first run")
-                group.addTask { try await onThread { watchdog.watch() } }
                 group.addTask {
                     try await onThread {
-                        defer { watchdog.begin(nil) }
-                        while let job = tally.withLock({ tally -> Job? in
-                            defer { tally.next += 1 }
-                            return tally.next < jobs.count ? jobs[tally.next] : nil
-                        }) {
-                            watchdog.begin(job.name)
-                            let states = try job.workload.visit(job.failure, job.number, policies: policies)
-                            tally.withLock {
-                                $0.runs += 1
-                                $0.states += states
+                        try Watchdog.watching(
+                            millisecondsMax: Self.runMillisecondsMax,
+                            onHang: { fatalError("a caller hangs after a failed operation: \($0)") }
+                        ) { watchdog in
+                            while let job = tally.withLock({ tally -> Job? in
+                                defer { tally.next += 1 }
+                                return tally.next < jobs.count ? jobs[tally.next] : nil
+                            }) {
+                                watchdog.begin(job.name)
+                                let states = try job.workload.visit(job.failure, job.number, policies: policies)
+                                tally.withLock {
+                                    $0.runs += 1
+                                    $0.states += states
+                                }
                             }
                         }
                     }
@@ -57,9 +62,10 @@ import Testing
             try await group.waitForAll()
         }
         let seconds = (ContinuousClock.now - started) / .seconds(1)
-        print("figure | failed operations and reads, of all | \(jobs.count) of \(all.count)")
-        print("figure | failed operations and reads, disks judged | \(tally.withLock { $0.states })")
-        print("figure | failed operations and reads, seconds | \(seconds)")
+        Effort.report("failures: operations and reads failed", jobs.count)
+        Effort.report("failures: of how many that can fail", all.count)
+        Effort.report("failures: disks judged", tally.withLock { $0.states })
+        Effort.report("failures: seconds", Int(seconds.rounded()))
         #expect(tally.withLock { $0.runs } == jobs.count)
     }
 

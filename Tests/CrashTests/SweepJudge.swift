@@ -5,6 +5,14 @@ import HoldfastBytes
 import HoldfastLog
 import HoldfastTestKit
 
+#if canImport(Glibc)
+    import Glibc
+#elseif canImport(Musl)
+    import Musl
+#else
+    import Darwin
+#endif
+
 /// What became of a damaged store.
 enum SweepOutcome: Hashable, Sendable, CustomStringConvertible {
     /// Opening was refused by this row of the recovery table, or because of this kind of file.
@@ -92,14 +100,20 @@ struct SweepJudge: Sendable {
     /// Damage in one file keeps nobody from reading the others.
     private func readTheRest(_ log: WriteAheadLog, without damaged: String) throws {
         var read = 0
+        var refusal: LogError?
         for record in store.records {
             do {
                 guard let entry = try log.entry(record.sequence) else {
                     throw SweepViolation("record \(record.sequence) is missing silently")
                 }
-                guard entry.body == record.body else { throw SweepViolation("record \(record.sequence) is wrong") }
+                guard isEqual(entry.body.span, record.body) else {
+                    throw SweepViolation("record \(record.sequence) is wrong")
+                }
                 read += 1
             } catch let error as LogError {
+                // All records of a damaged frame get the same.
+                if error == refusal { continue }
+                refusal = error
                 try check(error)
                 if error.file != damaged { throw SweepViolation("\(error) because of \(damaged)") }
             }
@@ -107,7 +121,17 @@ struct SweepJudge: Sendable {
         if read == 0 { throw SweepViolation("nothing can be read because of \(damaged)") }
     }
 
-    private func isEqual(_ bytes: Span<UInt8>, _ known: [UInt8]) -> Bool { [UInt8](copying: bytes) == known }
+    /// In one call: comparing the bytes one by one took a third of a sweep.
+    private func isEqual(_ bytes: Span<UInt8>, _ known: [UInt8]) -> Bool {
+        bytes.withUnsafeBytes { bytes in
+            known.withUnsafeBytes { known in
+                guard bytes.count == known.count, let start = bytes.baseAddress, let other = known.baseAddress else {
+                    return bytes.count == known.count
+                }
+                return memcmp(start, other, bytes.count) == 0
+            }
+        }
+    }
 
     /// Damage is called damage, with file, place and remedy.
     private func check(_ error: LogError) throws {

@@ -86,7 +86,7 @@ import Testing
             signal(SIGPIPE, SIG_IGN)
             try await onProcessThread {
                 guard let disk = try SmallFileSystem(kind, mebibytes: 8) else {
-                    print("figure | full file system, \(kind) | not permitted here")
+                    print("figure | full file system: \(kind) | not permitted here")
                     return
                 }
                 try Self.run(on: disk, kind)
@@ -139,8 +139,8 @@ import Testing
             #expect(try client.shell.finish() == .code(0))
             #expect(try CommandHarness.holdfast("verify", store).exit == .code(0))
             let opened = refused.exit == .code(0) ? "opens" : "is refused"
-            print("figure | full file system, \(kind), enqueued before a refusal | \(taken), then \(more)")
-            print("figure | full file system, \(kind), settled while full | \(settled + 30), and an opening \(opened)")
+            print("figure | full file system: \(kind), enqueued before a refusal | \(taken), then \(more)")
+            print("figure | full file system: \(kind), settled while full | \(settled + 30), and an opening \(opened)")
         }
 
         private static func enqueueUntilRefused(_ client: FullDiskClient) throws -> Int {

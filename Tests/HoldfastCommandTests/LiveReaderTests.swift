@@ -66,10 +66,10 @@ private struct WriterKnowledge: Sendable {
         let rounds = try await reader
         try await writer
         let known = knowledge.withLock { $0 }
-        print("figure | readers beside a dying writer, history \(history), rounds | \(rounds)")
-        print("figure | readers beside a dying writer, history \(history), kills | \(known.kills)")
-        print("figure | readers beside a dying writer, history \(history), compactions | \(known.compactions)")
-        print("figure | readers beside a dying writer, history \(history), records | \(known.vouched.count)")
+        print("figure | readers: history \(history), rounds | \(rounds)")
+        print("figure | readers: history \(history), kills | \(known.kills)")
+        print("figure | readers: history \(history), compactions | \(known.compactions)")
+        print("figure | readers: history \(history), records | \(known.vouched.count)")
     }
 
     // MARK: - The writer

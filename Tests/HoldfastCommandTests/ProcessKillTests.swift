@@ -104,7 +104,7 @@ func onProcessThread<R: Sendable>(_ body: @escaping @Sendable () throws -> R) as
     }
 
     private static func report(_ figures: KillRun.Figures, _ test: Case, seconds: Double) {
-        let what = "figure | killed processes, \(test.durability)"
+        let what = "figure | killed processes: \(test.durability)"
         print("\(what), kills | \(figures.rounds), \(figures.openingKills) of them while opening")
         print("\(what), requests answered | \(figures.answered)")
         print("\(what), requests in flight at a kill | \(figures.unanswered), \(figures.survived) of them had happened")

@@ -83,8 +83,8 @@ enum Churn: String, CaseIterable, CustomTestStringConvertible {
         }
         #expect(worst.space <= 1)
         #expect(worst.writes <= 3)
-        print("figure | churn \(churn.rawValue), worst share of the bound on space | \(worst.space)")
-        print("figure | churn \(churn.rawValue), bytes rewritten a byte recorded | \(worst.writes)")
+        print("figure | churn: \(churn.rawValue), worst share of the bound on space | \(Self.hundredths(worst.space))")
+        print("figure | churn: \(churn.rawValue), bytes rewritten a byte recorded | \(Self.hundredths(worst.writes))")
         let digest = try await store.digest()
         try await store.close()
         let again = try await JobStore.open(at: "/store", options: options)
@@ -94,6 +94,8 @@ enum Churn: String, CaseIterable, CustomTestStringConvertible {
     }
 
     private static let reserveBytes = 512 << 10
+
+    private static func hundredths(_ value: Double) -> Double { (value * 100).rounded() / 100 }
 
     private static func held(_ store: JobStore) async throws -> Lease? {
         _ = try await store.enqueue("held", payload: [1])

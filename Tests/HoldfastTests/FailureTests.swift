@@ -1,5 +1,6 @@
 import HoldfastBytes
 import HoldfastLog
+import HoldfastTestKit
 import Testing
 
 @testable import Holdfast
@@ -97,8 +98,8 @@ import Testing
 }
 
 /// The system's files, until writing is made to fail.
-final class FailingFileSystem: FileSystem {
-    private let files = POSIXFileSystem()
+final class FailingFileSystem: ForwardingFileSystem {
+    let base = POSIXFileSystem()
     private let isFailing = Locked(false)
 
     var fails: Bool {
@@ -107,25 +108,17 @@ final class FailingFileSystem: FileSystem {
     }
 
     func open(_ path: String, _ mode: OpenMode) throws(IOFailure) -> any File {
-        FailingFile(file: try files.open(path, mode), path: path, system: self)
+        FailingFile(base: try base.open(path, mode), path: path, system: self)
     }
-    func createDirectory(_ path: String) throws(IOFailure) { try files.createDirectory(path) }
-    func rename(_ from: String, to: String) throws(IOFailure) { try files.rename(from, to: to) }
-    func unlink(_ path: String) throws(IOFailure) { try files.unlink(path) }
-    func list(_ path: String) throws(IOFailure) -> [String] { try files.list(path) }
-    func syncDirectory(_ path: String) throws(IOFailure) { try files.syncDirectory(path) }
-    func status(of path: String) throws(IOFailure) -> FileStatus? { try files.status(of: path) }
-    func lock(_ path: String, note: String) throws(IOFailure) -> LockOutcome { try files.lock(path, note: note) }
-    func lockHolder(_ path: String) throws(IOFailure) -> String? { try files.lockHolder(path) }
 }
 
-private final class FailingFile: File {
-    private let file: any File
+private final class FailingFile: ForwardingFile {
+    let base: any File
     private let path: String
     private let system: FailingFileSystem
 
-    init(file: any File, path: String, system: FailingFileSystem) {
-        self.file = file
+    init(base: any File, path: String, system: FailingFileSystem) {
+        self.base = base
         self.path = path
         self.system = system
     }
@@ -134,20 +127,14 @@ private final class FailingFile: File {
         if system.fails { throw IOFailure(.io, operation: operation, path: path, reason: "made to fail") }
     }
 
-    func read(into buffer: inout MutableSpan<UInt8>, at offset: Int) throws(IOFailure) -> Int {
-        try file.read(into: &buffer, at: offset)
-    }
     func write(_ bytes: Span<UInt8>, at offset: Int) throws(IOFailure) {
         try check("write")
-        try file.write(bytes, at: offset)
+        try base.write(bytes, at: offset)
     }
     func sync() throws(IOFailure) {
         try check("sync")
-        try file.sync()
+        try base.sync()
     }
-    func size() throws(IOFailure) -> Int { try file.size() }
-    func truncate(to bytes: Int) throws(IOFailure) { try file.truncate(to: bytes) }
-    func close() { file.close() }
 }
 
 extension StoreFixture {

@@ -93,8 +93,8 @@ final class CountingClock: StoreClock {
 }
 
 /// A disk in memory that counts the bytes read from it.
-final class ReadCountingFileSystem: FileSystem {
-    private let base = SimulatedFileSystem()
+final class ReadCountingFileSystem: ForwardingFileSystem {
+    let base = SimulatedFileSystem()
     fileprivate let count = Locked(0)
 
     var bytesRead: Int { count.withLock { $0 } }
@@ -102,18 +102,10 @@ final class ReadCountingFileSystem: FileSystem {
     func open(_ path: String, _ mode: OpenMode) throws(IOFailure) -> any File {
         ReadCountingFile(base: try base.open(path, mode), system: self)
     }
-    func createDirectory(_ path: String) throws(IOFailure) { try base.createDirectory(path) }
-    func rename(_ from: String, to: String) throws(IOFailure) { try base.rename(from, to: to) }
-    func unlink(_ path: String) throws(IOFailure) { try base.unlink(path) }
-    func list(_ path: String) throws(IOFailure) -> [String] { try base.list(path) }
-    func syncDirectory(_ path: String) throws(IOFailure) { try base.syncDirectory(path) }
-    func status(of path: String) throws(IOFailure) -> FileStatus? { try base.status(of: path) }
-    func lock(_ path: String, note: String) throws(IOFailure) -> LockOutcome { try base.lock(path, note: note) }
-    func lockHolder(_ path: String) throws(IOFailure) -> String? { try base.lockHolder(path) }
 }
 
-private final class ReadCountingFile: File {
-    private let base: any File
+private final class ReadCountingFile: ForwardingFile {
+    let base: any File
     private let system: ReadCountingFileSystem
 
     init(base: any File, system: ReadCountingFileSystem) {
@@ -126,9 +118,4 @@ private final class ReadCountingFile: File {
         system.count.withLock { $0 += count }
         return count
     }
-    func write(_ bytes: Span<UInt8>, at offset: Int) throws(IOFailure) { try base.write(bytes, at: offset) }
-    func sync() throws(IOFailure) { try base.sync() }
-    func size() throws(IOFailure) -> Int { try base.size() }
-    func truncate(to bytes: Int) throws(IOFailure) { try base.truncate(to: bytes) }
-    func close() { base.close() }
 }

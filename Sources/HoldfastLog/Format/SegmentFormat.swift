@@ -154,7 +154,7 @@ package struct SegmentHeader: Hashable, Sendable {
         let rest = try reader.array(Self.byteCount - 148 - 4)
         let isWithinBounds =
             headerBytes == Self.byteCount && Int(alignment) == self.alignment && recycled <= 1
-            && zeros.allSatisfy { $0 == 0 } && rest.allSatisfy { $0 == 0 } && base.rawValue < 1 << 62
+            && zeros.span.isAllZero && rest.span.isAllZero && base.rawValue < 1 << 62
             && firstSequence <= .max
         guard isWithinBounds || Safeguard.segmentHeaderBounds.isOff else { throw ByteReaderError(.tooLong, at: 24) }
     }
