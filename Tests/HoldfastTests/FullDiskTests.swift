@@ -44,7 +44,7 @@ import Testing
         let disk = SimulatedFileSystem()
         let store = try await JobStore.open(at: "/store", options: Self.options(disk))
         for number in 0..<300 { _ = try await store.enqueue("q", payload: [UInt8(number % 256)]) }
-        let leases = try await store.lease(from: "q", limit: 300)
+        let leases = try await store.lease(from: "q", limit: 300, for: .seconds(3600))
         var plan = FaultPlan()
         plan.capacityBytes = Self.usedBlocks(disk) * 4096
         disk.faultPlan = plan
