@@ -1,5 +1,8 @@
 // Walks the journal from its oldest segment to the end of the chain and says what is there, without changing a byte.
 // Owner and lock-free readers use the same walk.
+//
+// Files are read as far as the walk goes. What lies behind the end matters where the end may be a broken one; it does
+// not behind a close frame of the manifest's epoch: whoever writes after it raises the epoch in the manifest first.
 
 package import HoldfastBytes
 
@@ -9,8 +12,10 @@ package struct JournalScan: Sendable {
     package struct Segment: Sendable {
         package let journal: Manifest.Journal
         package let header: SegmentHeader
-        /// The file's bytes; a lock-free reader drops them after the walk.
+        /// The file's bytes as far as they were read; a lock-free reader drops them after the walk.
         package var bytes: [UInt8]
+        /// How many there are.
+        let capacity: Int
         package var frames: [(first: SequenceNumber, offset: Int)] = []
         package var lastSequence = SequenceNumber.zero
         /// Behind the last whole group.
@@ -57,12 +62,16 @@ package struct JournalScan: Sendable {
         finding = RecoveryFinding(
             stop: .noFrame, isBelowWatermark: false, hasLaterFrames: false, exceedsInFlightBound: false,
             isDirty: false)
+        var files: [any File] = []
+        defer { for file in files { file.close() } }
         for journal in manifest.journals {
-            segments.append(try Self.load(journal, manifest: manifest, layout: layout, fileSystem: fileSystem))
+            let (file, segment) = try Self.open(journal, manifest: manifest, layout: layout, fileSystem: fileSystem)
+            files.append(file)
+            segments.append(segment)
         }
         var goesOn = !segments.isEmpty
         while goesOn {
-            goesOn = walk(tail, epochMax: manifest.epoch)
+            goesOn = try walk(tail, files[tail], manifest)
             if goesOn {
                 guard tail + 1 < segments.count else {
                     // An exactly full segment may come last; a roll frame is written only once its successor is named.
@@ -73,17 +82,28 @@ package struct JournalScan: Sendable {
                 tail += 1
             }
         }
-        lookBehindTheTail()
+        if !endsInClose(manifest) {
+            for number in segments.indices where number >= tail {
+                try read(number, files[number], through: segments[number].journal.bytes)
+            }
+            lookBehindTheTail()
+        }
+        finding.isBelowWatermark = tailPosition < watermark
     }
+
+    /// Whether the last whole group is the close frame behind which nothing was written.
+    private func endsInClose(_ manifest: Manifest) -> Bool { closedEpoch == manifest.epoch }
 
     // MARK: - Files
 
-    private static func load(
+    /// Opens a journal file and checks its size and header.
+    private static func open(
         _ journal: Manifest.Journal, manifest: Manifest, layout: StoreLayout, fileSystem: any FileSystem
-    ) throws(LogError) -> Segment {
+    ) throws(LogError) -> (any File, Segment) {
         let path = layout.path(journal)
         let name = layout.relative(path)
-        let bytes: [UInt8]
+        let file: any File
+        let capacity: Int
         do {
             let status = try fileSystem.status(of: path)
             guard let status, status.bytes == journal.bytes || Safeguard.journalSizes.isOff else {
@@ -93,7 +113,8 @@ package struct JournalScan: Sendable {
                         + "restore the file, or run: holdfast salvage STORE NEW",
                     file: name, offset: 0)
             }
-            bytes = try fileSystem.contents(of: path)
+            file = try fileSystem.open(path, .read)
+            capacity = status.bytes
         } catch let failure as IOFailure {
             throw LogError(failure, doing: "reading \(name)")
         } catch let error as LogError {
@@ -101,13 +122,19 @@ package struct JournalScan: Sendable {
         } catch {
             preconditionFailure("only typed errors are thrown above: \(error)")
         }
-        guard bytes.count == journal.bytes || Safeguard.journalSizes.isOff, bytes.count >= SegmentHeader.byteCount
-        else {
-            throw LogError(
-                .corrupt, "\(name) changed its size while it was read: try again", file: name,
-                offset: bytes.count)
+        do {
+            let header = try SegmentHeader.read(file, name: name)
+            try check(header, journal, manifest, name: name)
+            return (file, Segment(journal: journal, header: header, bytes: [], capacity: capacity))
+        } catch {
+            file.close()
+            throw error
         }
-        let header = try SegmentHeader(bytes.span.extracting(0..<SegmentHeader.byteCount), file: name)
+    }
+
+    private static func check(
+        _ header: SegmentHeader, _ journal: Manifest.Journal, _ manifest: Manifest, name: String
+    ) throws(LogError) {
         let isInThatUse =
             header.id == journal.id && header.base == journal.base && header.role == .journal
             && header.allocatedBytes == journal.bytes
@@ -120,23 +147,49 @@ package struct JournalScan: Sendable {
                     + "of store \(manifest.store): put the right file back, or run: holdfast salvage STORE NEW",
                 file: name, offset: 0)
         }
-        return Segment(journal: journal, header: header, bytes: bytes)
+    }
+
+    /// What is read at first of a file, and at most at once.
+    private static let readBytesMin = 256 << 10
+    private static let readBytesMax = 1 << 20
+
+    /// Sees to it that the bytes before `end` of a segment are in memory, and most often more.
+    private mutating func read(_ number: Int, _ file: any File, through end: Int) throws(LogError) {
+        let (have, capacity) = (segments[number].bytes.count, segments[number].capacity)
+        guard have < min(end, capacity) else { return }
+        let wanted = min(capacity, max(end, 2 * have, Self.readBytesMin))
+        segments[number].bytes.reserveCapacity(wanted)
+        var part: [UInt8] = []
+        while segments[number].bytes.count < wanted {
+            let offset = segments[number].bytes.count
+            let size = min(wanted - offset, Self.readBytesMax)
+            if part.count != size { part = [UInt8](repeating: 0, count: size) }
+            let count: Int
+            do { count = try file.read(into: &part, at: offset) } catch {
+                throw LogError(error, doing: "reading journal segment \(segments[number].header.id)")
+            }
+            guard count == size else {
+                throw LogError(
+                    .corrupt,
+                    "journal segment \(segments[number].header.id) changed its size while it was read: try again")
+            }
+            segments[number].bytes.append(contentsOf: part)
+        }
     }
 
     // MARK: - The walk
 
     /// Follows the chain through one segment; true when it goes on in the next.
-    private mutating func walk(_ number: Int, epochMax: Epoch) -> Bool {
+    private mutating func walk(_ number: Int, _ file: any File, _ manifest: Manifest) throws(LogError) -> Bool {
         let header = segments[number].header
-        let bytes = segments[number].bytes
-        let capacity = bytes.count
+        let capacity = segments[number].capacity
         var offset = SegmentHeader.byteCount
         var pending: [FrameHeader] = []
         var pendingOffsets: [Int] = []
         var pendingLink = link
         stopOffset = offset
         while offset + FrameFormat.headerBytes <= capacity {
-            let checked = Frame.check(bytes.span, at: offset, offset: offset, segment: header)
+            let checked = try check(number, file, at: offset)
             guard case .success(let frame) = checked else {
                 if case .failure(let error) = checked {
                     finding.stop = error.defect == .noHeader && pending.isEmpty ? .noFrame : .brokenGroup
@@ -145,7 +198,7 @@ package struct JournalScan: Sendable {
                 return false
             }
             let expected = nextExpected(after: pending)
-            let follows = frame.epoch >= (pending.last?.epoch ?? epoch) && frame.epoch <= epochMax
+            let follows = frame.epoch >= (pending.last?.epoch ?? epoch) && frame.epoch <= manifest.epoch
             guard frame.previousLink == pendingLink || Safeguard.frameLink.isOff,
                 follows || Safeguard.frameEpoch.isOff,
                 frame.firstSequence >= expected || Safeguard.frameSequence.isOff
@@ -168,10 +221,31 @@ package struct JournalScan: Sendable {
                 stopOffset = offset
                 endsInRoll = frame.kind == .roll
                 if endsInRoll { return true }
+                if endsInClose(manifest) { break }
             }
         }
         finding.stop = pending.isEmpty ? .noFrame : .brokenGroup
-        return pending.isEmpty
+        return pending.isEmpty && !endsInClose(manifest)
+    }
+
+    /// Checks the frame at `offset`, reading as much as that takes.
+    private mutating func check(
+        _ number: Int, _ file: any File, at offset: Int
+    ) throws(LogError) -> Result<FrameHeader, FrameDefectError> {
+        let segment = segments[number].header
+        let payload = offset + FrameFormat.headerBytes
+        try read(number, file, through: payload)
+        try read(number, file, through: payload + storedBytes(number, at: offset))
+        let bytes = segments[number].bytes
+        return Frame.check(bytes.span, at: offset, offset: offset, segment: segment)
+    }
+
+    /// What the header at `offset` says of the frame's length, if it is one.
+    private func storedBytes(_ number: Int, at offset: Int) -> Int {
+        let bytes = segments[number].bytes
+        guard offset + FrameFormat.headerBytes <= bytes.count else { return 0 }
+        let header = bytes.span.extracting(offset..<(offset + FrameFormat.headerBytes))
+        return FrameHeader(header, salt: segments[number].header.salt)?.storedBytes ?? 0
     }
 
     private func nextExpected(after pending: [FrameHeader]) -> SequenceNumber {
@@ -191,7 +265,7 @@ package struct JournalScan: Sendable {
                 segments[number].lastSequence = SequenceNumber(nextSequence.rawValue - 1)
             }
         }
-        segments[number].end = min(end, segments[number].bytes.count)
+        segments[number].end = min(end, segments[number].capacity)
     }
 
     // MARK: - Behind the tail
@@ -223,7 +297,6 @@ package struct JournalScan: Sendable {
             }
         }
         if Safeguard.laterSegments.isOn { for later in segments[(tail + 1)...] { lookInto(later) } }
-        finding.isBelowWatermark = tailPosition < watermark
     }
 
     /// Whether the bytes at the tail say that they are the next frame although their checksum says that they are
