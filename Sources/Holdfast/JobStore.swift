@@ -49,6 +49,7 @@ public final class JobStore: Sendable {
         } catch { throw JobStoreError(error) }
         do {
             let replay = try StoreReplay.run(log)
+            log.noteReplayed(records: replay.recordCount, bytes: replay.bytes)
             let core = StoreCore(log: log, options: options, replay: replay)
             try log.start(delegate: LogBridge(core: core))
             core.clockObservation = core.manualClock?.observe { [weak core] in core?.clockMoved() }

@@ -26,8 +26,8 @@ public struct JobStoreOptions: Sendable {
 
     /// Who rewrites the log without the records that nobody needs, and when.
     public enum Compaction: Hashable, Sendable {
-        /// The store itself, in the background, in at most this share of one thread's time; above 0, at most 1. Less
-        /// than half of what is kept is then garbage, and no byte is written for it that does not free one.
+        /// The store itself, in the background, in at most this share of one thread's time; above 0, at most 1. About
+        /// half of what is kept may then be garbage.
         case automatic(share: Double)
         /// `compact` alone. Small segments stay as they are, too.
         case onDemand

@@ -122,6 +122,8 @@ package final class WriteAheadLog: @unchecked Sendable {
     var pacing: CheckpointPacing
     /// Something changed by which a rewrite may have become worth it.
     var isCompactionDue = true
+    /// `counters.recordBytes` at the last look at what is garbage.
+    var bytesAtCompaction: UInt64 = 0
     /// See `LogOptions.compactionShare`; may be changed while the log is open.
     var compactionShare: Double?
     var delegate: (any LogDelegate)?
@@ -158,12 +160,19 @@ package final class WriteAheadLog: @unchecked Sendable {
     var idleFiles: [IdleJournalFile] = []
     var checkpointCandidates: [Manifest.Checkpoint]
     var checkpointFindings: [String] = []
+    /// The checkpoint that was returned last, and those that could not be used.
+    var returnedCheckpoint: SequenceNumber?
+    var passedOver: Set<SequenceNumber> = []
     var threads: [DedicatedThread] = []
     var lastSealing = ContinuousClock.now
     /// What of sealed segments was needed when they were last read for that, and which could not be read.
     var measurements: [SegmentID: CompactionCandidate.Measurement] = [:]
     var unreadable: Set<SegmentID> = []
     var isCompactionsTurn = false
+    /// When a rewrite has had as much time as the sealing before, so that it is sealing's turn again.
+    var sealingsTurn = ContinuousClock.now
+    /// Since when rewriting in the background went on without a pause.
+    var workedSince = ContinuousClock.now
 
     /// How many sequence numbers are reserved ahead.
     static let reservationStride: UInt64 = 1 << 20

@@ -137,8 +137,8 @@ import Testing
         return works
     }
 
-    /// In the first use of a file everything behind the journal's end is zero, and what is not was being written; unless
-    /// the store was closed.
+    /// In the first use of a file everything behind the journal's end is zero, and what is not was being written;
+    /// unless the store was closed.
     @Test(.timeLimit(.minutes(2)), arguments: SweepStore.End.allCases)
     func aFlipInTheIdleZerosOfAJournalIsATornTailOrRefused(end: SweepStore.End) async throws {
         try await onThread {

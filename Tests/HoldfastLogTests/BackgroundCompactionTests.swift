@@ -52,6 +52,43 @@ import Testing
         try store.log.close()
     }
 
+    /// Small segments are merged whether or not checkpoints cover them; that must drop nothing.
+    @Test func whatNoCheckpointCoversIsNotDroppedWhenItIsMerged() async throws {
+        let store = try EndingLog(disk)
+        try await store.commit(150)
+        store.end(1...150)
+        let before = store.log.statistics.sealedSegments
+        #expect(before >= CompactionPolicy.mergeCount)
+        store.log.setCompactionShare(1)
+        while store.log.statistics.sealedSegments >= before { await Task.yield() }
+
+        let again = try EndingLog.open(disk.crashImage(.nothingPending))
+        while let checkpoint = again.nextCheckpoint() { #expect(checkpoint.sequence >= again.compactedThrough) }
+        let through = again.compactedThrough
+        #expect(try again.replayed().keys.filter { $0 > through }.count == 150 - Int(through.rawValue))
+        try again.close()
+        try store.log.close()
+    }
+
+    @Test func aCheckpointThatCouldNotBeUsedCoversNothing() async throws {
+        let store = try EndingLog(disk)
+        for _ in 0..<2 {
+            try await store.commit(12)
+            _ = try store.log.checkpoint()
+        }
+        let image = disk.crashImage(.nothingPending)
+        let newest = try #require(image.snapshotFiles().keys.filter { $0.hasSuffix(".ckpt") }.max())
+        image.corrupt(newest, offset: 200)
+        let again = try EndingLog.open(image)
+        #expect(again.nextCheckpoint() != nil)
+        try again.takeOver()
+        #expect(image.snapshotFiles()[newest] == nil)
+        let manifest = try ManifestStore(layout: StoreLayout(root: EndingLog.path), fileSystem: image).read()
+        #expect(manifest?.checkpoints.count == 1)
+        try again.close()
+        try store.log.close()
+    }
+
     @Test func whatIsNeededStaysReadableInOrderAndInTheChain() async throws {
         let store = try EndingLog(disk)
         for _ in 0..<6 {

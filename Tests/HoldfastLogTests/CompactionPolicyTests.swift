@@ -68,6 +68,12 @@ import Testing
         #expect(Self.next(large) == nil)
     }
 
+    /// Raw, they would not fit into one: they would become as many again, without end.
+    @Test func whatCompressesWellIsNotMergedForEver() {
+        let well = CompactionCandidate(bytes: 2 << 20, rawBytes: 64 << 20, records: 1000, needed: 1000, isCovered: true)
+        #expect(Self.next([CompactionCandidate](repeating: well, count: 40)) == nil)
+    }
+
     /// However the sizes vary, merging costs each byte a few rewrites and leaves few segments.
     @Test(arguments: [UInt64(1), 2, 3]) func aTrickleLeavesFewSegmentsAndIsRewrittenAFewTimes(seed: UInt64) {
         var random = SeededRandom(seed: seed)

@@ -46,6 +46,8 @@ extension WriteAheadLog {
             }
         }
         headerTime = max(now, scan.time)
+        // What could not be used covers nothing; with the other leftovers it goes.
+        manifest.checkpoints.removeAll { passedOver.contains($0.sequence) }
         try install(manifest)
         do {
             for (number, segment) in scan.segments.enumerated() where number >= scan.tail {
@@ -107,6 +109,9 @@ extension WriteAheadLog {
     /// Returns the newest checkpoint not yet returned, whole and checked, or `nil` when there is none left. Call it
     /// again after the image proved unusable.
     package func nextCheckpoint() -> (sequence: SequenceNumber, image: [UInt8])? {
+        // Whoever asks again could not use what was returned before.
+        if let returnedCheckpoint { passedOver.insert(returnedCheckpoint) }
+        returnedCheckpoint = nil
         while !checkpointCandidates.isEmpty {
             let candidate = checkpointCandidates.removeFirst()
             for copy in 0..<candidate.copies {
@@ -115,17 +120,23 @@ extension WriteAheadLog {
                     let file = try CheckpointFile(
                         fileSystem, path: path, name: layout.relative(path), store: files.store,
                         sequence: candidate.sequence)
+                    returnedCheckpoint = file.sequence
                     return (file.sequence, file.image)
                 } catch {
                     checkpointFindings.append("\(error.message); an older one is used")
                 }
             }
+            passedOver.insert(candidate.sequence)
         }
         return nil
     }
 
     /// What was wrong with checkpoints that were passed over.
     package var passedOverCheckpoints: [String] { checkpointFindings }
+
+    /// Says what was replayed, so that the next checkpoint comes no later than if it had been recorded now. Before
+    /// `start` only.
+    package func noteReplayed(records: UInt64, bytes: Int) { pacing.giveBack((records, bytes)) }
 
     /// Whether the log holds every record that any checkpoint covered, so that a replay without one is exact.
     package var isComplete: Bool { manifest.compactedThrough == .zero }

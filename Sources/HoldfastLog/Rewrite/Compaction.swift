@@ -19,7 +19,12 @@ private struct CoveredRetention: RetentionPolicy {
     func mustKeep(sequence: SequenceNumber, kind: UInt8, body: Span<UInt8>) -> Bool {
         sequence > covered || policy.mustKeep(sequence: sequence, kind: kind, body: body)
     }
-    func keptCountMax(in range: ClosedRange<SequenceNumber>) -> Int { policy.keptCountMax(in: range) }
+    func keptCountMax(in range: ClosedRange<SequenceNumber>) -> Int {
+        let (first, last) = (range.lowerBound, range.upperBound)
+        if last <= covered { return policy.keptCountMax(in: range) }
+        if first > covered { return Int(last.rawValue - first.rawValue) + 1 }
+        return policy.keptCountMax(in: first...covered) + Int(last.rawValue - covered.rawValue)
+    }
 }
 
 extension WriteAheadLog {
@@ -41,25 +46,36 @@ extension WriteAheadLog {
         return manifest.checkpoints.count > 1 ? manifest.checkpoints[1].sequence : .zero
     }
 
-    /// Rewrites what is most worth it; where nothing is, nothing is due until something changes.
+    /// Rewrites what is most worth it; where nothing is, nothing is due until something changes. On a full disk what it
+    /// wrote goes, and so does the wish, until something else made room.
     func compactSome() throws(LogError) {
+        do { try takeStep() } catch {
+            guard error.code == .noSpace else { throw error }
+            lock.withLock { isCompactionDue = false }
+        }
+    }
+
+    private func takeStep() throws(LogError) {
         guard let delegate = lock.withLock({ delegate }) else { return }
         let policy = CoveredRetention(policy: delegate.retention(), covered: coveredThrough)
-        let (ticket, logBytes, isShort) = lock.withLock { (state.ticket, counters.recordBytes, isReserveSpent) }
+        let (ticket, logBytes, isShort) = lock.withLock {
+            bytesAtCompaction = counters.recordBytes
+            return (state.ticket, counters.recordBytes, isReserveSpent)
+        }
         var candidates = candidates(policy)
         if isShort {
             // With the reserve given up, only what needs no space.
             for index in candidates.indices where candidates[index].needed > 0 { candidates[index].staysAsItIs = true }
         }
+        // Sealing may go on between two frames; it only adds behind what is looked at here.
         while case .measure(let index)? = CompactionPolicy.next(candidates, logBytes: logBytes) {
             let segment = manifest.sealed[index]
-            if !(try reads([segment]) { () throws(LogError) in
-                candidates[index].measurement = CompactionCandidate.Measurement(
+            try reading([segment]) { () throws(LogError) in
+                measurements[segment.id] = CompactionCandidate.Measurement(
                     needed: candidates[index].needed, bytes: try neededBytes(of: segment, policy), logBytes: logBytes)
-            }) {
-                candidates[index].staysAsItIs = true
             }
-            measurements[segment.id] = candidates[index].measurement
+            candidates[index].measurement = measurements[segment.id]
+            candidates[index].staysAsItIs = unreadable.contains(segment.id)
         }
         guard case .rewrite(let run)? = CompactionPolicy.next(candidates, logBytes: logBytes) else {
             return lock.withLock { isCompactionDue = false }
@@ -68,7 +84,11 @@ extension WriteAheadLog {
             guard try awaitDurability(of: ticket) else { return }
         }
         let old = Array(manifest.sealed[run])
-        _ = try reads(old) { () throws(LogError) in _ = try replace(old, policy: policy, high: isQuiet()) }
+        try reading(old) { () throws(LogError) in
+            _ = try replace(
+                old, policy: policy, covered: policy.covered, high: ContinuousClock.now - lastSealing > .seconds(2),
+                isBackground: true)
+        }
     }
 
     private func candidates(_ policy: CoveredRetention) -> [CompactionCandidate] {
@@ -88,8 +108,7 @@ extension WriteAheadLog {
     /// Raw bytes of the records of `segment` that `policy` keeps.
     private func neededBytes(of segment: Manifest.Sealed, _ policy: CoveredRetention) throws(LogError) -> Int {
         var bytes = 0
-        var pace = Pace()
-        for source in try sources(of: [segment]) {
+        for source in try index.sources(of: [segment]) {
             try source.forEachFrame(fileSystem) { (frame) throws(LogError) in
                 _ = try frame.forEachEntry(file: source.name) { (entry, _) throws(LogError) in
                     if policy.mustKeep(sequence: entry.sequence, kind: entry.kind, body: entry.body) {
@@ -97,22 +116,22 @@ extension WriteAheadLog {
                     }
                     return true
                 }
-                try breathe(&pace)
+                try breathe(isBackground: true)
                 return true
             }
         }
         return bytes
     }
 
-    /// Whether `body` could read `segments`. Damage in an old segment is for whoever reads or verifies it to report; it
-    /// stops rewriting it, not the store.
-    private func reads(_ segments: [Manifest.Sealed], _ body: () throws(LogError) -> Void) throws(LogError) -> Bool {
+    /// Runs `body`, which reads `segments`. What can't be read is for whoever reads or verifies it to report; it stops
+    /// rewriting those segments, not the store.
+    private func reading(_ segments: [Manifest.Sealed], _ body: () throws(LogError) -> Void) throws(LogError) {
         do { try body() } catch {
-            guard error.code == .corrupt || error.code == .ioFailed else { throw error }
-            unreadable.formUnion(segments.map(\.id))
-            return false
+            switch error.code {
+            case .noSpace, .poisoned, .closed: throw error
+            default: unreadable.formUnion(segments.map(\.id))
+            }
         }
-        return true
     }
 
     /// What is dropped rests on records up to `ticket`.
@@ -136,7 +155,7 @@ extension WriteAheadLog {
         guard covered >= lastSealed.lastSequence else {
             throw LogError(.ioFailed, "the checkpoint that compaction needs was not written: try again")
         }
-        let made = try replace(old, policy: policy, high: true)
+        let made = try replace(old, policy: policy, covered: covered, high: true, isBackground: false)
         result.segmentsAfter = made.segments.count
         result.bytesAfter = made.segments.reduce(0) { $0 + $1.bytes }
         result.recordsDropped = made.dropped
@@ -145,30 +164,26 @@ extension WriteAheadLog {
 
     // MARK: - Both
 
-    private func sources(of segments: [Manifest.Sealed]) throws(LogError) -> [SegmentSource] {
-        guard let first = segments.first else { return [] }
-        let ids = Set(segments.map(\.id))
-        return try index.sources(key: nil, from: first.firstSequence).filter { ids.contains($0.header.id) }
-    }
-
-    /// Puts what `policy` keeps of neighbours in their place.
+    /// Puts what `policy` keeps of neighbours in their place. Images cover the records up to `covered`.
     private func replace(
-        _ old: [Manifest.Sealed], policy: any RetentionPolicy, high: Bool
+        _ old: [Manifest.Sealed], policy: any RetentionPolicy, covered: SequenceNumber, high: Bool, isBackground: Bool
     ) throws(LogError) -> Rewritten {
         guard let first = old.first, let last = old.last,
             let start = manifest.sealed.firstIndex(where: { $0.id == first.id })
         else { return Rewritten() }
         // Of what nothing is needed, nothing has to be read.
         let read = old.filter { policy.keptCountMax(in: $0.firstSequence...$0.lastSequence) > 0 }
-        var pace = Pace()
         var made = try rewrite(
-            try sources(of: read), policy: policy,
+            try index.sources(of: read), policy: policy,
             predecessor: start > 0 ? manifest.sealed[start - 1].lineage.chain : nil, lineage: last.lineage, high: high
-        ) { () throws(LogError) in try breathe(&pace) }
+        ) { () throws(LogError) in try breathe(isBackground: isBackground) }
         for segment in old where !read.contains(segment) {
             made.dropped += segment.records
             made.droppedThrough = max(made.droppedThrough, segment.lastSequence)
         }
+        precondition(
+            made.droppedThrough <= covered || Safeguard.compactionImage.isOff || Safeguard.compactionCover.isOff,
+            "a record that no image covers is never dropped")
         // Sealing went on meanwhile, behind what is replaced.
         var changed = manifest
         changed.sealed.replaceSubrange(start..<(start + old.count), with: made.segments)
@@ -189,39 +204,51 @@ extension WriteAheadLog {
 
     // MARK: - Giving way
 
-    /// Since when work went on without a pause.
-    private struct Pace {
-        var started = ContinuousClock.now
-    }
-
     /// What usually stands before a body.
     private static let entryHeadBytes = 3
     private static let paceMilliseconds: Int64 = 5
-    private static let pauseMillisecondsMax: Int64 = 100
 
-    /// Between two frames: does what the committer waits for, and pauses so long that the share of time is kept.
+    /// Between two frames: does whatever else is to be done, and in the background pauses so long that the share of
+    /// time is kept.
     ///
-    /// - Throws: `.closed` when the log is being closed; what was rewritten so far is left.
-    private func breathe(_ pace: inout Pace) throws(LogError) {
-        if lock.withLock({ !full.isEmpty || isStarving }) {
-            try spendingReserve { () throws(LogError) in try sealFull() }
-            try serveCommitter()
+    /// - Throws: `.closed` when the log is being closed or the background turned off, `.noSpace` when the disk got
+    ///   full: nothing was rewritten then.
+    private func breathe(isBackground: Bool) throws(LogError) {
+        let began = ContinuousClock.now
+        try serveOthers()
+        if isBackground { try pause(servedFor: ContinuousClock.now - began) }
+        try lock.withLock { () throws(LogError) in
+            if case .failed(let error) = state.phase { throw error }
+            if isClosing { throw LogError(.closed, "the store is being closed: nothing was rewritten") }
         }
+    }
+
+    /// Does what is more urgent than a rewrite. On a disk that it finds full the rewrite makes room first.
+    private func serveOthers() throws(LogError) {
+        while let work = lock.withLock({ nextWork(isRewriting: true) }) {
+            let began = ContinuousClock.now
+            perform(work)
+            sealingsTurn = .now + (.now - began)
+        }
+        guard lock.withLock({ isDiskFull }) else { return }
+        throw LogError(.noSpace, "the disk that holds the store is full: nothing was rewritten")
+    }
+
+    private func pause(servedFor served: Duration) throws(LogError) {
+        workedSince = workedSince.advanced(by: served)
         lock.lock()
         defer { lock.unlock() }
-        let worked = ContinuousClock.now - pace.started
-        if let share = compactionShare, share < 1, worked >= .milliseconds(Self.paceMilliseconds) {
-            let end =
-                ContinuousClock.now + min(worked * ((1 - share) / share), .milliseconds(Self.pauseMillisecondsMax))
-            // Whoever asks for something, or closes, does not wait for pauses.
-            while full.isEmpty, !isStarving, requests.isEmpty, !isClosing {
-                let left = (end - .now) / .milliseconds(1)
-                guard left > 0 else { break }
-                _ = maintenanceSignal.wait(lock, milliseconds: max(1, Int(left)))
-            }
-            pace.started = .now
+        guard let share = compactionShare else {
+            throw LogError(.closed, "compaction in the background was turned off: nothing was rewritten")
         }
-        if case .failed(let error) = state.phase { throw error }
-        if isClosing { throw LogError(.closed, "the store is being closed: nothing was rewritten") }
+        let worked = ContinuousClock.now - workedSince
+        guard share < 1, worked >= .milliseconds(Self.paceMilliseconds) else { return }
+        let end = ContinuousClock.now + worked * ((1 - share) / share)
+        while compactionShare != nil, !isClosing, requests.isEmpty, !isStarving, !hasUrgentWork {
+            let left = (end - .now) / .milliseconds(1)
+            guard left > 0 else { break }
+            _ = maintenanceSignal.wait(lock, milliseconds: max(1, Int(left)))
+        }
+        workedSince = .now
     }
 }

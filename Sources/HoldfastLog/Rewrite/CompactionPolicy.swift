@@ -82,8 +82,8 @@ package enum CompactionPolicy {
     package static let mergeCountMax = 64
     /// What they make is larger than each of them by this factor at least.
     package static let mergeGrowth = 8
-    /// No merge makes a segment larger than this, in stored bytes.
-    package static let mergedBytesMax = 64 << 20
+    /// What one rewrite reads at most, in raw bytes, unless a single segment has more.
+    package static let readBytesMax = 256 << 20
 
     /// Returns the next step, or `nil` when all is as it should be.
     ///
@@ -102,9 +102,12 @@ package enum CompactionPolicy {
     private static func wastefulRun(_ candidates: [CompactionCandidate]) -> Range<Int>? {
         guard let start = candidates.firstIndex(where: \.isWasteful) else { return nil }
         var end = start
-        var needed = 0
-        while end < candidates.count, candidates[end].isWasteful, needed < WriteAheadLog.sealedRawBytesTarget {
+        var (needed, read) = (0, 0)
+        while end < candidates.count, candidates[end].isWasteful, needed < WriteAheadLog.sealedRawBytesTarget,
+            read < readBytesMax
+        {
             needed += candidates[end].neededBytes
+            read += candidates[end].needed > 0 ? candidates[end].rawBytes : 0
             end += 1
         }
         return start..<end
@@ -113,12 +116,14 @@ package enum CompactionPolicy {
     /// The newest neighbours that are enough, and of which none is much larger than the others.
     package static func smallRun(_ candidates: [CompactionCandidate]) -> Range<Int>? {
         for end in stride(from: candidates.count, through: mergeCount, by: -1) {
-            var (start, total, largest) = (end, 0, 0)
+            var (start, total, largest, raw) = (end, 0, 0, 0)
             while start > 0, end - start < mergeCountMax, !candidates[start - 1].staysAsItIs {
                 start -= 1
                 total += candidates[start].bytes
                 largest = max(largest, candidates[start].bytes)
-                if total > mergedBytesMax { break }
+                raw += candidates[start].rawBytes
+                // What does not fit into one segment would be as many as before.
+                if raw > WriteAheadLog.sealedRawBytesTarget { break }
                 if end - start >= mergeCount, largest * mergeGrowth <= total { return start..<end }
             }
         }

@@ -16,6 +16,7 @@ enum MaintenanceRequest: Sendable {
 
     /// Where a result is left for the caller, guarded by the log's lock.
     var isOversized: Bool { if case .oversized = self { true } else { false } }
+    var isCompaction: Bool { if case .compact = self { true } else { false } }
 
     final class Answer<Value: Sendable>: @unchecked Sendable {
         // SENDABLE: guarded by the log's lock.
@@ -82,6 +83,8 @@ extension RetentionPolicy {
 
 extension WriteAheadLog {
     static let retryMilliseconds = 1000
+    /// Jobs that ended since the last look at what is garbage are looked at after so long, if nothing else is written.
+    static let compactionMilliseconds = 60_000
 
     func runMaintenance() {
         lock.lock()
@@ -108,7 +111,12 @@ extension WriteAheadLog {
                     isRetryDue = true
                 }
             } else if isReserveSpent {
-                if !maintenanceSignal.wait(lock, milliseconds: Self.retryMilliseconds) { isReserveDue = true }
+                if !maintenanceSignal.wait(lock, milliseconds: Self.retryMilliseconds) {
+                    isReserveDue = true
+                    isCompactionDue = true
+                }
+            } else if counters.recordBytes != bytesAtCompaction {
+                if !maintenanceSignal.wait(lock, milliseconds: Self.compactionMilliseconds) { isCompactionDue = true }
             } else {
                 maintenanceSignal.wait(lock)
             }
@@ -116,7 +124,7 @@ extension WriteAheadLog {
         lock.unlock()
     }
 
-    private enum Work {
+    enum Work {
         case request(MaintenanceRequest)
         case reserve
         case seal
@@ -128,28 +136,39 @@ extension WriteAheadLog {
     }
 
     /// The caller holds the lock.
-    private func nextWork() -> Work? {
+    ///
+    /// - Parameter isRewriting: Asked between two frames of a rewrite: nothing that rewrites sealed segments, and only
+    ///   what can't wait for its end.
+    func nextWork(isRewriting: Bool = false) -> Work? {
         let isHeldBack = isDiskFull && !isRetryDue
-        if let index = requests.firstIndex(where: { !(isHeldBack && $0.isOversized) }) {
-            return .request(requests.remove(at: index))
-        }
+        let next = requests.firstIndex { !(isHeldBack && $0.isOversized) && !(isRewriting && $0.isCompaction) }
+        if let next { return .request(requests.remove(at: next)) }
         if oversizedWantedBytes > 0 { return .prepareOversized(bytes: oversizedWantedBytes) }
         if isHeldBack || isMaintenanceStopping { return nil }
-        if reserved.rawValue - next.rawValue <= Self.reservationStride / 2 { return .reserve }
-        let isCompactable = isCompactionDue && compactionShare != nil && !isClosing
+        if isReservationShort { return .reserve }
+        let isCompactable = isCompactionDue && compactionShare != nil && !isClosing && !isRewriting
         // Where sealing never ends, what it writes has to be made room for all the same: they take turns.
         if isCompactable, isCompactionsTurn, !isStarving { return .compactSome }
-        if pacing.isOverdue, !isReserveSpent { return .checkpoint(unlessStarving: false) }
-        if !full.isEmpty { return .seal }
+        let isSealingsTurn = !isRewriting || ContinuousClock.now >= sealingsTurn
+        if pacing.isOverdue, !isReserveSpent, isSealingsTurn { return .checkpoint(unlessStarving: false) }
+        if !full.isEmpty, isSealingsTurn { return .seal }
         // With the reserve given up, what is left of it is for sealing; but with nothing to seal and no spare left,
         // only a refused try tells those who wait that the disk is full.
         if isRingShort, !(isReserveSpent && idleFiles.isEmpty && !spares.isEmpty) { return .replenish }
+        if isRewriting { return nil }
         if pacing.isDue, !isReserveSpent { return .checkpoint(unlessStarving: true) }
         if isReserveDue { return .holdReserve }
         return isCompactable ? .compactSome : nil
     }
 
-    private func perform(_ work: Work) {
+    private var isReservationShort: Bool { reserved.rawValue - next.rawValue <= Self.reservationStride / 2 }
+
+    /// Whether somebody may be waiting for the maintenance thread. The caller holds the lock.
+    var hasUrgentWork: Bool {
+        oversizedWantedBytes > 0 || isReservationShort || !full.isEmpty || pacing.isOverdue && !isReserveSpent
+    }
+
+    func perform(_ work: Work) {
         if case .compactSome = work { isCompactionsTurn = false } else { isCompactionsTurn = true }
         do {
             switch work {

@@ -41,7 +41,7 @@ extension WriteAheadLog {
     }
 
     /// Whether the log fills slowly enough for the better compression, which takes 25 times the time of the fast one.
-    func isQuiet() -> Bool {
+    private func isQuiet() -> Bool {
         let now = ContinuousClock.now
         defer { lastSealing = now }
         return now - lastSealing > .seconds(2)

@@ -123,6 +123,13 @@ final class LogIndex: @unchecked Sendable {
         return result
     }
 
+    /// The sources of these sealed segments.
+    func sources(of segments: [Manifest.Sealed]) throws(LogError) -> [SegmentSource] {
+        var result: [SegmentSource] = []
+        for segment in segments { result.append(try loadSeal(segment).source) }
+        return result
+    }
+
     @discardableResult
     private func loadSeal(_ segment: Manifest.Sealed) throws(LogError) -> (source: SegmentSource, seal: SealFrame) {
         if let known = lock.withLock({ seals[segment.id] }) { return known }
