@@ -44,7 +44,7 @@ extension WriteAheadLog {
     /// Rewrites what is most worth it; where nothing is, nothing is due until something changes.
     func compactSome() throws(LogError) {
         guard let delegate = lock.withLock({ delegate }) else { return }
-        let policy = CoveredRetention(policy: delegate.retention(), covered: coveredThrough)
+        let policy = CoveredRetention(policy: retention(of: delegate), covered: coveredThrough)
         let (ticket, logBytes, isShort) = lock.withLock { (state.ticket, counters.recordBytes, isReserveSpent) }
         var candidates = candidates(policy)
         if isShort {
@@ -131,7 +131,7 @@ extension WriteAheadLog {
         result.segmentsBefore = old.count
         result.bytesBefore = old.reduce(0) { $0 + $1.bytes }
         guard let delegate = lock.withLock({ delegate }), let lastSealed = old.last else { return result }
-        let policy = delegate.retention()
+        let policy = retention(of: delegate)
         let covered = Safeguard.compactionImage.isOn ? try installCheckpoint(copies: 2) : lastSealed.lastSequence
         guard covered >= lastSealed.lastSequence else {
             throw LogError(.ioFailed, "the checkpoint that compaction needs was not written: try again")
@@ -144,6 +144,12 @@ extension WriteAheadLog {
     }
 
     // MARK: - Both
+
+    /// What may not be dropped: what the state needs, and what the kept history needs to be replayed.
+    private func retention(of delegate: any LogDelegate) -> any RetentionPolicy {
+        let policy = delegate.retention()
+        return ReplayableRetention(policy, history: history(from: delegate), in: manifest) ?? policy
+    }
 
     private func sources(of segments: [Manifest.Sealed]) throws(LogError) -> [SegmentSource] {
         guard let first = segments.first else { return [] }
