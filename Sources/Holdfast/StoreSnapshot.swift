@@ -145,7 +145,8 @@ extension JobStoreError {
     init(beyondHistory what: String, oldest: SequenceNumber?) {
         let remedy = oldest.map { "the oldest that is available is sequence number \($0)" } ?? "none is available"
         self.init(
-            .beyondHistory, "\(what) lies before the kept history: \(remedy); keep more with JobStoreOptions.history",
+            .beyondHistory,
+            "\(what) lies before the kept history: \(remedy); a store opened with more history keeps more",
             oldest: oldest)
     }
 }

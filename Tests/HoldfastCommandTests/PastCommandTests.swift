@@ -88,6 +88,8 @@ struct PastCommandTests {
         #expect(jobs.lines.count == 2 && jobs.lines[1].contains("leased"), "\(jobs.output)")
         let dump = try CommandHarness.holdfast("dump", directory.store, "--as-of", "1")
         #expect(dump.lines.count == 1)
+        let reversed = try CommandHarness.holdfast("dump", directory.store, "--from-seq", "3", "--to-seq", "2")
+        #expect(reversed.exit == .code(0) && reversed.output.isEmpty, "a range that is none is no trap")
     }
 
     @Test func whatIsBeyondHistoryIsRefusedWithWhatIsLeft() throws {
