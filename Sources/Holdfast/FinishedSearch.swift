@@ -116,11 +116,11 @@ private struct FinishedJobs {
     }
 }
 
-extension StoreCore {
-    /// Lists jobs that ended, as of `last`. The caller does not hold the lock.
+extension PastRecords {
+    /// Lists jobs that ended, as of `last`.
     func finishedJobs(
         _ search: FinishedSearch, after: SequenceNumber, last: SequenceNumber
-    ) throws(JobStoreError) -> [JobInfo] {
+    ) throws(LogError) -> [JobInfo] {
         var search = search
         try forEachEntry(after: after, through: last) { (entry) throws(LogError) in try search.take(entry) }
         guard let first = search.found.first else { return [] }

@@ -2,6 +2,7 @@
 
 internal import HoldfastBytes
 package import HoldfastEngine
+internal import HoldfastLog
 
 extension JobInfo {
     /// A job as its enqueue record describes it.
@@ -11,10 +12,16 @@ extension JobInfo {
         take(enqueue, enqueuedAt)
     }
 
+    /// A ready job of which nothing but its place is known.
+    init(_ id: JobID, _ lane: Lane) {
+        self.init(id: id, queue: lane.queue, state: .ready)
+        take(lane)
+    }
+
     /// A job that has an entry. What can't be read of it is left out.
     init(
-        _ id: JobID, _ status: JobStatus, _ enqueued: (Enqueue, Timestamp)?, from core: StoreCore
-    ) throws(JobStoreError) {
+        _ id: JobID, _ status: JobStatus, _ enqueued: (Enqueue, Timestamp)?, from records: any PastRecords
+    ) throws(LogError) {
         self.init(id: id, queue: status.lane.queue, state: State(status.state))
         take(status.lane)
         if let (enqueue, time) = enqueued { take(enqueue, time) }
@@ -26,9 +33,9 @@ extension JobInfo {
             worker = status.worker
         }
         if state == .dead { finishedAt = status.diedAt }
-        if let sequence = status.lastErrorSequence { lastError = try core.record(sequence)?.mutation.failureText }
+        if let sequence = status.lastErrorSequence { lastError = try records.record(sequence)?.mutation.failureText }
         if let sequence = status.progressSequence,
-            case .heartbeat(let heartbeat) = try core.record(sequence)?.mutation
+            case .heartbeat(let heartbeat) = try records.record(sequence)?.mutation
         {
             progress = heartbeat.progress
         }

@@ -3,6 +3,7 @@
 
 public import HoldfastBytes
 internal import HoldfastEngine
+internal import HoldfastLog
 
 extension JobStore {
     /// Returns what is known of a job.
@@ -58,8 +59,11 @@ struct JobOperation: StoreOperation {
     mutating func run(on core: StoreCore, at now: Timestamp) throws(JobStoreError) -> OperationOutcome<JobInfo?> {
         let id = id
         if let status = core.state.status(of: id, at: now) {
+            let records = LogRecords(log: core.log)
             return .deferred { () throws(JobStoreError) -> JobInfo? in
-                try JobInfo(id, status, core.enqueueRecord(id), from: core)
+                do throws(LogError) { return try JobInfo(id, status, records.enqueue(of: id), from: records) } catch {
+                    throw JobStoreError(error)
+                }
             }
         }
         let last = core.state.lastSequence
@@ -86,72 +90,14 @@ struct JobListOperation: StoreOperation {
     var access: OperationAccess { .reads }
 
     func validate(_ options: JobStoreOptions) throws(JobStoreError) {
-        try Limits.checkCount(filter.limit, "limit")
-        if let queue = filter.queue { try Limits.checkName(queue, "queue") }
+        try filter.validate()
     }
 
     mutating func run(on core: StoreCore, at now: Timestamp) throws(JobStoreError) -> OperationOutcome<[JobInfo]> {
-        let after = filter.after ?? JobID(0)
-        var unfinished: [(id: JobID, status: JobStatus?)] = []
-        if filter.state?.isFinished != true {
-            let ids = core.state.unfinishedJobs(
-                queue: filter.queue, state: filter.state.flatMap(JobState.init), after: after, limit: filter.limit,
-                at: now)
-            unfinished = ids.map { ($0, core.state.status(of: $0, at: now)) }
+        let listing = JobListing(filter, of: core.state, at: now, isPast: false, records: LogRecords(log: core.log))
+        return .deferred { () throws(JobStoreError) -> [JobInfo] in
+            do throws(LogError) { return try listing.read() } catch { throw JobStoreError(error) }
         }
-        let listing = JobListing(
-            core: core, filter: filter, after: after, last: core.state.lastSequence, unfinished: unfinished,
-            live: core.state.neededRecords)
-        return .deferred { () throws(JobStoreError) -> [JobInfo] in try listing.read() }
-    }
-}
-
-/// Merges the unfinished jobs, which the state knows, with the finished ones, which only the log knows.
-private struct JobListing: Sendable {
-    let core: StoreCore
-    let filter: JobFilter
-    let after: JobID
-    let last: SequenceNumber
-    /// In id order; not more than the limit.
-    let unfinished: [(id: JobID, status: JobStatus?)]
-    /// Holds the id of every job that has not ended.
-    let live: SequenceBitmap
-
-    func read() throws(JobStoreError) -> [JobInfo] {
-        var result: [JobInfo] = []
-        for job in unfinished { if let info = try info(job) { result.append(info) } }
-        if filter.state?.isFinished ?? true {
-            result += try finished()
-            result.sort { $0.id < $1.id }
-        }
-        if result.count > filter.limit { result.removeLast(result.count - filter.limit) }
-        return result
-    }
-
-    private func info(_ job: (id: JobID, status: JobStatus?)) throws(JobStoreError) -> JobInfo? {
-        // A job whose record is damaged is listed with what the state knows of it.
-        var enqueued: (Enqueue, Timestamp)?
-        do { enqueued = try core.enqueueRecord(job.id) } catch {
-            guard error.code == .corrupt, job.status != nil else { throw error }
-        }
-        var info: JobInfo?
-        if let status = job.status {
-            info = try JobInfo(job.id, status, enqueued, from: core)
-        } else if let (enqueue, time) = enqueued {
-            info = JobInfo(job.id, enqueue, enqueuedAt: time, state: .ready)
-        }
-        info?.payload = nil
-        return info
-    }
-
-    /// Finds the jobs that ended.
-    private func finished() throws(JobStoreError) -> [JobInfo] {
-        // When the list of unfinished jobs is full, what lies behind its end is cut off anyway.
-        let isFull = unfinished.count == filter.limit
-        let through = isFull ? unfinished[unfinished.count - 1].id.sequence : last
-        let search = FinishedSearch(
-            queue: filter.queue, state: filter.state, limit: filter.limit, through: through, live: live)
-        return try core.finishedJobs(search, after: after.sequence, last: last)
     }
 }
 
@@ -171,9 +117,16 @@ struct HistoryOperation: StoreOperation {
     }
 }
 
-extension StoreCore {
-    /// Returns a job's enqueue record and its time. The caller does not hold the lock.
-    fileprivate func enqueueRecord(_ id: JobID) throws(JobStoreError) -> (Enqueue, Timestamp)? {
+extension JobFilter {
+    func validate() throws(JobStoreError) {
+        try Limits.checkCount(limit, "limit")
+        if let queue { try Limits.checkName(queue, "queue") }
+    }
+}
+
+extension PastRecords {
+    /// Returns a job's enqueue record and its time.
+    func enqueue(of id: JobID) throws(LogError) -> (Enqueue, Timestamp)? {
         guard let record = try record(id.sequence), case .enqueue(let enqueue) = record.mutation else { return nil }
         return (enqueue, record.time)
     }

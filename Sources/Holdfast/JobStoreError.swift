@@ -1,7 +1,7 @@
 // The one error of the store. Its message names the field or file, says what was wrong and what to do; its code is the
 // one that the line protocol uses.
 
-internal import HoldfastBytes
+public import HoldfastBytes
 internal import HoldfastEngine
 internal import HoldfastLog
 
@@ -24,6 +24,7 @@ public struct JobStoreError: Error, Hashable, Sendable, CustomStringConvertible 
             case closed = "closed"
             case notAStore = "not_a_store"
             case permissionDenied = "permission_denied"
+            case beyondHistory = "beyond_history"
         }
         private let value: Value
 
@@ -56,6 +57,9 @@ public struct JobStoreError: Error, Hashable, Sendable, CustomStringConvertible 
         /// The system refused access to the store's files.
         public static let permissionDenied = Code(value: .permissionDenied)
 
+        /// The log does not go back so far: `oldest` says how far it does.
+        public static let beyondHistory = Code(value: .beyondHistory)
+
         /// The code in the line protocol, such as `lease_lost`.
         public var name: String { value.rawValue }
         /// The same as `name`.
@@ -68,11 +72,14 @@ public struct JobStoreError: Error, Hashable, Sendable, CustomStringConvertible 
     public let message: String
     /// Which operation of a batch was refused, counted from 0; `nil` outside batches.
     public let index: Int?
+    /// For `.beyondHistory`: the oldest sequence number that is available, if any is.
+    public let oldest: SequenceNumber?
 
-    package init(_ code: Code, _ message: String, index: Int? = nil) {
+    package init(_ code: Code, _ message: String, index: Int? = nil, oldest: SequenceNumber? = nil) {
         self.code = code
         self.message = message
         self.index = index
+        self.oldest = oldest
     }
 
     /// The code and the message.

@@ -14,12 +14,14 @@ public struct JobStoreOptions: Sendable {
         case none
     }
 
-    /// How much of the log of finished jobs is kept for `history` and inspection.
+    /// How much of the log is kept for looking back: at what became of jobs, and at the store as it was.
     public enum History: Hashable, Sendable {
         /// Compaction drops all of it.
         case none
-        /// Compaction keeps about the newest `count` bytes of records.
+        /// Compaction keeps about the newest `count` bytes of records, what images of earlier states take included.
         case bytes(Int)
+        /// Compaction keeps the records of so long.
+        case age(Duration)
         /// Compaction keeps everything.
         case unlimited
     }
@@ -67,6 +69,9 @@ public struct JobStoreOptions: Sendable {
     /// The longest `interval`.
     public static let intervalMillisecondsMax = 3_600_000
 
+    /// The longest `age`.
+    private static let historySecondsMax: Int64 = 365_000 * 86_400
+
     func validate() throws(JobStoreError) {
         let segmentRange = Self.journalSegmentBytesMin...Self.journalSegmentBytesMax
         guard segmentRange.contains(journalSegmentBytes) else {
@@ -85,6 +90,9 @@ public struct JobStoreOptions: Sendable {
         }
         if case .bytes(let count) = history, count < 0 {
             throw JobStoreError(.badRequest, "history is \(count) bytes; give 0 or more")
+        }
+        if case .age(let age) = history, !(age >= .zero && age <= .seconds(Self.historySecondsMax)) {
+            throw JobStoreError(.badRequest, "history is \(age) long; give 0 to 365,000 days")
         }
         if let count = checkpointEveryBytes, count < 1 {
             throw JobStoreError(.badRequest, "checkpointEveryBytes is \(count); give 1 or more, or leave it out")

@@ -21,7 +21,17 @@ final class LogBridge: LogDelegate {
 
     func retention() -> any RetentionPolicy {
         guard let core else { preconditionFailure("the log's threads end before the store does") }
-        return core.lock.withLock { core.retention }
+        return core.retention()
+    }
+
+    func keptHistory() throws(LogError) -> KeptHistory? {
+        guard let core else { preconditionFailure("the log's threads end before the store does") }
+        guard let start = try core.historyStart() else { return nil }
+        // Images may take half of what history may, so that there is something left to replay on them.
+        guard case .bytes(let count) = core.options.history else {
+            return KeptHistory(start: start, imageBytesMax: .max)
+        }
+        return KeptHistory(start: start, imageBytesMax: count / 2)
     }
 
     func key(sequence: SequenceNumber, kind: UInt8, body: Span<UInt8>) -> UInt64? {
@@ -35,15 +45,26 @@ final class LogBridge: LogDelegate {
 }
 
 extension StoreCore {
-    /// What a rewrite must keep, as of now. The caller holds the lock.
-    fileprivate var retention: StoreRetention {
-        let historyStart: SequenceNumber? =
-            switch options.history {
-            case .none: nil
-            case .bytes(let count): window.start(keeping: count)
-            case .unlimited: .zero
-            }
-        return StoreRetention(needed: state.neededRecords, historyStart: historyStart)
+    /// What a rewrite must keep, as of now. The caller does not hold the lock.
+    fileprivate func retention() -> StoreRetention {
+        // Where damage hides how far history goes back, all of it is kept.
+        let start: SequenceNumber?
+        do { start = try historyStart() } catch { start = .zero }
+        return lock.withLock { StoreRetention(needed: state.neededRecords, historyStart: start) }
+    }
+
+    /// Where kept history begins; `nil` when none is kept. The caller does not hold the lock.
+    fileprivate func historyStart() throws(LogError) -> SequenceNumber? {
+        switch options.history {
+        case .none: return nil
+        case .bytes(let count):
+            let images = log.historyImageBytes
+            return lock.withLock { window.start(keeping: max(0, count - images)) }
+        case .age(let age):
+            let now = lock.withLock { max(latestTime, clock.boundedNow()) }
+            return try log.sequence(through: now.advanced(byMilliseconds: -Int64(age / .milliseconds(1)))).next
+        case .unlimited: return .zero
+        }
     }
 
     /// Remembers the first failure and ends every wait. The caller does not hold the lock.

@@ -228,51 +228,13 @@ final class StoreCore: @unchecked Sendable {
 
     /// Returns the record at `sequence`, or `nil` when the log does not hold it any more.
     func record(_ sequence: SequenceNumber) throws(JobStoreError) -> Record? {
-        do {
-            guard let entry = try log.entry(sequence) else { return nil }
-            return try decoded(entry)
-        } catch { throw JobStoreError(error) }
+        do { return try LogRecords(log: log).record(sequence) } catch { throw JobStoreError(error) }
     }
 
     /// Returns the records of a job up to and including `last`, oldest first.
     func records(of job: JobID, through last: SequenceNumber) throws(JobStoreError) -> [Record] {
-        guard job.rawValue > 0, job.sequence <= last else { return [] }
-        do {
-            var result: [Record] = []
-            for entry in try log.entries(key: job.rawValue, from: job.sequence) {
-                guard entry.sequence <= last else { break }
-                if let record = try decoded(entry) { result.append(record) }
-            }
-            return result
-        } catch { throw JobStoreError(error) }
+        do { return try LogRecords(log: log).records(of: job, through: last) } catch { throw JobStoreError(error) }
     }
-
-    /// Calls `body` with each entry after `first` up to `last` that the log holds, until it returns false.
-    func forEachEntry(
-        after first: SequenceNumber, through last: SequenceNumber,
-        _ body: (borrowing EntryView) throws(LogError) -> Bool
-    ) throws(JobStoreError) {
-        var position = first
-        var failures = 0
-        while position < last {
-            let start = position
-            do {
-                try log.forEachEntry(after: start) { (entry, _) throws(LogError) in
-                    guard entry.sequence <= last else { return false }
-                    let goesOn = try body(entry)
-                    position = entry.sequence
-                    return goesOn
-                }
-                return
-            } catch {
-                // A segment may have been recycled or rewritten while it was read; damage stays, that passes.
-                failures = position > start ? 0 : failures + 1
-                if failures == Self.readAttemptsMax { throw JobStoreError(error) }
-            }
-        }
-    }
-
-    private static let readAttemptsMax = 4
 
     private func decoded(_ entry: StoredEntry) throws(LogError) -> Record? {
         try Record(checking: entry.sequence, kind: entry.kind, body: entry.body.span)

@@ -61,12 +61,7 @@ struct StoreReplay {
     }
 
     private mutating func take(_ entry: borrowing EntryView) throws(LogError) {
-        let sequence = entry.sequence
-        guard let record = try Record(checking: sequence, kind: entry.kind, body: entry.body) else { return }
-        do { if Safeguard.replayValidation.isOn { try state.validate(record) } } catch {
-            throw LogError(error, at: sequence)
-        }
-        state.apply(record)
+        guard try state.replay(entry) else { return }
         recordCount += 1
         bytes += entry.body.count
     }

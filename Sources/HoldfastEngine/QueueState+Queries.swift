@@ -67,6 +67,15 @@ extension QueueState {
         return table.lanes[slot].ready.contains(job.rawValue)
     }
 
+    /// The lane of a ready job that has nothing unusual about it; `nil` for any other.
+    ///
+    /// - Complexity: O(lanes).
+    package func plainLane(of job: JobID) -> Lane? {
+        guard entries[job.rawValue] == nil else { return nil }
+        let slot = table.lanes.slots.first { table.lanes[$0].ready.contains(job.rawValue) }
+        return slot.map { table.lane($0) }
+    }
+
     /// Returns the ids of jobs that have not finished, dead ones included, in order.
     ///
     /// - Parameters:

@@ -80,6 +80,8 @@ package final class WriteAheadLog: @unchecked Sendable {
     var fillingWaiters: [Waiter] = []
     var flyingWaiters: [Waiter] = []
     var roomWaiters: [Waiter] = []
+    /// Those who wait for records to come.
+    var followers: [Waiter] = []
     /// Blocked threads, by the parity of the group they wait for.
     var blockedCounts = (even: 0, odd: 0)
     var blockedForRoom = 0
@@ -116,6 +118,8 @@ package final class WriteAheadLog: @unchecked Sendable {
     var reserved: SequenceNumber
     /// The end of the last group that was released to its callers.
     var durablePosition: LogPosition
+    /// Every record up to it was released to its callers; none behind it was.
+    package internal(set) var durableSequence: SequenceNumber
     /// The end of what was synced; differs from `durablePosition` in the weaker modes only.
     var syncedPosition: LogPosition
     var counters = LogStatistics()
@@ -197,6 +201,7 @@ package final class WriteAheadLog: @unchecked Sendable {
         pacing = CheckpointPacing(options, imageBytes: opened.manifest.checkpoints.first?.bytes ?? 0)
         compactionShare = options.compactionShare
         reserved = opened.manifest.reserved
+        durableSequence = SequenceNumber(opened.next.rawValue - 1)
         durablePosition = opened.manifest.durable
         syncedPosition = opened.manifest.durable
         tail = opened.scan.tailOffset

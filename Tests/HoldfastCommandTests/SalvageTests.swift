@@ -128,10 +128,11 @@ struct SalvageTests {
 
     @Test func damagedCheckpointsLoseNothingWhileTheLogIsWhole() async throws {
         let store = try await DamagedStore()
-        for name in try store.names("checkpoints") { try store.flip(name, at: 100) }
+        let images = try store.names("checkpoints")
+        for name in images { try store.flip(name, at: 100) }
         let result = try await store.salvage()
         #expect(result.isComplete && result.base == nil, "\(result.lines(of: "a", into: "b"))")
-        #expect(result.places.count == 2)
+        #expect(images.count >= 2 && result.places.count == images.count)
     }
 
     @Test func damagedSegmentHeadersLoseNothing() async throws {

@@ -107,6 +107,7 @@ import Testing
             ShellCommand.self, "shell", "s", "--durability", "interval:20", "--history", "bytes:7", "--segment-bytes",
             "65536", "--checkpoint-every", "9"
         ).opening.storeOptions
+        #expect(try Values.history("age:7d") == .age(.seconds(7 * 86_400)))
         #expect(options.durability == .interval(milliseconds: 20) && options.history == .bytes(7))
         #expect(options.journalSegmentBytes == 65_536 && options.checkpointEveryBytes == 9)
     }

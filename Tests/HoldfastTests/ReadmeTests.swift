@@ -202,6 +202,34 @@ import Testing
         try await store.close()
     }
 
+    @Test func theStoreIsLookedAtAsItWasAndFollowed() async throws {
+        let path = ReadmeTests.newPath()
+        defer { ReadmeTests.remove(path) }
+        let store = try await JobStore.open(at: path)
+        _ = try await store.enqueue("mail", payload: [1])
+        let noon = try await store.now()
+        for lease in try await store.lease(from: "mail") { try await store.ack(lease) }
+        // README begins: past
+        do {
+            let past = try await store.state(asOf: .time(noon))
+            print(past.stats.queues, past.digest().hex)
+            for job in try await past.jobs(JobFilter(queue: "mail", state: .dead)) { print(job) }
+        } catch {
+            print("\(error.code): \(error.message)")
+        }
+        // README ends
+        // README begins: events
+        var next = SequenceNumber(1)
+        for try await event in store.events(from: .sequence(next)) {
+            print(event.sequence, event.record.kind, event.record.fields.map(\.name))
+            next = event.sequence.next
+            if event.record.kind == "ack" { break }
+        }
+        // README ends
+        #expect(next == SequenceNumber(4))
+        try await store.close()
+    }
+
     @Test func timeStandsUntilItIsMoved() async throws {
         let path = ReadmeTests.newPath()
         defer { ReadmeTests.remove(path) }

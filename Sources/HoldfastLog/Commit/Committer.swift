@@ -49,10 +49,12 @@ extension WriteAheadLog {
             counters.commits += 1
             state.completed(number)
             durablePosition = position
+            durableSequence = activeLastSequence
             var waiters = flyingWaiters
             flyingWaiters.removeAll(keepingCapacity: true)
             // The segment may be another one now.
             if isTight { waiters += takeRoomWaiters() }
+            if !followers.isEmpty { waiters += takeFollowers() }
             if number.isMultiple(of: 2) {
                 if blockedCounts.even > 0 { evenSignal.notifyAll() }
             } else if blockedCounts.odd > 0 {

@@ -181,7 +181,14 @@ package struct LogReader: Sendable {
             if let entry = seal.index.last(where: { $0.firstSequence <= wanted }) { source.start = entry.offset }
             try show(source, from: &next, goesOn: &goesOn, body)
         }
-        for source in journalSources where goesOn { try show(source, from: &next, goesOn: &goesOn, body) }
+        let known = Dictionary(scan.segments.map { ($0.header.id, $0.frames) }, uniquingKeysWith: { first, _ in first })
+        for var source in journalSources where goesOn {
+            let wanted = next
+            if let frames = known[source.header.id], let frame = frames.last(where: { $0.first <= wanted }) {
+                source.start = frame.offset
+            }
+            try show(source, from: &next, goesOn: &goesOn, body)
+        }
     }
 
     private func show(

@@ -180,10 +180,11 @@ extension WriteAheadLog {
     ///
     /// - Throws: The failure that poisoned the log, or the first that happens now; the store is released all the same.
     package func close() throws(LogError) {
-        let isFirst = lock.withLock {
+        let (isFirst, waiting) = lock.withLock {
             defer { isClosing = true }
-            return !isClosing
+            return (!isClosing, takeFollowers())
         }
+        resume(waiting)
         guard isFirst else { return }
         var failure: LogError?
         // A log that was never started (its replay failed, or one of its two threads) is left as it was found: without
@@ -237,7 +238,7 @@ extension WriteAheadLog {
         case .open, .closing: break
         }
         state.fail(error)
-        var waiters = takeRoomWaiters()
+        var waiters = takeRoomWaiters() + takeFollowers()
         waiters.append(contentsOf: flyingWaiters)
         waiters.append(contentsOf: fillingWaiters)
         flyingWaiters = []

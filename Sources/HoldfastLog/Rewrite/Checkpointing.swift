@@ -4,8 +4,6 @@
 package import HoldfastBytes
 
 extension WriteAheadLog {
-    static let checkpointsKept = 2
-
     /// Writes and installs an image, in `copies` files. Returns the sequence number it stands for.
     func installCheckpoint(copies: Int, unlessStarving: Bool = false) throws(LogError) -> SequenceNumber {
         guard let delegate = lock.withLock({ delegate }) else { return .zero }
@@ -42,8 +40,7 @@ extension WriteAheadLog {
         var changed = manifest
         changed.checkpoints.removeAll { $0.sequence == sequence }
         changed.checkpoints.insert(checkpoint, at: 0)
-        let obsolete = changed.checkpoints.dropFirst(Self.checkpointsKept)
-        changed.checkpoints.removeLast(obsolete.count)
+        let obsolete = thin(&changed, delegate)
         do { try install(changed) } catch {
             // Where the disk is full, an image that is not in force must not take space from try to try.
             if error.code == .noSpace {
@@ -65,6 +62,23 @@ extension WriteAheadLog {
             throw Self.writeFailure(error, doing: "removing an old checkpoint")
         }
         return sequence
+    }
+
+    /// Takes out of `changed` the checkpoints that nobody needs, and returns them. On a full disk recovery's are
+    /// enough.
+    private func thin(_ changed: inout Manifest, _ delegate: any LogDelegate) -> [Manifest.Checkpoint] {
+        let all = changed.checkpoints
+        let history = lock.withLock { isDiskFull || isReserveSpent } ? nil : history(from: delegate)
+        changed.checkpoints = CheckpointThinning.kept(of: changed, history: history)
+        let kept = Set(changed.checkpoints)
+        return all.filter { !kept.contains($0) }
+    }
+
+    /// Asks what is kept. Where damage hides it, that is taken for everything.
+    func history(from delegate: any LogDelegate) -> KeptHistory? {
+        do { return try delegate.keptHistory() } catch {
+            return KeptHistory(start: .zero, imageBytesMax: historyImageBytes)
+        }
     }
 
     /// Waits on the maintenance thread, serving the committer meanwhile; false when it gives way to a starving one.

@@ -57,7 +57,7 @@ extension WriteAheadLog {
 
     private func takeStep() throws(LogError) {
         guard let delegate = lock.withLock({ delegate }) else { return }
-        let policy = CoveredRetention(policy: delegate.retention(), covered: coveredThrough)
+        let policy = CoveredRetention(policy: retention(of: delegate), covered: coveredThrough)
         let (ticket, logBytes, isShort) = lock.withLock {
             bytesAtCompaction = counters.recordBytes
             return (state.ticket, counters.recordBytes, isReserveSpent)
@@ -150,7 +150,7 @@ extension WriteAheadLog {
         result.segmentsBefore = old.count
         result.bytesBefore = old.reduce(0) { $0 + $1.bytes }
         guard let delegate = lock.withLock({ delegate }), let lastSealed = old.last else { return result }
-        let policy = delegate.retention()
+        let policy = retention(of: delegate)
         let covered = Safeguard.compactionImage.isOn ? try installCheckpoint(copies: 2) : lastSealed.lastSequence
         guard covered >= lastSealed.lastSequence else {
             throw LogError(.ioFailed, "the checkpoint that compaction needs was not written: try again")
@@ -163,6 +163,12 @@ extension WriteAheadLog {
     }
 
     // MARK: - Both
+
+    /// What may not be dropped: what the state needs, and what the kept history needs to be replayed.
+    private func retention(of delegate: any LogDelegate) -> any RetentionPolicy {
+        let policy = delegate.retention()
+        return ReplayableRetention(policy, history: history(from: delegate), in: manifest) ?? policy
+    }
 
     /// Puts what `policy` keeps of neighbours in their place. Images cover the records up to `covered`.
     private func replace(

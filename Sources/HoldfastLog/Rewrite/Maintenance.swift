@@ -61,10 +61,17 @@ package protocol LogDelegate: AnyObject, Sendable {
     /// Returns a test of which records a rewrite may not drop, by the state as it is now. The log asks before it takes
     /// the image that makes up for what is dropped.
     func retention() -> any RetentionPolicy
+    /// Returns which part of the log is kept for its own sake, `nil` for none.
+    func keptHistory() throws(LogError) -> KeptHistory?
     /// The key under which `entries(key:from:)` finds a record (a job's id), or `nil`.
     func key(sequence: SequenceNumber, kind: UInt8, body: Span<UInt8>) -> UInt64?
     /// The log failed for good; called once.
     func logDidFail(_ error: LogError)
+}
+
+extension LogDelegate {
+    /// None.
+    package func keptHistory() throws(LogError) -> KeptHistory? { nil }
 }
 
 /// Says which records a rewrite must keep.

@@ -119,7 +119,12 @@ final class LogIndex: @unchecked Sendable {
             }
             result.append(source)
         }
-        for journal in open where journal.lastSequence >= sequence { result.append(journal.source) }
+        for journal in open where journal.lastSequence >= sequence {
+            var source = journal.source
+            let frame = journal.frames.partitioningIndex { $0.first > sequence } - 1
+            if frame >= 0 { source.start = journal.frames[frame].offset }
+            result.append(source)
+        }
         return result
     }
 
@@ -129,6 +134,9 @@ final class LogIndex: @unchecked Sendable {
         for segment in segments { result.append(try loadSeal(segment).source) }
         return result
     }
+
+    /// Reads the seal of a segment that the manifest names.
+    func seal(of segment: Manifest.Sealed) throws(LogError) -> SealFrame { try loadSeal(segment).seal }
 
     @discardableResult
     private func loadSeal(_ segment: Manifest.Sealed) throws(LogError) -> (source: SegmentSource, seal: SealFrame) {

@@ -29,6 +29,8 @@ struct DumpCommand: ParsableCommand {
     @Option(help: ArgumentHelp("Up to this sequence number.", valueName: "number"), transform: Values.sequence)
     var toSeq: UInt64?
 
+    @OptionGroup var past: AsOfOption
+
     @Option(help: ArgumentHelp("From this time on.", valueName: "time"))
     var since: String?
 
@@ -76,16 +78,26 @@ struct DumpCommand: ParsableCommand {
 
     func run() throws {
         let now = SystemClock().wallNow()
+        let isFile = try StorePath.examine(path) == .file
+        if !isFile { try StorePath.requireStore(path) }
+        let first = SequenceNumber(fromSeq ?? 0)
+        var last = min(SequenceNumber(toSeq ?? .max), .max)
+        if let moment = past.moment {
+            // A state that is still known says up to where; what is not known any more is refused.
+            last = min(
+                last,
+                try PastStore(directory: path, moment: moment).read { (snapshot, _) throws(LogError) in
+                    snapshot.sequence
+                })
+        }
+        guard first <= last else { return }
         var dump = RecordDump(
             filter: RecordFilter(
-                sequences: SequenceNumber(
-                    fromSeq ?? 0)...SequenceNumber(min(toSeq ?? .max, SequenceNumber.max.rawValue)),
+                sequences: first...last,
                 since: since.flatMap { CalendarTime.parse($0, now: now) },
                 until: until.flatMap { CalendarTime.parse($0, now: now) }, queue: queue, job: job.map { JobID($0) },
                 kinds: Set(kind)),
             format: json ? .json : .text, showsPayloads: payloads)
-        let isFile = try StorePath.examine(path) == .file
-        if !isFile { try StorePath.requireStore(path) }
         do {
             repeat {
                 let source = try RecordSource(path)

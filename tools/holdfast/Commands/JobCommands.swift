@@ -13,11 +13,13 @@ struct JobCommand: ParsableCommand {
     @Argument(help: "The job's id.", transform: Values.id)
     var id: UInt64
 
+    @OptionGroup var past: AsOfOption
+
     @Flag(help: "One JSON object: job, and records.")
     var json = false
 
     func run() throws {
-        let (job, history) = try StoreAccess.with(store.directory) { access in
+        let (job, history) = try StoreAccess.with(store.directory, asOf: past.moment) { access in
             (try access.request("job") { $0.field("id", id) }, try access.request("history") { $0.field("id", id) })
         }
         guard let fields = job["job"]?.fields, let records = history["records"]?.elements else {
@@ -81,18 +83,23 @@ struct JobsCommand: ParsableCommand {
     @Option(help: ArgumentHelp("So many at most (all).", valueName: "count"), transform: Values.count)
     var limit: Int?
 
+    @OptionGroup var past: AsOfOption
+
     @Flag(help: "One JSON object a line.")
     var json = false
 
     private static let pageCount = 1000
+    /// A page of the past is computed from the beginning.
+    private static let pastPageCount = 10_000
 
     func run() throws {
-        try StoreAccess.with(store.directory) { access in
+        try StoreAccess.with(store.directory, asOf: past.moment) { access in
+            let pageCount = past.moment == nil ? Self.pageCount : Self.pastPageCount
             var rest = limit ?? Int.max
             var last = after
             if !json { try Terminal.print(Self.title) }
             while rest > 0 {
-                let count = min(rest, Self.pageCount)
+                let count = min(rest, pageCount)
                 let reply = try access.request("jobs") { writer in
                     if let queue { writer.field("queue", queue) }
                     if let state { writer.field("state", state.rawValue) }

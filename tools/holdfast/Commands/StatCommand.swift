@@ -13,12 +13,14 @@ struct StatCommand: ParsableCommand {
 
     @OptionGroup var store: StoreArgument
 
+    @OptionGroup var past: AsOfOption
+
     @Flag(help: "One JSON object, with the fields of the shell's operation stats.")
     var json = false
 
     func run() throws {
         try StorePath.requireStore(store.directory)
-        let report = try StoreReport.of(store.directory)
+        let report = try StoreReport.of(store.directory, asOf: past.moment)
         if json {
             try Terminal.write(report.json)
         } else {

@@ -9,6 +9,17 @@ struct StoreArgument: ParsableArguments {
     var directory: String
 }
 
+/// When in the store's past.
+struct AsOfOption: ParsableArguments {
+    @Option(
+        name: .customLong("as-of"),
+        help: ArgumentHelp(
+            "As it was after this sequence number, or at this time, such as 2026-11-21T02:31:18Z or 10m ago.",
+            valueName: "number|time"),
+        transform: Values.moment)
+    var moment: StoreMoment?
+}
+
 /// Which queue is meant.
 struct QueueArgument: ParsableArguments {
     @Option(
@@ -37,7 +48,8 @@ struct OpenOptions: ParsableArguments {
 
     @Option(
         help: ArgumentHelp(
-            "How much is kept of finished jobs: none, bytes:N (bytes:268435456), or unlimited.", valueName: "amount"),
+            "How much is kept of finished jobs: none, bytes:N (bytes:268435456), age:TIME, or unlimited.",
+            valueName: "amount"),
         transform: Values.history)
     var history: JobStoreOptions.History?
 

@@ -32,6 +32,16 @@ enum Values {
     /// Reads a sequence number.
     @Sendable static func sequence(_ text: String) throws -> UInt64 { try number(0...UInt64(Int64.max))(text) }
 
+    /// Reads a moment of a store's past: a sequence number, or a time.
+    @Sendable static func moment(_ text: String) throws -> StoreMoment {
+        if let number = UInt64(text), number <= SequenceNumber.max.rawValue { return .sequence(SequenceNumber(number)) }
+        guard let time = CalendarTime.parse(text, now: SystemClock().wallNow()) else {
+            throw ValidationError(
+                "give a sequence number, or a time such as 2026-11-21T02:31:18Z, or 10m for so long ago")
+        }
+        return .time(time)
+    }
+
     /// Reads the name of a queue, a group or a worker.
     @Sendable static func name(_ text: String) throws -> String {
         let bytes = text.utf8.count
@@ -111,8 +121,13 @@ enum Values {
         case "none": return .none
         case "unlimited": return .unlimited
         default:
+            if text.hasPrefix("age:"), let span = TimeSpan(argument: String(text.dropFirst("age:".count))),
+                span.milliseconds <= TimeSpan.longest.milliseconds
+            {
+                return .age(span.duration)
+            }
             guard text.hasPrefix("bytes:"), let count = Int(text.dropFirst("bytes:".count)), count >= 0 else {
-                throw ValidationError("give none, unlimited, or bytes:N")
+                throw ValidationError("give none, unlimited, bytes:N, or age:TIME such as age:7d")
             }
             return .bytes(count)
         }

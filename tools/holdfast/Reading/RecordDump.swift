@@ -25,7 +25,8 @@ struct RecordDump {
     private let showsPayloads: Bool
     /// The jobs seen so far that belong to the queue that is asked for: most records name the job alone.
     private var jobsOfQueue: Set<JobID> = []
-    private var nextSequence: SequenceNumber
+    /// The next record to look for.
+    private(set) var nextSequence: SequenceNumber
     private var nextPosition: (segment: UInt64, offset: Int) = (0, 0)
     private var writer = JSONWriter()
     private var text: [UInt8] = []

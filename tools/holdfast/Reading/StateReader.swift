@@ -13,25 +13,13 @@ struct StateReader {
     var isComplete: Bool { reader.manifest.compactedThrough == .zero }
 
     /// Returns the checkpoints that records may be replayed on, newest first.
-    var checkpoints: [Manifest.Checkpoint] {
-        reader.manifest.checkpoints.filter { $0.sequence >= reader.manifest.compactedThrough }
-    }
+    var checkpoints: [Manifest.Checkpoint] { reader.manifest.replayBases }
 
     /// Reads a checkpoint's state from whichever of its copies is intact.
     func state(at checkpoint: Manifest.Checkpoint) throws(LogError) -> QueueState {
-        var failure: LogError?
-        for copy in 0..<max(checkpoint.copies, 1) {
-            let path = reader.layout.path(checkpoint, copy: copy)
-            do throws(LogError) {
-                let file = try CheckpointFile(
-                    reader.fileSystem, path: path, name: reader.layout.relative(path), store: reader.manifest.store,
-                    sequence: checkpoint.sequence)
-                return try Self.decode(file, reader.layout.relative(path))
-            } catch {
-                failure = failure ?? error
-            }
-        }
-        throw failure ?? LogError(.corrupt, "the checkpoint at \(checkpoint.sequence) has no file")
+        let file = try CheckpointFile.read(
+            checkpoint, layout: reader.layout, fileSystem: reader.fileSystem, store: reader.manifest.store)
+        return try Self.decode(file, reader.layout.relative(reader.layout.path(checkpoint, copy: 0)))
     }
 
     private static func decode(_ file: CheckpointFile, _ name: String) throws(LogError) -> QueueState {

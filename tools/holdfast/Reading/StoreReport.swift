@@ -25,6 +25,8 @@ struct StoreReport {
     let journalSegments: Int
     /// What the owner wrote into the lock, if there is one.
     let owner: String?
+    /// For a store as it was: when that was, and its fingerprint.
+    let past: (time: Timestamp, digest: String)?
 
     /// Reads the report from the files of the store at `directory`.
     init(files directory: String) throws(LogError) {
@@ -33,6 +35,7 @@ struct StoreReport {
         }
         // Beside a manual clock the system's would count delays as over; the log's own time never does too early.
         let counts = state.queueCounts(at: max(state.latestTime, SystemClock().wallNow()))
+        past = nil
         sequence = state.lastSequence.rawValue
         queues = counts.map { entry in
             Queue(
@@ -41,17 +44,38 @@ struct StoreReport {
         }
         completed = state.completedCount
         let manifest = reader.manifest
-        logBytes =
-            manifest.sealed.reduce(0) { $0 + $1.bytes } + manifest.journals.reduce(0) { $0 + $1.bytes }
-            + manifest.checkpoints.reduce(0) { $0 + $1.bytes * $1.copies }
+        logBytes = Self.bytes(manifest)
         sealedSegments = manifest.sealed.count
         journalSegments = manifest.journals.count
         owner = reader.holder
     }
 
+    /// Reads the report from the files of a store as it was. Files are counted as they are.
+    private init(_ snapshot: StoreSnapshot, _ reader: LogReader) {
+        let stats = snapshot.stats
+        past = (stats.time, snapshot.digest().hex)
+        sequence = stats.sequence.rawValue
+        queues = stats.queues.map { queue in
+            Queue(
+                name: queue.name, ready: queue.ready, scheduled: queue.scheduled, leased: queue.leased,
+                dead: queue.dead, isPaused: queue.isPaused)
+        }
+        completed = stats.completed
+        logBytes = Self.bytes(reader.manifest)
+        sealedSegments = reader.manifest.sealed.count
+        journalSegments = reader.manifest.journals.count
+        owner = reader.holder
+    }
+
+    private static func bytes(_ manifest: Manifest) -> Int {
+        manifest.sealed.reduce(0) { $0 + $1.bytes } + manifest.journals.reduce(0) { $0 + $1.bytes }
+            + manifest.checkpoints.reduce(0) { $0 + $1.bytes * $1.copies }
+    }
+
     /// Takes the report from the reply to `stats`.
     init(reply: JSONValue) {
         func integer(_ value: JSONValue, _ name: StaticString) -> Int { Int(value[name]?.integer ?? 0) }
+        past = nil
         sequence = UInt64(integer(reply, "seq"))
         queues = (reply["queues"]?.fields ?? []).map { name, value in
             Queue(
@@ -69,7 +93,14 @@ struct StoreReport {
     private static let patienceMilliseconds = 2_000
 
     /// Asks the owner, or reads the files when there is none to ask, or it is stopped, or dies before it answers.
-    static func of(_ directory: String) throws -> StoreReport {
+    ///
+    /// - Parameter moment: When in its past, which the files tell; now when `nil`.
+    static func of(_ directory: String, asOf moment: StoreMoment? = nil) throws -> StoreReport {
+        if let moment {
+            return try PastStore(directory: directory, moment: moment).read { (snapshot, records) throws(LogError) in
+                StoreReport(snapshot, records.reader)
+            }
+        }
         if let reply = askOwner(directory) {
             guard reply["ok"]?.bool == true else { throw StoreAccess.failure(reply) }
             return StoreReport(reply: reply)
@@ -114,6 +145,10 @@ struct StoreReport {
         writer.field("sealed_segments", sealedSegments)
         writer.field("journal_segments", journalSegments)
         writer.field("in_use", owner != nil)
+        if let past {
+            writer.field("at_ms", past.time.milliseconds)
+            writer.field("digest", past.digest)
+        }
         writer.endObject()
         writer.endLine()
         return writer.bytes
@@ -124,7 +159,8 @@ struct StoreReport {
     /// Lines for people, with a bar for each queue: running, ready, scheduled, dead.
     func lines(of directory: String) -> [String] {
         var lines = [
-            "\(directory): \(Terminal.count(completed, "job")) completed, "
+            directory + (past.map { " as of \(CalendarTime.text($0.time))" } ?? "")
+                + ": \(Terminal.count(completed, "job")) completed, "
                 + (sequence == 0 ? "no records yet, " : "last record \(Terminal.grouped(sequence)), ")
                 + Self.space(logBytes, sealed: sealedSegments, journal: journalSegments)
                 + (owner.map { ", in use by \($0.split(separator: "\n").first.map(String.init) ?? $0)" } ?? "")

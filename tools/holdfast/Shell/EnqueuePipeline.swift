@@ -66,6 +66,7 @@ final class EnqueuePipeline: @unchecked Sendable {
         switch access {
         case .own(let store): target = .own(store)
         case .remote(let connection): target = .remote(connection)
+        case .past: throw CommandFailure("the past takes no jobs")
         }
         printer = try failing {
             try DedicatedThread(name: "ids") { [self] in

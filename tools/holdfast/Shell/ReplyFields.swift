@@ -245,6 +245,7 @@ extension JobStoreError.Code {
         switch self {
         case .notAStore: Self.unsupportedFormat.name
         case .permissionDenied: Self.ioError.name
+        case .beyondHistory: Self.notFound.name
         default: name
         }
     }

@@ -7,6 +7,8 @@ import Holdfast
 enum StoreAccess {
     case own(JobStore)
     case remote(ShellConnection)
+    /// The store as it was, to look at.
+    case past(PastStore)
 
     /// How long to wait for an owner that is opening or closing the store, or for another short command.
     private static let patience = Duration.seconds(10)
@@ -64,6 +66,7 @@ enum StoreAccess {
             var answer = JSONWriter()
             _ = ShellDispatcher(store: store).submit(writer.bytes).write(into: &answer)
             return try ShellConnection.parse(answer.bytes)
+        case .past(let past): return try past.answer(ShellConnection.parse(writer.bytes))
         case .remote(let connection):
             return try failing { try connection.exchange(writer.bytes) }
         }
@@ -81,13 +84,18 @@ enum StoreAccess {
         switch self {
         case .own(let store): try failing { try store.blocking.close() }
         case .remote(let connection): connection.close()
+        case .past: break
         }
     }
 
     /// Reaches the store, runs `body` and lets go of it.
+    ///
+    /// - Parameter moment: When in its past; now when `nil`.
     static func with<Value>(
-        _ directory: String, createIfMissing: Bool = false, _ body: (StoreAccess) throws -> Value
+        _ directory: String, createIfMissing: Bool = false, asOf moment: StoreMoment? = nil,
+        _ body: (StoreAccess) throws -> Value
     ) throws -> Value {
+        if let moment { return try body(.past(PastStore(directory: directory, moment: moment))) }
         let access = try open(directory, createIfMissing: createIfMissing)
         let value: Value
         do {

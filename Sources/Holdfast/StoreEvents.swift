@@ -1,0 +1,150 @@
+// Following a store: records in order, read from the log in small batches. Nothing is buffered for a consumer, so none
+// can fall behind but into what compaction has dropped, and then it is told.
+//
+// A batch is complete if, after it was read, the manifest does not say that any record in it or before it may have been
+// dropped. It goes as far as the log had released records to their callers before it was read.
+
+public import HoldfastBytes
+internal import HoldfastEngine
+internal import HoldfastLog
+
+/// One record of a store.
+public struct StoreEvent: Hashable, Sendable {
+    /// The job it is about, if it is about one.
+    public let job: JobID?
+    /// What happened, and when.
+    public let record: HistoryRecord
+    /// What was enqueued, for an enqueue.
+    public let payload: [UInt8]?
+
+    /// Its place in the log.
+    public var sequence: SequenceNumber { record.sequence }
+
+    init(_ record: Record) {
+        job = record.mutation.job(record.sequence)
+        if case .enqueue(let enqueue) = record.mutation { payload = enqueue.payload } else { payload = nil }
+        self.record = HistoryRecord(record)
+    }
+}
+
+/// The records of a store, as they were and as they come.
+public struct StoreEvents: AsyncSequence, Sendable {
+    /// Where to begin.
+    public enum Start: Hashable, Sendable {
+        /// Behind everything that has happened.
+        case now
+        /// At this record, or the next one there is.
+        case sequence(SequenceNumber)
+        /// At the first record from which none is missing.
+        case oldest
+    }
+
+    /// A record.
+    public typealias Element = StoreEvent
+    /// Why there are no more.
+    public typealias Failure = JobStoreError
+
+    let core: StoreCore
+    let next: SequenceNumber?
+
+    /// Begins to read.
+    public func makeAsyncIterator() -> Iterator { Iterator(core: core, position: next) }
+
+    /// One walk over the records.
+    public struct Iterator: AsyncIteratorProtocol {
+        let core: StoreCore
+        /// The next sequence number to look for; `nil` before the first of `.oldest`.
+        var position: SequenceNumber?
+        private var batch: ArraySlice<StoreEvent> = []
+
+        init(core: StoreCore, position: SequenceNumber?) {
+            self.core = core
+            self.position = position
+        }
+
+        /// Returns the next record, once there is one.
+        public mutating func next() async throws(JobStoreError) -> StoreEvent? {
+            try await next(isolation: nil)
+        }
+
+        /// Returns the next record, once there is one.
+        public mutating func next(
+            isolation actor: isolated (any Actor)?
+        ) async throws(JobStoreError) -> StoreEvent? {
+            while batch.isEmpty {
+                guard !Task.isCancelled, try core.isFollowable() else { return nil }
+                let (core, start) = (core, position)
+                let read: EventBatch
+                do throws(JobStoreError) {
+                    read = try await core.readers.run { () throws(JobStoreError) in try core.events(from: start) }
+                } catch {
+                    // Closing takes the files away from those who read.
+                    guard try core.isFollowable() else { return nil }
+                    throw error
+                }
+                batch = read.events[...]
+                position = read.next
+                if batch.isEmpty { await core.log.waitForRecord(after: SequenceNumber(read.next.rawValue - 1)) }
+            }
+            return batch.removeFirst()
+        }
+    }
+}
+
+/// Some records in order.
+struct EventBatch: Sendable {
+    var events: [StoreEvent] = []
+    /// The next sequence number to look for.
+    var next: SequenceNumber
+    private var bytes = 0
+
+    private static let countMax = 256
+    private static let bytesMax = 1 << 20
+
+    init(next: SequenceNumber) { self.next = next }
+
+    /// Adds a record; returns whether another one may follow.
+    mutating func add(_ event: StoreEvent) -> Bool {
+        events.append(event)
+        next = event.sequence.next
+        bytes += event.payload?.count ?? 0
+        return events.count < Self.countMax && bytes < Self.bytesMax
+    }
+}
+
+extension StoreCore {
+    /// Whether records may be read: false once the store was closed.
+    fileprivate func isFollowable() throws(JobStoreError) -> Bool {
+        try lock.withLock { () throws(JobStoreError) in
+            if let failure { throw failure }
+            return !isClosed
+        }
+    }
+
+    /// Reads the next records that are durable, from `start` on; from the oldest when `nil`.
+    fileprivate func events(from start: SequenceNumber?) throws(JobStoreError) -> EventBatch {
+        let records = LogRecords(log: log)
+        while true {
+            let (dropped, last) = lock.withLock { (log.compactedThrough, log.durableSequence) }
+            let first = start ?? dropped.next
+            guard first > dropped else {
+                throw JobStoreError(beyondHistory: "record \(first)", oldest: dropped.next)
+            }
+            var batch = EventBatch(next: first)
+            var isFull = false
+            do throws(LogError) {
+                let before = SequenceNumber(first.rawValue - 1)
+                try records.forEachEntry(after: before, through: last) { (entry) throws(LogError) in
+                    let record = try Record(checking: entry.sequence, kind: entry.kind, body: entry.body)
+                    guard let record else { return true }
+                    isFull = !batch.add(StoreEvent(record))
+                    return !isFull
+                }
+            } catch { throw JobStoreError(error) }
+            // What was dropped meanwhile is missing: told by the next turn, or passed over from the oldest on.
+            guard lock.withLock({ log.compactedThrough }) < first else { continue }
+            if !isFull { batch.next = max(batch.next, last.next) }
+            return batch
+        }
+    }
+}
