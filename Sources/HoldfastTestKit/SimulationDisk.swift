@@ -43,6 +43,7 @@ final class SimulationDisk: FileSystem {
     func createDirectory(_ path: String) throws(IOFailure) { try base.createDirectory(path) }
     func rename(_ from: String, to: String) throws(IOFailure) { try base.rename(from, to: to) }
     func unlink(_ path: String) throws(IOFailure) { try base.unlink(path) }
+    func link(_ from: String, to: String) throws(IOFailure) -> Bool { try base.link(from, to: to) }
     func list(_ path: String) throws(IOFailure) -> [String] { try base.list(path) }
     func syncDirectory(_ path: String) throws(IOFailure) { try base.syncDirectory(path) }
     func status(of path: String) throws(IOFailure) -> FileStatus? { try base.status(of: path) }

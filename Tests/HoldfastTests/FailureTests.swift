@@ -112,6 +112,7 @@ final class FailingFileSystem: FileSystem {
     func createDirectory(_ path: String) throws(IOFailure) { try files.createDirectory(path) }
     func rename(_ from: String, to: String) throws(IOFailure) { try files.rename(from, to: to) }
     func unlink(_ path: String) throws(IOFailure) { try files.unlink(path) }
+    func link(_ from: String, to: String) throws(IOFailure) -> Bool { try files.link(from, to: to) }
     func list(_ path: String) throws(IOFailure) -> [String] { try files.list(path) }
     func syncDirectory(_ path: String) throws(IOFailure) { try files.syncDirectory(path) }
     func status(of path: String) throws(IOFailure) -> FileStatus? { try files.status(of: path) }
