@@ -24,6 +24,7 @@ public struct JobStoreError: Error, Hashable, Sendable, CustomStringConvertible 
             case closed = "closed"
             case notAStore = "not_a_store"
             case permissionDenied = "permission_denied"
+            case beyondHistory = "beyond_history"
         }
         private let value: Value
 
@@ -55,6 +56,8 @@ public struct JobStoreError: Error, Hashable, Sendable, CustomStringConvertible 
         public static let notAStore = Code(value: .notAStore)
         /// The system refused access to the store's files.
         public static let permissionDenied = Code(value: .permissionDenied)
+        /// The kept history does not reach the point asked for, or it has not come; the message names what there is.
+        public static let beyondHistory = Code(value: .beyondHistory)
 
         /// The code in the line protocol, such as `lease_lost`.
         public var name: String { value.rawValue }
@@ -94,6 +97,7 @@ extension JobStoreError {
             case .noSpace: .noSpace
             case .closed: .closed
             case .permission: .permissionDenied
+            case .beyondHistory: .beyondHistory
             default: .ioError
             }
         self.init(code, error.message)
