@@ -6,8 +6,8 @@ package import HoldfastEngine
 extension JobStore {
     /// Says why a job is not running: paused, delayed, behind others, leased already, dead, or finished.
     ///
-    /// - Returns: What was true when the store was asked; `nil` when there is no such job, or it finished and compaction
-    ///   has dropped it.
+    /// - Returns: What was true when the store was asked; `nil` when there is no such job, or it finished and
+    ///   compaction has dropped it.
     /// - Throws: `.corrupt` when its record can't be read; `.closed` or the store's failure.
     /// - Complexity: O(lanes · log n).
     public func explain(_ id: JobID) async throws(JobStoreError) -> JobExplanation? {

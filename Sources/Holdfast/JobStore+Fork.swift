@@ -63,8 +63,8 @@ extension JobStore {
         }
     }
 
-    /// Makes a verified copy of this store at `directory`, while work goes on. It holds all that was answered before the
-    /// call and is a store itself: `fork(_:to:at:)` restores it as of any point of the kept history.
+    /// Makes a verified copy of this store at `directory`, while work goes on. It holds all that was answered before
+    /// the call and is a store itself: `fork(_:to:at:)` restores it as of any point of the kept history.
     ///
     /// - Throws: `.notAStore` when there is something at `directory`; `.corrupt`, `.noSpace`, `.permissionDenied`,
     ///   `.ioError`, `.closed` or the store's failure. No backup is there then; the store is as it was.

@@ -1,6 +1,6 @@
 // The state of a store at an earlier point, from its files: the newest checkpoint that is not after the point, and the
 // records between the two. Compaction drops records up to `compactedThrough` only, and a checkpoint before that is of
-// no use; so what can be reached begins at the oldest checkpoint from there on, or with nothing where no record is gone.
+// no use; so what can be reached begins at the oldest checkpoint from there on, or with nothing where none is gone.
 
 internal import HoldfastBytes
 internal import HoldfastEngine

@@ -1,5 +1,6 @@
-// A fork: a new store that holds another one's records up to some point, and goes on by itself. Backups and restores are
-// forks, too. The source is read as any reader reads it, without its lock and beside a living owner, and is not changed.
+// A fork: a new store that holds another one's records up to some point, and goes on by itself. Backups and restores
+// are forks, too. The source is read as any reader reads it, without its lock and beside a living owner, and is not
+// changed.
 //
 //  1. The state at the point: the newest checkpoint before it, and the records in between.
 //  2. Sealed segments that end before the point are linked; records behind them are written into new ones.

@@ -46,8 +46,8 @@ package struct JobsAhead: Hashable, Sendable {
 }
 
 extension QueueState {
-    /// Returns where a job stands; `nil` when it is not among those that are unfinished or dead. The caller has recorded
-    /// what is overdue at `now` and called `promoteDue(at:)`.
+    /// Returns where a job stands; `nil` when it is not among those that are unfinished or dead. The caller has
+    /// recorded what is overdue at `now` and called `promoteDue(at:)`.
     ///
     /// - Complexity: O(lanes · log n).
     package func standing(of job: JobID, at now: Timestamp) -> JobStanding? {

@@ -168,6 +168,33 @@ private final class Life {
         }
     }
 
+    @Test func backupsBesideAnOwnerThatCompactsAreWhole() async throws {
+        let life = Life(seed: 21)
+        life.history = .none
+        let store = try await life.open()
+        let churn = Task {
+            var count = 0
+            while !Task.isCancelled {
+                for _ in 0..<20 { _ = try await store.enqueue("q", payload: [UInt8](repeating: 1, count: 2000)) }
+                for lease in try await store.lease(from: "q", limit: 19) { try await store.ack(lease) }
+                _ = try await store.compact()
+                count += 1
+            }
+            return count
+        }
+        for number in 0..<12 {
+            let answered = try await store.enqueue("mark", payload: [1]).id.sequence
+            let summary = try await store.backup(to: "/backup\(number)")
+            #expect(summary.sequence >= answered)
+        }
+        churn.cancel()
+        #expect(try await churn.value > 0)
+        try await life.close()
+        let last = try await life.openFork("/backup11")
+        #expect(try await last.stats().queues.first { $0.name == "mark" }?.ready == 12)
+        try await last.close()
+    }
+
     @Test func aTimeIsThePointBehindTheLastRecordThatIsNotLater() async throws {
         let life = Life(seed: 3)
         let store = try await life.open()

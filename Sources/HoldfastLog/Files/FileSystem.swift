@@ -55,8 +55,8 @@ package protocol FileSystem: Sendable {
     func unlink(_ path: String) throws(IOFailure)
     /// Gives the file at `from` a second name, `to`, which must be free.
     ///
-    /// - Returns: False where the two can't share a file and its bytes have to be copied: `to` is on another file system,
-    ///   or on one without links, the file has too many names already, or it is not ours to link.
+    /// - Returns: False where the two can't share a file and its bytes have to be copied: `to` is on another file
+    ///   system, or on one without links, the file has too many names already, or it is not ours to link.
     func link(_ from: String, to: String) throws(IOFailure) -> Bool
     /// Returns the names in a directory, sorted, without `.` and `..`.
     func list(_ path: String) throws(IOFailure) -> [String]

@@ -1,6 +1,6 @@
 // Builds a new store in a directory of its own, from records that were kept (salvage) or from another store's (fork):
-// sealed segments, linked or written, checkpoints of the states they lead to, and, last of all, the manifest. Until that
-// is there the directory is no store, so an interrupted work leaves nothing that opens.
+// sealed segments, linked or written, checkpoints of the states they lead to, and, last of all, the manifest. Until
+// that is there the directory is no store, so an interrupted work leaves nothing that opens.
 //
 //  1. Segments and checkpoints are written and synced, or linked, then their directories are synced.
 //  2. Whoever builds the store may read it as it will be, and give it up.
@@ -26,8 +26,8 @@ package struct NewStoreWriter: ~Copyable {
 
     static let rawBytesTarget = WriteAheadLog.sealedRawBytesTarget
 
-    /// Makes the directories of a new store, with an identity of its own, at a path that is free, an empty directory, or
-    /// the remains of a creation that did not come further than that.
+    /// Makes the directories of a new store, with an identity of its own, at a path that is free, an empty directory,
+    /// or the remains of a creation that did not come further than that.
     ///
     /// - Parameter source: The store that a fork goes on from, in its numbers of epochs and segments.
     /// - Throws: `.notAStore` when the directory holds anything, `.locked`; `.noSpace`, `.permission`, `.ioFailed`.
