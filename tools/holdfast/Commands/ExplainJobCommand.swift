@@ -36,6 +36,10 @@ struct ExplainJobCommand: ParsableCommand {
         }
         if json { return try Terminal.write(found.json) }
         try Terminal.print(found.description)
+        switch found.reason {
+        case .leased(_, let until), .delayed(let until): try Terminal.print("until \(CalendarTime.text(until))")
+        default: break
+        }
     }
 
     private static func explain(_ id: JobID, in directory: String) throws(LogError) -> JobExplanation? {
