@@ -143,6 +143,12 @@ public struct BlockingJobStore: Sendable {
         try store.core.compact()
     }
 
+    /// Makes a verified copy of this store at `directory`.
+    @discardableResult
+    public func backup(to directory: String) throws(JobStoreError) -> ForkSummary {
+        try store.core.backup(to: directory)
+    }
+
     /// Closes the store; a second call does nothing.
     public func close() throws(JobStoreError) {
         try store.core.close()

@@ -69,7 +69,7 @@ extension StoreCore {
     /// Rebuilds a state. Blocks for as long as reading takes.
     fileprivate func snapshot(asOf moment: StoreMoment, now: StorePosition) throws(JobStoreError) -> StoreSnapshot {
         let records = LogRecords(log: log)
-        let past: PastState
+        let past: PastOutcome
         do { past = try PastReplay(records, last: now.sequence).state(asOf: moment) } catch {
             throw failure(from: error)
         }

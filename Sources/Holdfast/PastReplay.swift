@@ -18,7 +18,7 @@ public enum StoreMoment: Hashable, Sendable {
 }
 
 /// What looking back came to.
-package enum PastState: Sendable {
+package enum PastOutcome: Sendable {
     /// The state after the moment's last record.
     case found(QueueState)
     /// Records before the moment were dropped; the oldest state that is still known, if any.
@@ -45,7 +45,7 @@ package struct PastReplay {
     ///
     /// - Throws: `.corrupt` when a record or the image it takes is damaged, `.ioFailed`.
     /// - Complexity: Reads one image and the records from there to the moment.
-    package func state(asOf moment: StoreMoment) throws(LogError) -> PastState {
+    package func state(asOf moment: StoreMoment) throws(LogError) -> PastOutcome {
         var attempts = 0
         while true {
             let before = records.manifest
@@ -63,7 +63,7 @@ package struct PastReplay {
         }
     }
 
-    private func attempt(_ moment: StoreMoment, _ manifest: Manifest) throws(LogError) -> PastState {
+    private func attempt(_ moment: StoreMoment, _ manifest: Manifest) throws(LogError) -> PastOutcome {
         let target: SequenceNumber
         switch moment {
         case .sequence(let sequence):

@@ -128,7 +128,7 @@ extension StoreMoment {
     }
 }
 
-extension PastState {
+extension PastOutcome {
     /// Returns the state, or says why there is none.
     func found(_ moment: StoreMoment) throws(JobStoreError) -> QueueState {
         switch self {

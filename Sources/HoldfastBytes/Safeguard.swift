@@ -78,6 +78,8 @@ package enum Safeguard: String, CaseIterable, Sendable {
     case salvagedCheckpointsSync
     /// Salvage: the name of the new store's own directory is durable when the salvage ends.
     case salvagedNameSync
+    /// Forks: a copied segment is durable before the manifest lists it.
+    case copiedSegmentSync
 
     // MARK: Checksums
 
@@ -165,6 +167,8 @@ package enum Safeguard: String, CaseIterable, Sendable {
     case sealedIdentity
     /// So it is for a reader without the lock.
     case readSealedIdentity
+    /// Of another store, a sealed file is an ancestor's, from before the fork.
+    case ancestorBound
     /// One process, and one store in it, owns a directory.
     case ownerLock
     /// Segments or checkpoints without a manifest are a damaged store, not an empty place for a new one.

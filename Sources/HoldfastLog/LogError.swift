@@ -6,7 +6,8 @@ package import HoldfastBytes
 package struct LogError: Error, Hashable, Sendable, CustomStringConvertible {
     package struct Code: Hashable, Sendable {
         private enum Value: Hashable, Sendable {
-            case notAStore, locked, corrupt, unsupportedFormat, ioFailed, noSpace, poisoned, closed, permission
+            case notAStore, locked, corrupt, unsupportedFormat, ioFailed, noSpace, poisoned, closed, permission,
+                beyondHistory
         }
         private let value: Value
 
@@ -27,6 +28,8 @@ package struct LogError: Error, Hashable, Sendable, CustomStringConvertible {
         package static let closed = Code(value: .closed)
         /// The system refused access.
         package static let permission = Code(value: .permission)
+        /// Asked for a point that the kept history does not reach, or that has not come.
+        package static let beyondHistory = Code(value: .beyondHistory)
     }
 
     package let code: Code

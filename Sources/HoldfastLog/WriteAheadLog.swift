@@ -64,8 +64,10 @@ package final class WriteAheadLog: @unchecked Sendable {
     package let lock = CallerLock()
     /// What opening found, and from `start` on also what it repaired.
     package internal(set) var recovery: RecoveryReport
-    let layout: StoreLayout
-    let fileSystem: any FileSystem
+    /// Where the store is.
+    package let layout: StoreLayout
+    /// How its files are reached.
+    package let fileSystem: any FileSystem
     let options: LogOptions
     let files: JournalFiles
     let index: LogIndex
@@ -236,7 +238,7 @@ package final class WriteAheadLog: @unchecked Sendable {
         let files = JournalFiles(
             layout: layout, fileSystem: fileSystem, store: opened.manifest.store, epoch: opened.manifest.epoch,
             durability: options.durability)
-        let index = LogIndex(fileSystem: fileSystem, layout: layout)
+        let index = LogIndex(fileSystem: fileSystem, layout: layout, manifest: opened.manifest)
         let found = Found(recovery: recovery, scan: opened.scan, repair: opened.repair, now: now)
         let log = WriteAheadLog(
             layout: layout, fileSystem: fileSystem, options: options, opened: opened, files: files, index: index,
@@ -249,6 +251,9 @@ package final class WriteAheadLog: @unchecked Sendable {
 
     /// The sequence number of the next record.
     package var nextSequence: SequenceNumber { next }
+
+    /// The end of all that was answered.
+    package var answeredPosition: LogPosition { durablePosition }
 
     /// Covers all that was appended so far.
     package var ticket: CommitTicket { state.ticket }

@@ -69,6 +69,8 @@ public struct FaultPlan: Hashable, Sendable {
     public var capacityBytes: Int?
     /// What such a write reports.
     public var capacityFailure = Kind.noSpace
+    /// Whether no file gets a second name, as on a file system without links or between two of them.
+    public var refusesLinks = false
     /// Files that cannot be read, by path.
     public var unreadablePaths: Set<String> = []
 

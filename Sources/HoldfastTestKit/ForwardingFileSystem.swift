@@ -15,6 +15,7 @@ extension ForwardingFileSystem {
     package func createDirectory(_ path: String) throws(IOFailure) { try base.createDirectory(path) }
     package func rename(_ from: String, to: String) throws(IOFailure) { try base.rename(from, to: to) }
     package func unlink(_ path: String) throws(IOFailure) { try base.unlink(path) }
+    package func link(_ from: String, to: String) throws(IOFailure) -> Bool { try base.link(from, to: to) }
     package func list(_ path: String) throws(IOFailure) -> [String] { try base.list(path) }
     package func syncDirectory(_ path: String) throws(IOFailure) { try base.syncDirectory(path) }
     package func status(of path: String) throws(IOFailure) -> FileStatus? { try base.status(of: path) }

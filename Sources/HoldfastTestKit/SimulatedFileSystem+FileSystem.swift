@@ -45,6 +45,20 @@ extension SimulatedFileSystem: FileSystem {
         }
     }
 
+    package func link(_ from: String, to: String) throws(IOFailure) -> Bool {
+        try access { state throws(IOFailure) in
+            let source = try state.locate(from, "link")
+            guard let node = source.node else { throw IOFailure(.notFound, "link", from) }
+            let target = try state.locate(to, "link", reporting: from)
+            guard target.node == nil else { throw IOFailure(.exists, "link", from) }
+            if state.tree.isDirectory(node) || state.plan.refusesLinks { return false }
+            let isCrash = try state.begin("link", from, to)
+            state.tree.link(node, at: target)
+            if isCrash { throw .powerLost("link", from) }
+            return true
+        }
+    }
+
     package func list(_ path: String) throws(IOFailure) -> [String] {
         try access { state throws(IOFailure) in
             let node = try state.directory(path, "opendir")

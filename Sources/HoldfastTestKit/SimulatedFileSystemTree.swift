@@ -77,6 +77,11 @@ struct SimulatedFileSystemTree {
         return node
     }
 
+    /// Gives a node another name.
+    mutating func link(_ node: Int, at location: Location) {
+        record([(Key(directory: location.directory, name: location.name), node)])
+    }
+
     mutating func unlink(_ location: Location) {
         record([(Key(directory: location.directory, name: location.name), nil)])
     }

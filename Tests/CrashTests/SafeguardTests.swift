@@ -130,14 +130,16 @@ import Testing
             let disk = SimulatedFileSystem()
             disk.recordCrashPoints { 0 }
             let bodies = (1...3).map { body($0) }
-            var writer = try SalvageWriter(directory: CrashStore.path, fileSystem: disk)
+            var writer = try NewStoreWriter(directory: CrashStore.path, fileSystem: disk)
             for (index, body) in bodies.enumerated() {
                 let entry = EntryView(sequence: SequenceNumber(UInt64(index + 1)), kind: 1, body: body.span)
                 try writer.append(entry, time: .zero, key: nil)
             }
             let image: [UInt8] = [3, 0, 0, 0, 0, 0, 0, 0]
             let last = SequenceNumber(3)
-            try writer.finish(sequence: last, image: image.span, reserved: last.next, ancestors: [])
+            try writer.addCheckpoint(last, image: image.span, copies: 2)
+            _ = try writer.complete(reserved: last.next, compactedThrough: last, ancestors: [])
+            try writer.install()
             func isThere(_ disk: SimulatedFileSystem) -> Bool { disk.snapshotFiles()["/store/MANIFEST"] != nil }
             #expect(isThere(disk.crashImage(.nothingPending)))
             for point in disk.crashPoints {

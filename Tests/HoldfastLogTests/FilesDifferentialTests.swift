@@ -47,7 +47,7 @@ private struct Driver {
 
     mutating func step() -> String {
         do {
-            switch random(15) {
+            switch random(16) {
             case 0, 1: return try openFile()
             case 2, 3: return try onFile { file, mode, driver in try driver.write(file, mode) }
             case 4: return try onFile { file, _, driver in try driver.read(file) }
@@ -78,7 +78,8 @@ private struct Driver {
                 open.remove(at: random(open.count)).file.close()
                 return "closed"
             case 12: return try lock()
-            case 13: return "held by \(String(describing: try system.lockHolder(path())))"
+            case 13: return "linked: \(try system.link(path(), to: path()))"
+            case 14: return "held by \(String(describing: try system.lockHolder(path())))"
             default:
                 let place = path()
                 let status = try system.status(of: place)

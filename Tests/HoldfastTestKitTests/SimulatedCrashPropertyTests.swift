@@ -71,13 +71,14 @@ private struct History {
 
     /// Does one thing; refusals are part of a history.
     mutating func step() {
-        switch random(10) {
+        switch random(11) {
         case 0: try? system.open(path(), .create).close()
         case 1: try? system.unlink(path())
         case 2: try? system.rename(path(), to: path())
         case 3: try? system.syncDirectory(Self.directories[random(2)])
         case 4: try? withFile { file, draw in try file.truncate(to: draw.random(12_000)) }
         case 5: try? withFile { file, _ in try file.sync() }
+        case 6: _ = try? system.link(path(), to: path())
         default:
             try? withFile { file, draw in
                 let bytes = [UInt8](repeating: UInt8(1 + draw.random(200)), count: 1 + draw.random(6_000))

@@ -37,15 +37,16 @@ import Holdfast
             CommandGroup(
                 name: "Jobs",
                 subcommands: [
-                    EnqueueCommand.self, WorkCommand.self, JobCommand.self, JobsCommand.self, CancelCommand.self,
-                    RedriveCommand.self,
+                    EnqueueCommand.self, WorkCommand.self, JobCommand.self, JobsCommand.self, ExplainJobCommand.self,
+                    CancelCommand.self, RedriveCommand.self,
                 ]),
             CommandGroup(name: "Queues", subcommands: [PauseCommand.self, ResumeCommand.self, PurgeCommand.self]),
             CommandGroup(
                 name: "Stores",
                 subcommands: [
                     DumpCommand.self, TailCommand.self, VerifyCommand.self, SalvageCommand.self, ExplainCommand.self,
-                    StatCommand.self, CheckpointCommand.self, CompactCommand.self,
+                    StatCommand.self, CheckpointCommand.self, CompactCommand.self, BackupCommand.self,
+                    RestoreCommand.self, ForkCommand.self,
                 ]),
             CommandGroup(name: "Programs", subcommands: [ShellCommand.self]),
         ])

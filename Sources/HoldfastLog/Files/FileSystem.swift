@@ -6,7 +6,7 @@
 //  1. `write` writes all bytes or fails; after a failure the range written holds unspecified bytes.
 //  2. Bytes are durable once a `sync` that began after the write returned, or, on a file opened for `.commit`, once
 //     the write itself returned.
-//  3. A name (created, renamed, unlinked) is durable once `syncDirectory` on its directory returned.
+//  3. A name (created, linked, renamed, unlinked) is durable once `syncDirectory` on its directory returned.
 //  4. A failed sync means that what it covered may never become durable, even if a later sync succeeds.
 //  5. Every descriptor is closed on exec.
 
@@ -53,6 +53,11 @@ package protocol FileSystem: Sendable {
     /// Replaces `to` by `from` in one step.
     func rename(_ from: String, to: String) throws(IOFailure)
     func unlink(_ path: String) throws(IOFailure)
+    /// Gives the file at `from` a second name, `to`, which must be free.
+    ///
+    /// - Returns: False where the two can't share a file and its bytes have to be copied: `to` is on another file
+    ///   system, or on one without links, the file has too many names already, or it is not ours to link.
+    func link(_ from: String, to: String) throws(IOFailure) -> Bool
     /// Returns the names in a directory, sorted, without `.` and `..`.
     func list(_ path: String) throws(IOFailure) -> [String]
     func syncDirectory(_ path: String) throws(IOFailure)

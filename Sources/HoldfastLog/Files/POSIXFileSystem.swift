@@ -41,6 +41,16 @@ package struct POSIXFileSystem: FileSystem {
         }
     }
 
+    package func link(_ from: String, to: String) throws(IOFailure) -> Bool {
+        // SAFETY: the call reads the strings it is given.
+        if unsafe linkName(from, to) == 0 { return true }
+        switch errno {
+        // Not the same file system; no links there, or not for us; too many of them.
+        case EXDEV, EPERM, EOPNOTSUPP, EMLINK: return false
+        default: throw IOFailure(errorNumber: errno, operation: "link", path: from)
+        }
+    }
+
     package func list(_ path: String) throws(IOFailure) -> [String] {
         // SAFETY: the stream is used between opendir and closedir only, by this thread; each entry is read before the
         // next call replaces it, and its name is terminated.
@@ -94,4 +104,5 @@ package struct POSIXFileSystem: FileSystem {
 
 // The methods above hide the system's functions of the same names.
 private func unlinkName(_ path: UnsafePointer<CChar>) -> Int32 { unsafe unlink(path) }
+private func linkName(_ from: UnsafePointer<CChar>, _ to: UnsafePointer<CChar>) -> Int32 { unsafe link(from, to) }
 private func renameName(_ from: UnsafePointer<CChar>, _ to: UnsafePointer<CChar>) -> Int32 { unsafe rename(from, to) }

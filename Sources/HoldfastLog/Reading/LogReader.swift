@@ -15,6 +15,8 @@ package struct LogReader: Sendable {
     /// Whether it goes on with a new manifest where the owner has replaced files. What is computed from a checkpoint
     /// and the records after it must not.
     package var followsOwner = true
+    /// What the owner itself says is durable, to whom it can say so; the files vouch for it a moment later.
+    package var knownDurable = LogPosition.zero
 
     /// How often in a row the owner may be ahead.
     package static let attemptsMax = 10
@@ -60,6 +62,14 @@ package struct LogReader: Sendable {
         }
     }
 
+    /// Reads a store that is being made: its manifest, which names no journal, is not in place yet.
+    init(sealedOnly manifest: Manifest, layout: StoreLayout, fileSystem: any FileSystem) throws(LogError) {
+        precondition(manifest.journals.isEmpty, "a store that is being made has no journal")
+        self.init(
+            layout: layout, fileSystem: fileSystem, manifest: manifest,
+            scan: try JournalScan(manifest, layout: layout, fileSystem: fileSystem), holder: nil)
+    }
+
     private static func owner(_ layout: StoreLayout, _ fileSystem: any FileSystem) throws(LogError) -> String? {
         do { return try fileSystem.lockHolder(layout.lock) } catch {
             guard error.kind == .notFound else { throw LogError(error, doing: "looking for the store's owner") }
@@ -94,7 +104,8 @@ package struct LogReader: Sendable {
 
     /// The position up to which this reader shows records.
     package var end: LogPosition {
-        holder == nil || Safeguard.readerWatermark.isOff ? scan.tailPosition : min(scan.tailPosition, scan.watermark)
+        let known = max(scan.watermark, knownDurable)
+        return holder == nil || Safeguard.readerWatermark.isOff ? scan.tailPosition : min(scan.tailPosition, known)
     }
 
     /// The journal segments with frames to show, oldest first.
@@ -115,9 +126,8 @@ package struct LogReader: Sendable {
         let path = layout.path(segment)
         let name = layout.relative(path)
         let loaded = try SealedSegment.read(fileSystem, path: path, name: name, size: segment.bytes)
-        let known = Set(manifest.ancestors.map(\.store)).union([manifest.store])
         let isTheOne =
-            loaded.source.header.id == segment.id && known.contains(loaded.source.header.store)
+            loaded.source.header.id == segment.id && manifest.mayHold(segment, of: loaded.source.header.store)
             && loaded.seal.chain == segment.chain && loaded.seal.lastSequence == segment.lastSequence
         guard isTheOne || Safeguard.readSealedIdentity.isOff else {
             throw LogError(

@@ -13,6 +13,8 @@ final class LogIndex: @unchecked Sendable {
     private let lock = CallerLock()
     private let fileSystem: any FileSystem
     private let layout: StoreLayout
+    /// Says whose segments are the store's.
+    private let manifest: Manifest
     private var sealed: [Manifest.Sealed] = []
     private var seals: [SegmentID: (source: SegmentSource, seal: SealFrame)] = [:]
     private var journals: [JournalIndex] = []
@@ -37,9 +39,13 @@ final class LogIndex: @unchecked Sendable {
         case absent
     }
 
-    init(fileSystem: any FileSystem, layout: StoreLayout) {
+    /// Creates an index of nothing.
+    ///
+    /// - Parameter manifest: Of the store as it is opened.
+    init(fileSystem: any FileSystem, layout: StoreLayout, manifest: Manifest) {
         self.fileSystem = fileSystem
         self.layout = layout
+        self.manifest = manifest
     }
 
     // MARK: - Keeping it true
@@ -146,7 +152,8 @@ final class LogIndex: @unchecked Sendable {
             fileSystem, path: path, name: layout.relative(path), size: segment.bytes)
         // A file of the right size may still be another segment, or one of another store.
         let isTheOne =
-            loaded.source.header.id == segment.id && loaded.seal.chain == segment.chain
+            loaded.source.header.id == segment.id && manifest.mayHold(segment, of: loaded.source.header.store)
+            && loaded.seal.chain == segment.chain
             && loaded.seal.lastSequence == segment.lastSequence
         guard isTheOne || Safeguard.sealedIdentity.isOff else {
             throw LogError(

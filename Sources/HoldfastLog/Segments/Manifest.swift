@@ -72,6 +72,24 @@ package struct Manifest: Hashable, Sendable {
 
     package init(store: StoreIdentity) { self.store = store }
 
+    /// Whether a sealed segment may be one that `writer` wrote: this store, or an ancestor up to where it is one.
+    package func mayHold(_ segment: Sealed, of writer: StoreIdentity) -> Bool {
+        if writer == store { return true }
+        return ancestors.contains {
+            $0.store == writer && (segment.lastSequence <= $0.through || Safeguard.ancestorBound.isOff)
+        }
+    }
+
+    /// Returns the ancestors of a fork of this store: itself, and those of its own that wrote a segment which the fork
+    /// takes over. Others are left out, so that forks of forks don't gather them without end.
+    ///
+    /// - Parameter last: The last record that the fork takes over.
+    package func ancestors(ofFork last: SequenceNumber, owning owners: Set<StoreIdentity>) -> [Ancestor] {
+        let earlier = ancestors.filter { owners.contains($0.store) && $0.store != store }
+        return earlier.map { Ancestor(store: $0.store, through: min($0.through, last)) }
+            + [Ancestor(store: store, through: last)]
+    }
+
     static let magic = Array("HOLDFMAN".utf8)
     package static let byteCountMax = 64 << 20
     package static let journalsMax: UInt64 = 4096

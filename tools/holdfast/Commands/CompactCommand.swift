@@ -7,8 +7,8 @@ struct CompactCommand: ParsableCommand {
         commandName: "compact",
         abstract: "Rewrites the log without what is no longer needed.",
         discussion: """
-            Nothing compacts by itself; this does it now and shows what it gained. How much of finished jobs \
-            is kept for history, the store's owner says when it opens the store.
+            The owner of a store compacts by itself; this does all of it now and shows what it gained. How much of \
+            finished jobs is kept for history, the store's owner says when it opens the store.
             """)
 
     @OptionGroup var store: StoreArgument

@@ -53,16 +53,7 @@ struct SalvageCommand: ParsableCommand {
         switch try StorePath.examine(damaged) {
         case .missing, .empty, .file: sentence = "there is no store at \(damaged); check the path"
         case .store, .withoutManifest, .foreign:
-            if target == damaged || target.hasPrefix(damaged.hasSuffix("/") ? damaged : damaged + "/") {
-                sentence = "\(target) is inside \(damaged), which is not to be changed; choose another place"
-            } else if let reason = try StorePath.reasonAgainstCreating(target) {
-                sentence = reason
-            } else {
-                switch try StorePath.examine(target) {
-                case .missing, .empty: return
-                default: sentence = "\(target) is not empty; choose a path that does not exist yet"
-                }
-            }
+            return try StorePath.requireFree(target, outside: damaged)
         }
         throw CommandFailure(sentence, exitCode: CommandFailure.notOpenedCode)
     }

@@ -57,6 +57,22 @@ enum StorePath: Hashable {
         throw CommandFailure(sentence, exitCode: CommandFailure.notOpenedCode)
     }
 
+    /// Refuses a place for a new store that is taken, or inside the store that it is made from.
+    static func requireFree(_ target: String, outside source: String) throws(CommandFailure) {
+        let sentence: String
+        if target == source || target.hasPrefix(source.hasSuffix("/") ? source : source + "/") {
+            sentence = "\(target) is inside \(source), which is not to be changed; choose another place"
+        } else if let reason = try reasonAgainstCreating(target) {
+            sentence = reason
+        } else {
+            switch try examine(target) {
+            case .missing, .empty: return
+            default: sentence = "\(target) is not empty; choose a path that does not exist yet"
+            }
+        }
+        throw CommandFailure(sentence, exitCode: CommandFailure.notOpenedCode)
+    }
+
     /// Says why no store can be created at `path`, if only because there is nothing that it could be created in.
     static func reasonAgainstCreating(_ path: String) throws(CommandFailure) -> String? {
         guard try examine(path) == .missing else { return nil }

@@ -53,16 +53,21 @@ struct StoreSalvage {
         salvage.places = source.places
         salvage.lost = source.lost
         try salvage.findBase(source)
-        var writer = try SalvageWriter(directory: target, fileSystem: fileSystem)
+        var writer = try NewStoreWriter(directory: target, fileSystem: fileSystem)
         try source.forEachEntry { (entry, time) throws(LogError) in
             try salvage.take(entry, time, into: &writer)
         }
         salvage.settle()
-        var image = ByteWriter()
-        salvage.state.encodeImage(into: &image)
-        try writer.finish(
-            sequence: salvage.state.lastSequence, image: image.bytes, reserved: salvage.reserved(source),
-            ancestors: source.ancestors(through: salvage.state.lastSequence))
+        let last = salvage.state.lastSequence
+        if last > .zero {
+            // Records before it may be gone, so the state is all there is of them: it is kept twice.
+            var image = ByteWriter()
+            salvage.state.encodeImage(into: &image)
+            try writer.addCheckpoint(last, image: image.bytes, copies: 2)
+        }
+        _ = try writer.complete(
+            reserved: salvage.reserved(source), compactedThrough: last, ancestors: source.ancestors(through: last))
+        try writer.install()
         return salvage
     }
 
@@ -93,7 +98,7 @@ struct StoreSalvage {
     // MARK: - Records
 
     private mutating func take(
-        _ entry: borrowing EntryView, _ time: Timestamp, into writer: inout SalvageWriter
+        _ entry: borrowing EntryView, _ time: Timestamp, into writer: inout NewStoreWriter
     ) throws(LogError) {
         let record: Record?
         do throws(LogError) { record = try Record.decode(entry, "of the log") } catch {

@@ -1,0 +1,97 @@
+// Forks, backups and restores as programs ask for them.
+
+public import HoldfastBytes
+internal import HoldfastEngine
+internal import HoldfastLog
+
+/// A point in a store's life.
+public enum StorePoint: Hashable, Sendable {
+    /// Behind the newest record that is durable.
+    case newest
+    /// Behind the record with this sequence number, or the last one before it.
+    case sequence(SequenceNumber)
+    /// Behind the last record that is not later than this time.
+    case time(Timestamp)
+}
+
+/// What a fork made.
+public struct ForkSummary: Hashable, Sendable {
+    /// The last record that the new store holds; 0 for none.
+    public internal(set) var sequence = SequenceNumber.zero
+    /// The time of that record.
+    public internal(set) var time = Timestamp.zero
+    /// How many records it holds.
+    public internal(set) var records: UInt64 = 0
+    /// How many segments share their file with the source, and their bytes.
+    public internal(set) var linkedSegments = 0
+    /// The bytes that it shares with the source.
+    public internal(set) var linkedBytes = 0
+    /// The bytes that were written for it.
+    public internal(set) var writtenBytes = 0
+}
+
+extension JobStore {
+    /// Makes a new store at `target` that is what the one at `path` was at `point`, and verifies it. The source may be
+    /// open here or elsewhere; it is not changed. Sealed segments share their files with the source where the file
+    /// system can do that.
+    ///
+    /// The new store has an identity of its own. Its new ids and tokens begin beyond all that the source had given out
+    /// when it was forked; later the two give out the same ones, each for itself.
+    ///
+    /// - Throws: `.beyondHistory` for a point that can't be reached, with the oldest or newest one that can;
+    ///   `.notAStore` when `path` is no store or `target` is taken; `.corrupt` when the source is damaged; `.noSpace`,
+    ///   `.permissionDenied`, `.ioError`. No new store is there then.
+    /// - Postcondition: The new store survives power loss.
+    @discardableResult
+    public static func fork(
+        _ path: String, to target: String, at point: StorePoint = .newest
+    ) async throws(JobStoreError) -> ForkSummary {
+        try await StoreCore.onThread("holdfast-fork") { () throws(JobStoreError) -> ForkSummary in
+            try forkBlocking(path, to: target, at: point)
+        }
+    }
+
+    /// Makes a new store like `fork(_:to:at:)`, blocking this thread.
+    ///
+    /// - Throws: The same as `fork(_:to:at:)`.
+    @discardableResult
+    public static func forkBlocking(
+        _ path: String, to target: String, at point: StorePoint = .newest
+    ) throws(JobStoreError) -> ForkSummary {
+        do { return try StoreFork.run(path, to: target, at: point, fileSystem: POSIXFileSystem()) } catch {
+            throw JobStoreError(error)
+        }
+    }
+
+    /// Makes a verified copy of this store at `directory`, while work goes on. It holds all that was answered before
+    /// the call and is a store itself: `fork(_:to:at:)` restores it as of any point of the kept history.
+    ///
+    /// - Throws: `.notAStore` when there is something at `directory`; `.corrupt`, `.noSpace`, `.permissionDenied`,
+    ///   `.ioError`, `.closed` or the store's failure. No backup is there then; the store is as it was.
+    /// - Postcondition: The backup survives power loss.
+    @discardableResult
+    public func backup(to directory: String) async throws(JobStoreError) -> ForkSummary {
+        let core = core
+        return try await StoreCore.onThread("holdfast-backup") { () throws(JobStoreError) -> ForkSummary in
+            try core.backup(to: directory)
+        }
+    }
+}
+
+extension StoreCore {
+    /// Forks this store at its newest durable record.
+    func backup(to directory: String) throws(JobStoreError) -> ForkSummary {
+        let ticket = try lock.withLock { () throws(JobStoreError) in
+            try checkOpen()
+            return log.ticket
+        }
+        do { try log.waitBlocking(for: ticket) } catch { throw failure(from: error) }
+        do {
+            return try StoreFork.run(
+                log.layout.root, to: directory, at: .newest, fileSystem: log.fileSystem,
+                durable: lock.withLock { log.answeredPosition })
+        } catch {
+            throw JobStoreError(error)
+        }
+    }
+}

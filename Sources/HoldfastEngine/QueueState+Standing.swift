@@ -1,0 +1,120 @@
+// Why a job is not running. What is ahead of a ready job is counted exactly as leases of one queue would be given out
+// if nothing else happened: levels of higher priority first; in its own level groups in turn, round by round as
+// `GroupRotation` has them. Nothing is simulated: how often a group comes before the job follows from where in its own
+// group the job stands.
+
+package import HoldfastBytes
+
+/// Where a job that has not finished stands.
+package struct JobStanding: Hashable, Sendable {
+    /// Queue, priority and group.
+    package let lane: Lane
+    /// Scheduled, ready, leased or dead.
+    package let state: JobState
+    /// Whether its queue gives nothing out.
+    package let isPaused: Bool
+    /// When a scheduled job may run, or a lease ends.
+    package let until: Timestamp?
+    /// Who holds the lease; `""` for somebody without a name.
+    package let worker: String
+    /// Why and when it died.
+    package let deadReason: DeadReason?
+    /// When it died.
+    package let diedAt: Timestamp?
+    /// What is leased before it, if it is ready.
+    package let ahead: JobsAhead?
+}
+
+/// How many jobs of its queue are leased before a ready one.
+package struct JobsAhead: Hashable, Sendable {
+    /// How many there are of one priority.
+    package struct Level: Hashable, Sendable {
+        /// The priority.
+        package let priority: Int8
+        /// How many.
+        package let count: Int
+    }
+    /// Those of each higher priority that has any, the highest first.
+    package var higher: [Level] = []
+    /// Older ones of the same priority and group.
+    package var older = 0
+    /// Those of the same priority in other groups, whose turns come first.
+    package var otherGroups = 0
+
+    /// All of them.
+    package var count: Int { higher.reduce(older + otherGroups) { $0 + $1.count } }
+}
+
+extension QueueState {
+    /// Returns where a job stands; `nil` when it is not among those that are unfinished or dead. The caller has
+    /// recorded what is overdue at `now` and called `promoteDue(at:)`.
+    ///
+    /// - Complexity: O(lanes · log n).
+    package func standing(of job: JobID, at now: Timestamp) -> JobStanding? {
+        let id = job.rawValue
+        let entry = entries[id]
+        let slot = entry?.lane ?? table.lanes.slots.first { table.lanes[$0].ready.contains(id) }
+        guard let slot else { return nil }
+        let state = entry?.state(at: now) ?? .ready
+        let status = status(of: job, at: now)
+        return JobStanding(
+            lane: table.lane(slot), state: state, isPaused: table.queues[table.lanes[slot].queue].isPaused,
+            until: state == .scheduled ? status?.runAt : status?.deadline, worker: status?.worker ?? "",
+            deadReason: status?.deadReason, diedAt: status?.diedAt,
+            ahead: state == .ready ? table.ahead(of: id, in: slot) : nil)
+    }
+
+    /// Records what is overdue at `now`, and lets due jobs be leased, as an owner of the store would do before it
+    /// answers anything. For a copy of the state that is only looked at.
+    package mutating func settle(at now: Timestamp) {
+        while hasOverdue(at: now) {
+            let mutations = overdue(at: now, limit: .max)
+            assert(!mutations.isEmpty, "what is overdue can be recorded")
+            if mutations.isEmpty { break }
+            for mutation in mutations { apply(Record(sequence: lastSequence.next, time: now, mutation: mutation)) }
+        }
+        promoteDue(at: now)
+    }
+}
+
+extension LaneTable {
+    /// Counts what a lease of everything in the queue gets before the ready job `id`.
+    fileprivate func ahead(of id: UInt64, in lane: Slot<LaneRecord>) -> JobsAhead {
+        let (level, group) = (lanes[lane].level, lanes[lane].group)
+        var ahead = JobsAhead()
+        for higher in queues[lanes[lane].queue].levels {
+            if higher == level { break }
+            guard levels[higher].ready > 0 else { continue }
+            ahead.higher.append(.init(priority: levels[higher].priority, count: levels[higher].ready))
+        }
+        ahead.older = ready(below: id, in: group)
+        guard let rotation = levels[level].rotation else { return ahead }
+        // What is left of this round, `early`, is served first; each group once. Then come rounds over all groups that
+        // have anything, the lowest id first.
+        func isEarly(_ group: Slot<GroupRecord>) -> Bool {
+            groups[group].head != 0 && groups[group].head < rotation.roundStart && !isServed(group)
+        }
+        let ownEarly = isEarly(group) ? 1 : 0
+        for other in levels[level].groups.values where other != group && groups[other].head != 0 {
+            let early = isEarly(other) ? 1 : 0
+            if ahead.older < ownEarly {
+                // The job itself is served in what is left of this round.
+                if early == 1 && groups[other].head < id { ahead.otherGroups += 1 }
+                continue
+            }
+            // How many jobs the other group has given once the rounds before the job's own are over.
+            let given = early + ahead.older - ownEarly
+            let below = ready(below: id, in: other)
+            ahead.otherGroups += below > given ? given + 1 : min(given, ready(in: other))
+        }
+        return ahead
+    }
+
+    private func ready(below id: UInt64, in group: Slot<GroupRecord>) -> Int {
+        groups[group].lanes.reduce(0) { $0 + (id > 0 ? lanes[$1].ready.count(in: 0...(id - 1)) : 0) }
+    }
+
+    private func ready(in group: Slot<GroupRecord>) -> Int {
+        groups[group].lanes.reduce(0) { $0 + lanes[$1].ready.count }
+    }
+}
