@@ -56,8 +56,8 @@ public struct JobStoreError: Error, Hashable, Sendable, CustomStringConvertible 
         public static let notAStore = Code(value: .notAStore)
         /// The system refused access to the store's files.
         public static let permissionDenied = Code(value: .permissionDenied)
-        /// The kept history does not reach the point asked for, or a fork's point has not come; `oldest` says how far it
-        /// goes back.
+        /// The kept history does not reach the point asked for, or a fork's point has not come; `oldest` says how far
+        /// it goes back.
         public static let beyondHistory = Code(value: .beyondHistory)
 
         /// The code in the line protocol, such as `lease_lost`.
