@@ -125,6 +125,12 @@ extension QueueState {
         guard let record = try Record(checking: entry.sequence, kind: entry.kind, body: entry.body) else {
             return false
         }
+        guard record.sequence > lastSequence else {
+            throw LogError(
+                .corrupt,
+                "record \(record.sequence) comes after record \(lastSequence); restore the store from a backup",
+                sequences: record.sequence...record.sequence)
+        }
         do { if Safeguard.replayValidation.isOn { try validate(record) } } catch {
             throw LogError(error, at: record.sequence)
         }

@@ -15,6 +15,7 @@ extension SequenceBitmap {
 
         static let keyMax: UInt64 = (1 << 48) - 1
         static let wordsMax = 4096
+        static let shortRangeMax = 64
         /// Bits turn into numbers below this, well under `wordsMax`, lest a set at the border change form all the time.
         static let bitsCountMin = 3072
 
@@ -124,6 +125,11 @@ extension SequenceBitmap {
         }
 
         mutating func insertRange(_ range: ClosedRange<UInt16>) {
+            // Below, all is copied for each range; a set of many short ones would take seconds to build.
+            if range.count <= Self.shortRangeMax {
+                for low in range { _ = insert(low) }
+                return
+            }
             let old = runs()
             var merged: [UInt16] = []
             var (low, high) = (range.lowerBound, range.upperBound)

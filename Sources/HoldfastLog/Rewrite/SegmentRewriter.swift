@@ -132,11 +132,20 @@ extension WriteAheadLog {
     ) throws(LogError) -> Rewritten {
         var output = RewriteOutput(log: self, chain: predecessor ?? [UInt8](repeating: 0, count: 32), high: high)
         var made = Rewritten()
+        var last = SequenceNumber.zero
         do throws(LogError) {
             for source in sources {
                 try source.forEachFrame(fileSystem) { (frame) throws(LogError) in
                     guard frame.header.recordCount > 0 else { return true }
                     _ = try frame.forEachEntry(file: source.name) { (entry, time) throws(LogError) in
+                        guard entry.sequence > last else {
+                            throw LogError(
+                                .corrupt,
+                                "\(source.name) holds record \(entry.sequence) behind record \(last): restore it from "
+                                    + "a backup, or run: holdfast salvage STORE NEW",
+                                file: source.name, offset: frame.offset)
+                        }
+                        last = entry.sequence
                         if policy.mustKeep(sequence: entry.sequence, kind: entry.kind, body: entry.body) {
                             try output.append(entry, time: time)
                         } else {
