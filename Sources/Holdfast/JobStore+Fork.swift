@@ -4,16 +4,6 @@ public import HoldfastBytes
 internal import HoldfastEngine
 internal import HoldfastLog
 
-/// A point in a store's life.
-public enum StorePoint: Hashable, Sendable {
-    /// Behind the newest record that is durable.
-    case newest
-    /// Behind the record with this sequence number, or the last one before it.
-    case sequence(SequenceNumber)
-    /// Behind the last record that is not later than this time.
-    case time(Timestamp)
-}
-
 /// What a fork made.
 public struct ForkSummary: Hashable, Sendable {
     /// The last record that the new store holds; 0 for none.
@@ -31,23 +21,24 @@ public struct ForkSummary: Hashable, Sendable {
 }
 
 extension JobStore {
-    /// Makes a new store at `target` that is what the one at `path` was at `point`, and verifies it. The source may be
+    /// Makes a new store at `target` that is what the one at `path` was at `moment`, and verifies it. The source may be
     /// open here or elsewhere; it is not changed. Sealed segments share their files with the source where the file
     /// system can do that.
     ///
     /// The new store has an identity of its own. Its new ids and tokens begin beyond all that the source had given out
     /// when it was forked; later the two give out the same ones, each for itself.
     ///
-    /// - Throws: `.beyondHistory` for a point that can't be reached, with the oldest or newest one that can;
+    /// - Parameter moment: After the newest durable record when `nil`.
+    /// - Throws: `.beyondHistory` for a moment that can't be reached, with the oldest or newest one that can;
     ///   `.notAStore` when `path` is no store or `target` is taken; `.corrupt` when the source is damaged; `.noSpace`,
     ///   `.permissionDenied`, `.ioError`. No new store is there then.
     /// - Postcondition: The new store survives power loss.
     @discardableResult
     public static func fork(
-        _ path: String, to target: String, at point: StorePoint = .newest
+        _ path: String, to target: String, at moment: StoreMoment? = nil
     ) async throws(JobStoreError) -> ForkSummary {
         try await StoreCore.onThread("holdfast-fork") { () throws(JobStoreError) -> ForkSummary in
-            try forkBlocking(path, to: target, at: point)
+            try forkBlocking(path, to: target, at: moment)
         }
     }
 
@@ -56,15 +47,15 @@ extension JobStore {
     /// - Throws: The same as `fork(_:to:at:)`.
     @discardableResult
     public static func forkBlocking(
-        _ path: String, to target: String, at point: StorePoint = .newest
+        _ path: String, to target: String, at moment: StoreMoment? = nil
     ) throws(JobStoreError) -> ForkSummary {
-        do { return try StoreFork.run(path, to: target, at: point, fileSystem: POSIXFileSystem()) } catch {
+        do { return try StoreFork.run(path, to: target, at: moment, fileSystem: POSIXFileSystem()) } catch {
             throw JobStoreError(error)
         }
     }
 
     /// Makes a verified copy of this store at `directory`, while work goes on. It holds all that was answered before
-    /// the call and is a store itself: `fork(_:to:at:)` restores it as of any point of the kept history.
+    /// the call and is a store itself: `fork(_:to:at:)` restores it as of any moment of the kept history.
     ///
     /// - Throws: `.notAStore` when there is something at `directory`; `.corrupt`, `.noSpace`, `.permissionDenied`,
     ///   `.ioError`, `.closed` or the store's failure. No backup is there then; the store is as it was.
@@ -88,7 +79,7 @@ extension StoreCore {
         do { try log.waitBlocking(for: ticket) } catch { throw failure(from: error) }
         do {
             return try StoreFork.run(
-                log.layout.root, to: directory, at: .newest, fileSystem: log.fileSystem,
+                log.layout.root, to: directory, at: nil, fileSystem: log.fileSystem,
                 durable: lock.withLock { log.answeredPosition })
         } catch {
             throw JobStoreError(error)

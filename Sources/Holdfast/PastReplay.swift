@@ -77,7 +77,7 @@ package struct PastReplay {
             return .dropped(oldest: manifest.oldestState)
         }
         try records.forEachEntry(after: state.lastSequence, through: target) { (entry) throws(LogError) in
-            _ = try state.replay(entry)
+            try state.replay(entry)
             return true
         }
         return .found(state)
@@ -100,28 +100,63 @@ package struct PastReplay {
     private func base(_ target: SequenceNumber, _ manifest: Manifest) throws(LogError) -> QueueState? {
         var failure: LogError?
         for checkpoint in manifest.replayBases where checkpoint.sequence <= target {
-            do throws(LogError) { return try state(at: checkpoint) } catch { failure = failure ?? error }
+            do throws(LogError) { return try records.state(at: checkpoint) } catch { failure = failure ?? error }
         }
         if manifest.compactedThrough == .zero { return QueueState() }
         if let failure { throw failure }
         return nil
     }
 
-    private func state(at checkpoint: Manifest.Checkpoint) throws(LogError) -> QueueState {
-        let image = try records.image(of: checkpoint)
+}
+
+extension PastRecords {
+    /// Returns the state that a checkpoint holds, from whichever of its copies is intact.
+    ///
+    /// - Throws: `.corrupt` when none is, or it holds another state; `.unsupportedFormat`, `.ioFailed`.
+    package func state(at checkpoint: Manifest.Checkpoint) throws(LogError) -> QueueState {
+        let image = try image(of: checkpoint)
         do throws(EngineError) {
             let state = try QueueState(image: image.span)
             guard state.lastSequence == checkpoint.sequence else {
-                throw EngineError(.corrupt, "it holds the state at \(state.lastSequence)")
+                throw EngineError(.corrupt, "it is of \(state.lastSequence)")
             }
             return state
-        } catch { throw LogError(error, at: checkpoint.sequence) }
+        } catch {
+            let code: LogError.Code = error.code == .unsupportedFormat ? .unsupportedFormat : .corrupt
+            throw LogError(code, "the checkpoint at \(checkpoint.sequence) holds no state (\(error.message))")
+        }
+    }
+
+    /// Returns the oldest state from which every later record is there.
+    ///
+    /// - Throws: `.corrupt` when its checkpoint is damaged or missing; `.ioFailed`.
+    package func oldestState() throws(LogError) -> QueueState {
+        let manifest = manifest
+        if manifest.compactedThrough == .zero { return QueueState() }
+        guard let oldest = manifest.replayBases.last else {
+            throw LogError(.corrupt, "the store names no checkpoint, and needs one: run: holdfast salvage STORE NEW")
+        }
+        return try state(at: oldest)
+    }
+}
+
+extension FileRecords {
+    /// Returns the state after the last record: what an owner would find if it opened the store now.
+    ///
+    /// - Throws: `.corrupt` when no checkpoint can be read and records are gone, or a record is damaged; `.ioFailed`.
+    package func newestState() throws(LogError) -> QueueState {
+        let last = try lastSequence()
+        guard case .found(let state) = try PastReplay(self, last: last).state(asOf: .sequence(last)) else {
+            throw LogError(.corrupt, "the store names no checkpoint, and needs one: run: holdfast salvage STORE NEW")
+        }
+        return state
     }
 }
 
 extension QueueState {
     /// Applies a record from the log after checking that it may follow; returns whether it was of a known kind.
-    mutating func replay(_ entry: borrowing EntryView) throws(LogError) -> Bool {
+    @discardableResult
+    package mutating func replay(_ entry: borrowing EntryView) throws(LogError) -> Bool {
         guard let record = try Record(checking: entry.sequence, kind: entry.kind, body: entry.body) else {
             return false
         }

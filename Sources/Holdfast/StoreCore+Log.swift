@@ -2,8 +2,8 @@
 // and which job a record belongs to. Copying `state` is cheap (its parts are copied when next changed), so the lock is
 // held only for that.
 
-internal import HoldfastBytes
-internal import HoldfastEngine
+package import HoldfastBytes
+package import HoldfastEngine
 internal import HoldfastLog
 
 /// Answers the log. The log keeps it for as long as it lives, so it must not keep the store.
@@ -99,7 +99,7 @@ struct StoreRetention: RetentionPolicy {
 
 extension Mutation {
     /// The job that a record at `sequence` is about.
-    func job(_ sequence: SequenceNumber) -> JobID? {
+    package func job(_ sequence: SequenceNumber) -> JobID? {
         switch self {
         case .enqueue: JobID(sequence)
         case .lease(let grant): grant.job

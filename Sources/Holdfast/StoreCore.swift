@@ -210,16 +210,15 @@ final class StoreCore: @unchecked Sendable {
     /// Returns the enqueue record of a job. Blocks until it is durable when it is not yet.
     func lookUp(_ job: JobID) -> EnqueueLookup {
         do {
-            var entry = try log.entry(job.sequence)
-            if entry == nil {
+            let records = LogRecords(log: log)
+            var record = try records.record(job.sequence)
+            if record == nil {
                 // It may have been appended but not committed.
                 let ticket = lock.withLock { log.ticket }
                 try log.waitBlocking(for: ticket)
-                entry = try log.entry(job.sequence)
+                record = try records.record(job.sequence)
             }
-            guard let entry, let record = try decoded(entry), case .enqueue(let enqueue) = record.mutation else {
-                return .missing
-            }
+            guard let record, case .enqueue(let enqueue) = record.mutation else { return .missing }
             return .found(enqueue, at: record.time)
         } catch {
             return .failed(JobStoreError(error))
@@ -234,10 +233,6 @@ final class StoreCore: @unchecked Sendable {
     /// Returns the records of a job up to and including `last`, oldest first.
     func records(of job: JobID, through last: SequenceNumber) throws(JobStoreError) -> [Record] {
         do { return try LogRecords(log: log).records(of: job, through: last) } catch { throw JobStoreError(error) }
-    }
-
-    private func decoded(_ entry: StoredEntry) throws(LogError) -> Record? {
-        try Record(checking: entry.sequence, kind: entry.kind, body: entry.body.span)
     }
 
     // MARK: - Failing

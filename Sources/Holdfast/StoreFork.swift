@@ -2,7 +2,7 @@
 // are forks, too. The source is read as any reader reads it, without its lock and beside a living owner, and is not
 // changed.
 //
-//  1. The state at the point: the newest checkpoint before it, and the records in between.
+//  1. The state at the moment: the newest checkpoint before it, and the records in between.
 //  2. Sealed segments that end before the point are linked; records behind them are written into new ones.
 //  3. The state is written twice; the oldest checkpoint from which the history can be replayed is taken over, so that
 //     the new store can be forked at any point that the source could.
@@ -18,40 +18,55 @@ package import HoldfastLog
 /// Makes new stores out of others.
 package struct StoreFork {
     private let source: LogReader
+    private let records: FileRecords
     private let target: String
     private var state = QueueState()
     private var summary = ForkSummary()
 
-    /// Makes a store at `target` that is what the one at `directory` was at `point`.
+    /// Makes a store at `target` that is what the one at `directory` was at `moment`, by default the newest.
     ///
     /// - Parameters:
     ///   - durable: What the source's owner says is durable, where the files may not say so yet.
-    /// - Throws: `.beyondHistory` for a point that can't be reached; `.notAStore` when there is no source or the target
-    ///   is taken; `.corrupt` when anything of the source that is needed is damaged; `.noSpace`, `.ioFailed`. There is
-    ///   no new store then.
+    /// - Throws: `.beyondHistory` for a moment that can't be reached; `.notAStore` when there is no source or the
+    ///   target is taken; `.corrupt` when anything of the source that is needed is damaged; `.noSpace`, `.ioFailed`.
+    ///   There is no new store then.
     @discardableResult
     package static func run(
-        _ directory: String, to target: String, at point: StorePoint, fileSystem: any FileSystem,
+        _ directory: String, to target: String, at moment: StoreMoment?, fileSystem: any FileSystem,
         durable: LogPosition = .zero
     ) throws(LogError) -> ForkSummary {
         try LogReader.compute(directory: directory, fileSystem: fileSystem) { (reader) throws(LogError) in
             var reader = reader
             reader.knownDurable = durable
             var fork = StoreFork(source: reader, target: target)
-            try fork.findState(at: point)
+            try fork.findState(at: moment)
             return try fork.build()
         }
     }
 
     private init(source: LogReader, target: String) {
         self.source = source
+        records = FileRecords(source)
         self.target = target
     }
 
     // MARK: - The state
 
-    private mutating func findState(at point: StorePoint) throws(LogError) {
-        state = try PastState(source).state(at: point)
+    private mutating func findState(at moment: StoreMoment?) throws(LogError) {
+        let last = try records.lastSequence()
+        let moment = moment ?? .sequence(last)
+        switch try PastReplay(records, last: last).state(asOf: moment) {
+        case .found(let found): state = found
+        case .dropped(let oldest):
+            let remedy = oldest.map { "the oldest sequence number available is \($0)" } ?? "none is available"
+            throw LogError(
+                .beyondHistory,
+                "the history that \(source.layout.root) keeps does not reach back to \(moment.words): \(remedy)",
+                sequences: oldest.map { $0...SequenceNumber.max })
+        case .future(let last):
+            throw LogError(
+                .beyondHistory, "\(source.layout.root) holds no record for \(moment.words) yet: its newest is \(last)")
+        }
         summary.sequence = state.lastSequence
         summary.time = state.latestTime
     }
@@ -114,11 +129,13 @@ package struct StoreFork {
     }
 
     private func addCheckpoints(to writer: inout NewStoreWriter) throws(LogError) {
-        let past = PastState(source)
-        if !past.isComplete, let oldest = past.checkpoints.last, oldest.sequence < state.lastSequence {
-            var image = ByteWriter()
-            try past.state(of: oldest).encodeImage(into: &image)
-            try writer.addCheckpoint(oldest.sequence, image: image.bytes, copies: 1)
+        if source.manifest.compactedThrough > .zero {
+            let oldest = try records.oldestState()
+            if oldest.lastSequence < state.lastSequence {
+                var image = ByteWriter()
+                oldest.encodeImage(into: &image)
+                try writer.addCheckpoint(oldest.lastSequence, image: image.bytes, copies: 1)
+            }
         }
         guard state.lastSequence > .zero else { return }
         var image = ByteWriter()
@@ -129,11 +146,10 @@ package struct StoreFork {
     /// Reads all of the new store, and replays it.
     private mutating func verify(_ fork: LogReader) throws(LogError) {
         var fork = fork
-        let past = PastState(fork)
-        var replayed = try past.oldest()
+        var replayed = try FileRecords(fork).oldestState()
         let result = fork.verify(progress: { _, _ in }) { (entry, _) throws(LogError) in
             guard entry.sequence > replayed.lastSequence else { return }
-            try PastState.apply(entry, to: &replayed)
+            try replayed.replay(entry)
         }
         if let problem = result.problems.first { throw problem }
         guard replayed.lastSequence == state.lastSequence, replayed.digest() == state.digest() else {

@@ -139,7 +139,7 @@ public enum CommandProbe {
             var frames = RecordDump(filter: filter, format: format, showsPayloads: false)
             expectDamage { () throws(LogError) in try frames.printFrames(of: .store(reader)) }
         }
-        expectDamage { () throws(LogError) in _ = try StateReader(reader: reader).latest() }
+        expectDamage { () throws(LogError) in _ = try FileRecords(reader).newestState() }
     }
 
     private static func expectDamage(_ body: () throws(LogError) -> Void) {

@@ -93,7 +93,7 @@ import Testing
     @Test func anAncestorsSegmentIsTakenUpToTheForkAndNoFurther() async throws {
         try await onThread {
             let (disk, _, _) = try makeStore()
-            try StoreFork.run("/store", to: "/fork", at: .newest, fileSystem: disk)
+            try StoreFork.run("/store", to: "/fork", at: nil, fileSystem: disk)
             let manifests = ManifestStore(layout: StoreLayout(root: "/fork"), fileSystem: disk)
             var manifest = try #require(try manifests.read())
             let adopted = manifest.sealed[1]

@@ -227,12 +227,12 @@ private final class Life {
         let life = Life(seed: 8)
         for _ in 0..<200 { try await life.step() }
         try await life.close()
-        let first = try StoreFork.run(life.path, to: "/first", at: .newest, fileSystem: life.disk)
+        let first = try StoreFork.run(life.path, to: "/first", at: nil, fileSystem: life.disk)
         let middle = try await life.openFork("/first")
         for _ in 0..<80 { _ = try await middle.enqueue("more", payload: [UInt8](repeating: 7, count: 4000)) }
         let digest = try await middle.digest()
         try await middle.close()
-        let second = try StoreFork.run("/first", to: "/second", at: .newest, fileSystem: life.disk)
+        let second = try StoreFork.run("/first", to: "/second", at: nil, fileSystem: life.disk)
         #expect(first.linkedSegments > 0 && second.linkedSegments > first.linkedSegments)
         let fork = try await life.openFork("/second")
         #expect(try await fork.digest() == digest)
@@ -245,7 +245,7 @@ private final class Life {
         for _ in 0..<200 { try await life.step() }
         try await life.close()
         life.disk.faultPlan.refusesLinks = true
-        let summary = try StoreFork.run(life.path, to: "/fork", at: .newest, fileSystem: life.disk)
+        let summary = try StoreFork.run(life.path, to: "/fork", at: nil, fileSystem: life.disk)
         #expect(summary.linkedSegments == 0 && summary.linkedBytes == 0 && summary.writtenBytes > 65_536)
         let fork = try await life.openFork("/fork")
         #expect(try await fork.digest().hex == life.digests[summary.sequence.rawValue])
@@ -274,7 +274,7 @@ private final class Life {
         life.disk.corrupt("/store/segments/" + segments[1], offset: 4096 + 64 + 9)
         let error = try #require(
             #expect(throws: LogError.self) {
-                try StoreFork.run(life.path, to: "/fork", at: .newest, fileSystem: life.disk)
+                try StoreFork.run(life.path, to: "/fork", at: nil, fileSystem: life.disk)
             })
         #expect(error.code == .corrupt && error.message.contains(segments[1]))
         #expect(try life.disk.status(of: "/fork/MANIFEST") == nil)

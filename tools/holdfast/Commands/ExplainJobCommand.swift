@@ -44,7 +44,7 @@ struct ExplainJobCommand: ParsableCommand {
 
     private static func explain(_ id: JobID, in directory: String) throws(LogError) -> JobExplanation? {
         try LogReader.compute(directory: directory, fileSystem: POSIXFileSystem()) { (reader) throws(LogError) in
-            var state = try StateReader(reader: reader).latest()
+            var state = try FileRecords(reader).newestState()
             // Beside a manual clock the system's would count delays as over; the log's own time never does too early.
             let now = max(state.latestTime, SystemClock().wallNow())
             let last = state.lastSequence

@@ -26,7 +26,7 @@ struct ForkCommand: ParsableCommand {
     var json = false
 
     func run() throws {
-        try ForkRun(source: store.directory, target: target, point: point.value).run(json: json, "new store")
+        try ForkRun(source: store.directory, target: target, moment: point.at).run(json: json, "new store")
     }
 }
 
@@ -52,7 +52,7 @@ struct BackupCommand: ParsableCommand {
     var json = false
 
     func run() throws {
-        try ForkRun(source: store.directory, target: target, point: .newest).run(json: json, "backup")
+        try ForkRun(source: store.directory, target: target, moment: nil).run(json: json, "backup")
     }
 }
 
@@ -77,7 +77,7 @@ struct RestoreCommand: ParsableCommand {
     var json = false
 
     func run() throws {
-        try ForkRun(source: source, target: target, point: point.value).run(json: json, "restored store")
+        try ForkRun(source: source, target: target, moment: point.at).run(json: json, "restored store")
     }
 }
 
@@ -91,30 +91,23 @@ struct PointArgument: ParsableArguments {
 
     @Option(
         help: ArgumentHelp("A sequence number or a time (the newest record).", valueName: "point"),
-        transform: Self.read)
-    var at: StorePoint?
-
-    var value: StorePoint { at ?? .newest }
-
-    @Sendable private static func read(_ text: String) throws -> StorePoint {
-        if let number = UInt64(text), number <= SequenceNumber.max.rawValue { return .sequence(SequenceNumber(number)) }
-        if let time = CalendarTime.parse(text, now: SystemClock().wallNow()) { return .time(time) }
-        throw ValidationError("give a sequence number, or a time such as 2026-11-21T02:31:18Z or 10m")
-    }
+        transform: Values.moment)
+    var at: StoreMoment?
 }
 
 /// What the three commands do.
 struct ForkRun {
     let source: String
     let target: String
-    let point: StorePoint
+    /// By default the newest.
+    let moment: StoreMoment?
 
     func run(json: Bool, _ noun: String) throws {
         try StorePath.requireStore(source)
         try StorePath.requireFree(target, outside: source)
         let summary: ForkSummary
         do throws(JobStoreError) {
-            summary = try JobStore.forkBlocking(source, to: target, at: point)
+            summary = try JobStore.forkBlocking(source, to: target, at: moment)
         } catch {
             let code =
                 switch error.code {

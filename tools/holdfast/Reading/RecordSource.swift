@@ -81,23 +81,6 @@ extension Record {
 }
 
 extension Mutation {
-    /// The job that it is about, if it is about one.
-    func job(_ sequence: SequenceNumber) -> JobID? {
-        switch self {
-        case .enqueue: JobID(sequence)
-        case .lease(let grant): grant.job
-        case .heartbeat(let heartbeat): heartbeat.job
-        case .ack(let ack): ack.job
-        case .requeue(let requeue): requeue.job
-        case .expire(.lease(let job, _, _)), .expire(.startBy(let job)), .expire(.uniqueKey(_, _, let job)): job
-        case .bury(let bury): bury.job
-        case .redrive(let redrive): redrive.job
-        case .cancel(let cancel): cancel.job
-        case .effect(let effect): effect.fence?.job
-        case .queueSettings, .clock: nil
-        }
-    }
-
     /// The queue that it names, if it names one.
     var queue: String? {
         switch self {

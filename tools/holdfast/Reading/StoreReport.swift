@@ -31,7 +31,7 @@ struct StoreReport {
     /// Reads the report from the files of the store at `directory`.
     init(files directory: String) throws(LogError) {
         let (reader, state) = try LogReader.compute(directory: directory, fileSystem: POSIXFileSystem()) {
-            (reader) throws(LogError) in (reader, try StateReader(reader: reader).latest())
+            (reader) throws(LogError) in (reader, try FileRecords(reader).newestState())
         }
         // Beside a manual clock the system's would count delays as over; the log's own time never does too early.
         let counts = state.queueCounts(at: max(state.latestTime, SystemClock().wallNow()))

@@ -1,6 +1,7 @@
 // Salvage: the newest state that can be read, the intact records after it as far as each may follow the ones before,
 // and every intact record before it, written as a new store. Sequence numbers, and with them ids and tokens, stay.
 
+import Holdfast
 import HoldfastBytes
 import HoldfastEngine
 import HoldfastLog

@@ -1,5 +1,6 @@
 // Verification beyond bytes: the records, replayed, must be legal and must give the states that the checkpoints hold.
 
+import Holdfast
 import HoldfastBytes
 import HoldfastEngine
 import HoldfastLog
@@ -40,7 +41,7 @@ struct StoreVerification {
     private static func check(_ reader: LogReader) -> StoreVerification {
         var reader = reader
         var result = StoreVerification()
-        var replay = Replay(StateReader(reader: reader))
+        var replay = Replay(FileRecords(reader))
         var progress = ProgressLine()
         result.log = reader.verify { done, total in
             progress.update("\(Terminal.bytes(done)) of \(Terminal.bytes(total))")
@@ -56,30 +57,25 @@ struct StoreVerification {
     /// Replays records and compares with each checkpoint that is passed.
     private struct Replay {
         private var state: QueueState?
-        private var reader: StateReader
+        private let records: FileRecords
         /// Oldest first.
         private var ahead: [Manifest.Checkpoint]
         private var problems: [LogError] = []
 
-        init(_ reader: StateReader) {
-            self.reader = reader
-            ahead = reader.checkpoints.reversed()
-            if reader.isComplete {
-                state = QueueState()
-            } else if let first = ahead.first {
-                do throws(LogError) { state = try reader.state(at: first) } catch { problems.append(error) }
-                ahead.removeFirst()
-            }
+        init(_ records: FileRecords) {
+            self.records = records
+            ahead = records.manifest.replayBases.reversed()
+            do throws(LogError) { state = try records.oldestState() } catch { problems.append(error) }
+            if records.manifest.compactedThrough > .zero, !ahead.isEmpty { ahead.removeFirst() }
         }
 
         mutating func take(_ entry: borrowing EntryView) throws(LogError) {
-            let record = try Record.decode(entry, "of the log")
-            guard let record, let last = state?.lastSequence, record.sequence > last else { return }
-            while let checkpoint = ahead.first, checkpoint.sequence < record.sequence { compare(checkpoint) }
+            guard let last = state?.lastSequence, entry.sequence > last else { return }
+            while let checkpoint = ahead.first, checkpoint.sequence < entry.sequence { compare(checkpoint) }
             // Taken out and put back, so that it is changed in place; after an illegal record it is gone.
             guard var current = state.take() else { return }
             do throws(LogError) {
-                try StateReader.apply(record, to: &current)
+                try current.replay(entry)
                 state = current
             } catch {
                 problems.append(error)
@@ -97,8 +93,8 @@ struct StoreVerification {
             ahead.removeFirst()
             guard let state else { return }
             do throws(LogError) {
-                guard try reader.state(at: checkpoint).digest() != state.digest() else { return }
-                let name = reader.reader.layout.relative(reader.reader.layout.path(checkpoint, copy: 0))
+                guard try records.state(at: checkpoint).digest() != state.digest() else { return }
+                let name = records.reader.layout.relative(records.reader.layout.path(checkpoint, copy: 0))
                 throw LogError(
                     .corrupt, "\(name) holds another state than the records up to \(checkpoint.sequence) give",
                     file: name, offset: 0)
