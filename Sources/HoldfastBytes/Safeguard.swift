@@ -151,6 +151,8 @@ package enum Safeguard: String, CaseIterable, Sendable {
     case frameEpoch
     /// Sequence numbers do not go back along the journal.
     case frameSequence
+    /// A record of the journal has one of the numbers that its frame counts.
+    case entrySequence
     /// A journal that ends in a roll frame lacks its next segment.
     case rollSuccessor
     /// A journal segment belongs to the manifest's store.

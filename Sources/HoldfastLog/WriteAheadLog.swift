@@ -452,8 +452,22 @@ package final class WriteAheadLog: @unchecked Sendable {
         in source: SegmentSource, _ body: (borrowing EntryView, Timestamp) throws(LogError) -> Bool
     ) throws(LogError) {
         try source.forEachFrame(fileSystem) { (frame) throws(LogError) in
-            guard frame.header.recordCount > 0 else { return true }
-            return try frame.forEachEntry(file: source.name, body)
+            let header = frame.header
+            guard header.recordCount > 0 else { return true }
+            // The journal's frames follow each other by what they count; compaction alone leaves numbers out.
+            let isCounted = source.header.role == .journal && Safeguard.entrySequence.isOn
+            let end = isCounted ? header.firstSequence.rawValue + UInt64(header.recordCount) : .max
+            return try frame.forEachEntry(file: source.name) { (entry, time) throws(LogError) in
+                guard entry.sequence.rawValue < end else {
+                    throw LogError(
+                        .corrupt,
+                        "\(source.name) holds record \(entry.sequence) in the frame at offset \(frame.offset), whose "
+                            + "records end before \(end); restore the file from a backup, or run: holdfast salvage "
+                            + "STORE NEW",
+                        file: source.name, offset: frame.offset)
+                }
+                return try body(entry, time)
+            }
         }
     }
 }

@@ -122,6 +122,48 @@ import Testing
         #expect(problems.map(\.file) == named.map(layout.relative))
     }
 
+    /// A record of the journal with a number beyond its frame's was taken, and the journal could not be sealed later.
+    @Test(arguments: [0, 5] as [UInt8]) func aRecordBeyondItsFramesNumbersIsDamage(gap: UInt8) throws {
+        var (journal, bytes) = journal(1, frames: [])
+        let entry: [UInt8] = [2, gap, 0x81, 7]
+        var frame = FrameHeader(
+            kind: .data, firstSequence: SequenceNumber(1), epoch: Epoch(1), position: journal.base.advanced(by: 4096),
+            durable: .zero, time: .zero, previousLink: 0)
+        frame.recordCount = 1
+        frame.rawBytes = entry.count
+        frame.storedBytes = entry.count
+        frame.payloadChecksum = CRC32C.checksum(entry.span, seed: 1)
+        var writer = ByteWriter()
+        writer.append(bytes)
+        frame.store(into: &writer, at: 4096, salt: 1)
+        bytes = [UInt8](copying: writer.bytes)
+        bytes.replaceSubrange(4160..<4164, with: entry)
+        let disk = SimulatedFileSystem()
+        let layout = StoreLayout(root: "/store")
+        var manifest = Manifest(store: Self.store)
+        manifest.epoch = Epoch(1)
+        manifest.nextSegment = SegmentID(2)
+        manifest.nextSlot = 2
+        manifest.nextBase = LogPosition(UInt64(Self.segmentBytes))
+        manifest.journals = [journal]
+        disk.replace(layout.path(journal), with: bytes)
+        var encoded = ByteWriter()
+        manifest.encode(into: &encoded)
+        disk.replace(layout.manifest, with: [UInt8](copying: encoded.bytes))
+        let log = try WriteAheadLog.open(
+            directory: layout.root, fileSystem: disk, options: LogOptions(), createIfMissing: false, now: .zero)
+        var found: [UInt64] = []
+        do {
+            try log.forEachEntry(after: .zero) { (entry, _) throws(LogError) in
+                found.append(entry.sequence.rawValue)
+                return true
+            }
+            #expect(gap == 0 && found == [1])
+        } catch {
+            #expect(gap > 0 && found.isEmpty && error.code == .corrupt && error.offset == 4096, "\(error)")
+        }
+    }
+
     @Test func anEmptyLaterSegmentIsNoDamage() throws {
         let scan = try scan([journal(1, frames: [4096]), journal(2, frames: [])])
         #expect(RecoveryDecision.row(for: scan.finding).verdict == .cleanEnd)
