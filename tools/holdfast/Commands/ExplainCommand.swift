@@ -59,35 +59,20 @@ extension OffsetDiagnosis {
         writer.field("region", region)
         writer.field("start", start)
         writer.field("end", end)
-        writer.key("fields")
-        writer.beginArray()
-        for field in fields {
-            writer.beginObject()
+        writer.field("fields", objects: fields) { field, writer in
             writer.field("name", field.name)
             writer.field("offset", field.offset)
             writer.field("value", field.value)
-            writer.endObject()
         }
-        writer.endArray()
-        writer.key("checks")
-        writer.beginArray()
-        for check in checks {
-            writer.beginObject()
+        writer.field("checks", objects: checks) { check, writer in
             writer.field("name", check.name)
             writer.field("passed", check.isPassed)
             writer.field("detail", check.detail)
-            writer.endObject()
         }
-        writer.endArray()
-        writer.key("flipped_bits")
-        writer.beginArray()
-        for flipped in flippedBits {
-            writer.beginObject()
+        writer.field("flipped_bits", objects: flippedBits) { flipped, writer in
             writer.field("offset", flipped.offset)
             writer.field("bit", flipped.bit)
-            writer.endObject()
         }
-        writer.endArray()
         writer.endObject()
         writer.endLine()
         return writer.bytes

@@ -64,6 +64,20 @@ struct JSONWriter {
         needsComma = true
     }
 
+    /// Writes a field that is a list of objects; `body` writes the fields of each.
+    mutating func field<Elements: Sequence>(
+        _ name: StaticString, objects elements: Elements, _ body: (Elements.Element, inout JSONWriter) -> Void
+    ) {
+        key(name)
+        beginArray()
+        for element in elements {
+            beginObject()
+            body(element, &self)
+            endObject()
+        }
+        endArray()
+    }
+
     // MARK: - Values
 
     mutating func null() {

@@ -16,28 +16,28 @@ extension StoreSalvage {
         writer.field("leases_kept", leasesKept)
         writer.key("checkpoint")
         if let base { writer.value(base.rawValue) } else { writer.null() }
-        list("lost", lost, &writer) { range, writer in
+        writer.field("lost", objects: lost) { range, writer in
             writer.field("first", range.lowerBound)
             writer.key("last")
             if range.upperBound < .max { writer.value(range.upperBound) } else { writer.null() }
         }
-        list("lost_jobs", lostJobs, &writer) { job, writer in
+        writer.field("lost_jobs", objects: lostJobs) { job, writer in
             writer.field("id", job.id.rawValue)
             writer.field("queue", optional: job.queue)
         }
-        list("lost_effects", lostEffects, &writer) { effect, writer in
+        writer.field("lost_effects", objects: lostEffects) { effect, writer in
             writer.field("scope", effect.scope)
             writer.field("key", effect.key)
         }
         writer.field("lost_notes", lostNotes)
-        list("dropped", dropped, &writer) { record, writer in
+        writer.field("dropped", objects: dropped) { record, writer in
             writer.field("seq", record.sequence.rawValue)
             writer.field("kind", record.kind)
             writer.key("job")
             if let job = record.job { writer.value(job.rawValue) } else { writer.null() }
             writer.field("reason", record.reason)
         }
-        list("damage", places, &writer) { place, writer in
+        writer.field("damage", objects: places) { place, writer in
             writer.field("file", place.file)
             writer.key("offset")
             if let offset = place.offset { writer.value(offset) } else { writer.null() }
@@ -46,20 +46,6 @@ extension StoreSalvage {
         writer.endObject()
         writer.endLine()
         return writer.bytes
-    }
-
-    private func list<Element>(
-        _ name: StaticString, _ elements: [Element], _ writer: inout JSONWriter,
-        _ body: (Element, inout JSONWriter) -> Void
-    ) {
-        writer.key(name)
-        writer.beginArray()
-        for element in elements {
-            writer.beginObject()
-            body(element, &writer)
-            writer.endObject()
-        }
-        writer.endArray()
     }
 
     /// Lines for people.

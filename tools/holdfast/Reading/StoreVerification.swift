@@ -115,17 +115,12 @@ struct StoreVerification {
         writer.field("records", log.records)
         writer.field("checkpoints", log.checkpoints)
         writer.field("bytes", log.bytes)
-        writer.key("problems")
-        writer.beginArray()
-        for problem in problems {
-            writer.beginObject()
+        writer.field("problems", objects: problems) { problem, writer in
             writer.field("message", LogMessage.plain(problem.message))
             writer.field("file", optional: problem.file)
             writer.key("offset")
             if let offset = problem.offset { writer.value(offset) } else { writer.null() }
-            writer.endObject()
         }
-        writer.endArray()
         writer.endObject()
         writer.endLine()
         return writer.bytes
