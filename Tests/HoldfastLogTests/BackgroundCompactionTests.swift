@@ -2,9 +2,10 @@
 // its images are large, so that only the test decides when one is written.
 
 import HoldfastBytes
-import HoldfastLog
 import HoldfastTestKit
 import Testing
+
+@testable import HoldfastLog
 
 @Suite(.timeLimit(.minutes(10))) struct BackgroundCompactionTests {
     private let disk = SimulatedFileSystem()
@@ -127,6 +128,22 @@ import Testing
         #expect(throws: LogError.self) { _ = try store.log.entry(SequenceNumber(1)) }
         #expect(try store.log.entry(SequenceNumber(15))?.body == EndingLog.body(15))
         try store.log.close()
+    }
+
+    /// A committer that waited for room whenever the maintenance thread looked kept it from ever compacting.
+    @Test func whereCommittersAlwaysWaitForRoomCompactionHasItsTurn() throws {
+        let log = try EndingLog.open(disk)
+        // It is not started: nobody else looks for work.
+        log.lock.withLock {
+            log.reserved = SequenceNumber(1 << 40)
+            log.compactionShare = 1
+            log.isCompactionsTurn = true
+            log.isStarving = true
+            func isCompaction() -> Bool { if case .compactSome? = log.nextWork() { true } else { false } }
+            #expect(!isCompaction(), "those who wait go first")
+            log.counters.recordBytes = UInt64(2 * LogOptions.small.journalSegmentBytes)
+            #expect(isCompaction(), "but not for ever")
+        }
     }
 }
 

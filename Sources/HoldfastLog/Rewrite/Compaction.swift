@@ -51,16 +51,26 @@ extension WriteAheadLog {
     func compactSome() throws(LogError) {
         do { try takeStep() } catch {
             guard error.code == .noSpace else { throw error }
-            lock.withLock { isCompactionDue = false }
+            lock.withLock {
+                isCompactionDue = false
+                bytesAtCompaction = counters.recordBytes
+            }
         }
     }
+
+    /// Whether so much was appended since the last step that the next one can't wait until no committer waits for room:
+    /// where committers always do, space would not come back at all. The caller holds the lock.
+    var isCompactionOwed: Bool {
+        counters.recordBytes - bytesAtCompaction >= UInt64(Self.owedSegments * options.journalSegmentBytes)
+    }
+
+    private static let owedSegments = 2
 
     private func takeStep() throws(LogError) {
         guard let delegate = lock.withLock({ delegate }) else { return }
         let policy = CoveredRetention(policy: retention(of: delegate), covered: coveredThrough)
-        let (ticket, logBytes, isShort) = lock.withLock {
-            bytesAtCompaction = counters.recordBytes
-            return (state.ticket, counters.recordBytes, isReserveSpent)
+        let (ticket, logBytes, isShort, isOwed) = lock.withLock {
+            (state.ticket, counters.recordBytes, isReserveSpent, isCompactionOwed)
         }
         var candidates = candidates(policy)
         if isShort {
@@ -78,11 +88,15 @@ extension WriteAheadLog {
             candidates[index].staysAsItIs = unreadable.contains(segment.id)
         }
         guard case .rewrite(let run)? = CompactionPolicy.next(candidates, logBytes: logBytes) else {
-            return lock.withLock { isCompactionDue = false }
+            return lock.withLock {
+                isCompactionDue = false
+                bytesAtCompaction = logBytes
+            }
         }
         if Safeguard.compactionCommitWait.isOn {
-            guard try awaitDurability(of: ticket) else { return }
+            guard try awaitDurability(of: ticket, unlessStarving: !isOwed) else { return }
         }
+        lock.withLock { bytesAtCompaction = logBytes }
         let old = Array(manifest.sealed[run])
         try reading(old) { () throws(LogError) in
             _ = try replace(
@@ -135,9 +149,9 @@ extension WriteAheadLog {
     }
 
     /// What is dropped rests on records up to `ticket`.
-    private func awaitDurability(of ticket: CommitTicket) throws(LogError) -> Bool {
-        guard try awaitDurable(ticket, unlessStarving: true) else { return false }
-        return options.durability == .commit ? true : try syncForCheckpoint(unlessStarving: true)
+    private func awaitDurability(of ticket: CommitTicket, unlessStarving: Bool) throws(LogError) -> Bool {
+        guard try awaitDurable(ticket, unlessStarving: unlessStarving) else { return false }
+        return options.durability == .commit ? true : try syncForCheckpoint(unlessStarving: unlessStarving)
     }
 
     // MARK: - On demand

@@ -155,7 +155,7 @@ extension WriteAheadLog {
         if isReservationShort { return .reserve }
         let isCompactable = isCompactionDue && compactionShare != nil && !isClosing && !isRewriting
         // Where sealing never ends, what it writes has to be made room for all the same: they take turns.
-        if isCompactable, isCompactionsTurn, !isStarving { return .compactSome }
+        if isCompactable, isCompactionsTurn, !isStarving || isCompactionOwed { return .compactSome }
         let isSealingsTurn = !isRewriting || ContinuousClock.now >= sealingsTurn
         if pacing.isOverdue, !isReserveSpent, isSealingsTurn { return .checkpoint(unlessStarving: false) }
         if !full.isEmpty, isSealingsTurn { return .seal }
