@@ -19,7 +19,7 @@ package protocol PastRecords: Sendable {
         _ body: (borrowing EntryView) throws(LogError) -> Bool
     ) throws(LogError)
     /// Reads the image of a checkpoint that `manifest` names.
-    func image(of checkpoint: Manifest.Checkpoint) throws(LogError) -> [UInt8]
+    func image(of checkpoint: Manifest.Checkpoint) throws(LogError) -> ArraySlice<UInt8>
     /// Returns a sequence number up to which no record is later than `time`, near to the last such one.
     func sequence(through time: Timestamp) throws(LogError) -> SequenceNumber
 }
@@ -69,7 +69,9 @@ struct LogRecords: PastRecords {
         }
     }
 
-    func image(of checkpoint: Manifest.Checkpoint) throws(LogError) -> [UInt8] { try log.image(of: checkpoint) }
+    func image(of checkpoint: Manifest.Checkpoint) throws(LogError) -> ArraySlice<UInt8> {
+        try log.image(of: checkpoint)
+    }
 
     func sequence(through time: Timestamp) throws(LogError) -> SequenceNumber { try log.sequence(through: time) }
 
@@ -148,7 +150,7 @@ package struct FileRecords: PastRecords {
         }
     }
 
-    package func image(of checkpoint: Manifest.Checkpoint) throws(LogError) -> [UInt8] {
+    package func image(of checkpoint: Manifest.Checkpoint) throws(LogError) -> ArraySlice<UInt8> {
         try CheckpointFile.read(
             checkpoint, layout: reader.layout, fileSystem: reader.fileSystem, store: manifest.store
         ).image

@@ -83,6 +83,21 @@ package struct ByteReader: ~Escapable {
         return [UInt8](copying: source)
     }
 
+    /// Reads `count` words of 16 bits.
+    package mutating func words(_ count: Int) throws(ByteReaderError) -> [UInt16] {
+        guard count >= 0, count <= remaining / 2 else { throw ByteReaderError(.truncated, at: offset) }
+        let source = try span(count * 2)
+        var words = unsafe [UInt16](unsafeUninitializedCapacity: count) { words, initialized in
+            // SAFETY: the source has twice as many bytes as there is room for words; any bytes make words.
+            unsafe source.withUnsafeBufferPointer { bytes in
+                unsafe UnsafeMutableRawBufferPointer(words).copyBytes(from: bytes)
+            }
+            initialized = count
+        }
+        if UInt16(littleEndian: 1) != 1 { for index in words.indices { words[index] = words[index].byteSwapped } }
+        return words
+    }
+
     package mutating func skip(_ count: Int) throws(ByteReaderError) {
         guard count >= 0, count <= remaining else { throw ByteReaderError(.truncated, at: offset) }
         offset += count

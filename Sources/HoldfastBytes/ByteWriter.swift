@@ -100,6 +100,16 @@ package struct ByteWriter: ~Copyable {
 
     package mutating func append(_ bytes: [UInt8]) { append(bytes.span) }
 
+    /// Appends words of 16 bits, low byte first.
+    package mutating func append(littleEndian words: ArraySlice<UInt16>) {
+        guard UInt16(littleEndian: 1) == 1 else {
+            for word in words { append(littleEndian: word) }
+            return
+        }
+        // SAFETY: the slice's memory is valid for the closure and copied at once; words are bytes as they are.
+        unsafe words.withUnsafeBytes { unsafe append(Span(_unsafeBytes: $0)) }
+    }
+
     /// Appends the UTF-8 of `string` without a length.
     package mutating func append(utf8 string: String) {
         var string = string

@@ -220,9 +220,9 @@ struct LaneTable: Sendable {
         if levels[level].populatedGroups > 1 { refreshHead(of: lanes[slot].group) }
     }
 
-    /// Makes a run of jobs of the lane leasable, none of which was.
-    mutating func insertReady(_ jobs: ClosedRange<UInt64>, in slot: Slot<LaneRecord>) {
-        lanes[slot].ready.insertRange(jobs)
+    /// Makes jobs of the lane leasable, in which none was.
+    mutating func restoreReady(_ jobs: SequenceBitmap, in slot: Slot<LaneRecord>) {
+        lanes[slot].ready = jobs
         let (queue, level) = (lanes[slot].queue, lanes[slot].level)
         queues[queue].ready += jobs.count
         levels[level].ready += jobs.count

@@ -29,16 +29,17 @@ extension QueueState {
     /// The first half of the SHA-256 of the canonical encoding. A function of jobs, keys, effects and settings only.
     package func digest() -> StateDigest {
         var writer = ByteWriter(capacity: 1 << 16)
-        encodeContent(into: &writer, includingIdleQueues: false)
+        encodeContent(into: &writer, isImage: false)
         return StateDigest(hashing: writer.bytes)
     }
 
-    /// Appends everything but the position; queues without jobs and settings only when asked.
-    func encodeContent(into writer: inout ByteWriter, includingIdleQueues: Bool) {
+    /// Appends everything but the position. An image has queues without jobs and settings, too, and the sets of ready
+    /// jobs as they are in memory.
+    func encodeContent(into writer: inout ByteWriter, isImage: Bool) {
         var ranks = Ranks()
         let lanes = populatedLanes()
-        encodeQueues(into: &writer, lanes, includingIdleQueues, &ranks)
-        encodeLanes(into: &writer, lanes, &ranks)
+        encodeQueues(into: &writer, lanes, includingIdle: isImage, &ranks)
+        encodeLanes(into: &writer, lanes, isImage: isImage, &ranks)
         encodeTurns(into: &writer, ranks)
         encodeEntries(into: &writer, ranks)
         encodeWindows(into: &writer, ranks)
@@ -50,7 +51,7 @@ extension QueueState {
     }
 
     private func encodeQueues(
-        into writer: inout ByteWriter, _ lanes: [Slot<LaneRecord>], _ includingIdle: Bool, _ ranks: inout Ranks
+        into writer: inout ByteWriter, _ lanes: [Slot<LaneRecord>], includingIdle: Bool, _ ranks: inout Ranks
     ) {
         var used = Set(lanes.map { table.lanes[$0].queue })
         for key in windows.values { used.insert(key.queue) }
@@ -66,7 +67,9 @@ extension QueueState {
     private func isPaused(_ queue: Slot<QueueRecord>) -> Bool { table.queues[queue].isPaused }
 
     /// Lanes by queue, priority, group and attempts, each with the ready jobs that have no entry.
-    private func encodeLanes(into writer: inout ByteWriter, _ lanes: [Slot<LaneRecord>], _ ranks: inout Ranks) {
+    private func encodeLanes(
+        into writer: inout ByteWriter, _ lanes: [Slot<LaneRecord>], isImage: Bool, _ ranks: inout Ranks
+    ) {
         var unusual: [Slot<LaneRecord>: [UInt64]] = [:]
         for (id, entry) in entries where entry.isInLane { unusual[entry.lane, default: []].append(id) }
         let ordered = lanes.map { (slot: $0, rank: ranks.queues[table.lanes[$0].queue] ?? 0) }.sorted { a, b in
@@ -87,13 +90,9 @@ extension QueueState {
             writer.append(UInt8(bitPattern: table.levels[lane.level].priority))
             writer.append(counted: table.groups[lane.group].name)
             writer.append(varint: UInt64(lane.maxAttempts))
-            if let ids = unusual[slot] {
-                var plain = lane.ready
-                for id in ids { plain.remove(id) }
-                plain.encode(into: &writer)
-            } else {
-                lane.ready.encode(into: &writer)
-            }
+            var plain = lane.ready
+            for id in unusual[slot] ?? [] { plain.remove(id) }
+            if isImage { plain.encodeForms(into: &writer) } else { plain.encode(into: &writer) }
         }
     }
 

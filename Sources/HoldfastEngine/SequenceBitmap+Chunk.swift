@@ -1,7 +1,7 @@
 // The members of a bitmap that share their upper 48 bits, in whichever of three forms is smallest: single numbers,
 // runs, or bits. All three live in one array of 16-bit words, so that a change never copies and never re-boxes.
 //
-//     numbers   ascending                        2 bytes a number; at most 4096
+//     numbers   ascending                        2 bytes a number; at most 2048
 //     runs      pairs of first and last          4 bytes a run; at most 2048
 //     bits      4096 words, lowest bit first     8 KiB
 //
@@ -15,9 +15,11 @@ extension SequenceBitmap {
 
         static let keyMax: UInt64 = (1 << 48) - 1
         static let wordsMax = 4096
+        /// Bits take less than four bytes a number above this, and are checked and joined a word at a time.
+        static let numbersMax = 2048
         static let shortRangeMax = 64
-        /// Bits turn into numbers below this, well under `wordsMax`, lest a set at the border change form all the time.
-        static let bitsCountMin = 3072
+        /// Bits turn into numbers below this, well under that, lest a set at the border change form all the time.
+        static let bitsCountMin = 1536
 
         private(set) var key: UInt64
         private var words: [UInt16]
@@ -48,6 +50,15 @@ extension SequenceBitmap {
         var count: Int { Int(members) }
         private var start: Int { Int(head) }
         var memoryBytes: Int { words.capacity * 2 }
+
+        /// The greatest member.
+        var last: UInt64 {
+            assert(members > 0, "an empty chunk has no last number")
+            guard form == .bits else { return key << 16 | UInt64(words[words.count - 1]) }
+            var index = words.count - 1
+            while words[index] == 0 { index -= 1 }
+            return key << 16 | UInt64(index * 16 + 15 - words[index].leadingZeroBitCount)
+        }
 
         /// The least member.
         var first: UInt64 {
@@ -246,7 +257,7 @@ extension SequenceBitmap.Chunk {
     private mutating func settleAfterInsert() {
         switch form {
         case .runs: shrinkRuns()
-        case .numbers where words.count - start > Self.wordsMax: self = Self(key: key, runs: runs())
+        case .numbers where words.count - start > Self.numbersMax: self = Self(key: key, runs: runs())
         case .bits where members == 1 << 16: self = Self(key: key, runs: [0, .max])
         case .numbers, .bits: break
         }
@@ -257,7 +268,7 @@ extension SequenceBitmap.Chunk {
         let used = words.count - start
         guard used > 16, used > count || used > Self.wordsMax else { return }
         let runs = runs()
-        if count <= Self.wordsMax {
+        if count <= Self.numbersMax {
             words = []
             words.reserveCapacity(count)
             for index in stride(from: 0, to: runs.count, by: 2) { words += runs[index]...runs[index + 1] }
@@ -328,7 +339,125 @@ extension SequenceBitmap.Chunk {
     }
 }
 
-// MARK: - Encoding
+// MARK: - Joining
+
+extension SequenceBitmap.Chunk {
+    /// Adds the members of another chunk with this key; returns false when some were there already. Leaves bits, which
+    /// `settle` makes smaller.
+    mutating func formDisjointUnion(with other: Self) -> Bool {
+        if form != .bits { self = bits() }
+        var clash: UInt16 = 0
+        func add(_ bits: UInt16, at index: Int) {
+            clash |= words[index] & bits
+            words[index] |= bits
+        }
+        switch other.form {
+        case .bits: for index in 0..<Self.wordsMax { add(other.words[index], at: index) }
+        case .numbers: for low in other.words[other.start...] { add(1 << (low & 15), at: Int(low >> 4)) }
+        case .runs: other.forEachWord(add)
+        }
+        members += other.members
+        head = min(head, other.form == .bits ? other.head : other.words[other.start] >> 4)
+        return clash == 0
+    }
+
+    /// Takes the smallest form, or nearly.
+    mutating func settle() {
+        guard form == .bits else { return }
+        if members == 1 << 16 {
+            self = Self(key: key, runs: [0, .max])
+        } else if members < Self.bitsCountMin {
+            self = Self(key: key, runs: runs())
+        }
+    }
+
+    private func bits() -> Self {
+        var result = self
+        result.form = .bits
+        result.words = [UInt16](repeating: 0, count: Self.wordsMax)
+        switch form {
+        case .bits: return self
+        case .numbers: for low in words[start...] { result.words[Int(low >> 4)] |= 1 << (low & 15) }
+        case .runs: forEachWord { result.words[$1] |= $0 }
+        }
+        result.head = words[start] >> 4
+        return result
+    }
+
+    /// Calls `body` with the bits that the runs have in each word.
+    private func forEachWord(_ body: (UInt16, Int) -> Void) {
+        for index in stride(from: start, to: words.count, by: 2) {
+            let (first, last) = (words[index], words[index + 1])
+            for word in Int(first >> 4)...Int(last >> 4) {
+                var bits = UInt16.max
+                if word == Int(first >> 4) { bits &= .max << (first & 15) }
+                if word == Int(last >> 4) { bits &= .max >> (15 - last & 15) }
+                body(bits, word)
+            }
+        }
+    }
+}
+
+// MARK: - Encoding in an image: the form as it is
+
+extension SequenceBitmap.Chunk {
+    func encodeForm(into writer: inout ByteWriter) {
+        let used = form == .bits ? words[...] : words[start...]
+        writer.append(form.rawValue)
+        writer.append(varint: UInt64(used.count))
+        writer.append(littleEndian: used)
+    }
+
+    init(key: UInt64, formFrom reader: inout ByteReader) throws(ByteReaderError) {
+        let offset = reader.offset
+        guard let form = Form(rawValue: try reader.u8()) else { throw ByteReaderError(.notCanonical, at: offset) }
+        self.key = key
+        self.form = form
+        words = try reader.words(Int(try reader.varint(atMost: UInt64(Self.wordsMax))))
+        members = 0
+        guard let count = Self.membersCount(words, form) else { throw ByteReaderError(.notCanonical, at: offset) }
+        members = UInt32(count)
+        if form == .bits { while words[start] == 0 { head += 1 } }
+    }
+
+    /// How many members the words stand for; `nil` when they stand for none in that form.
+    private static func membersCount(_ words: [UInt16], _ form: Form) -> Int? {
+        guard let first = words.first else { return nil }
+        switch form {
+        case .numbers:
+            var isAscending = words.count <= numbersMax
+            var before = first
+            for word in words.dropFirst() {
+                isAscending = isAscending && before < word
+                before = word
+            }
+            return isAscending ? words.count : nil
+        case .runs:
+            guard words.count.isMultiple(of: 2) else { return nil }
+            var (count, next) = (0, 0)
+            for index in stride(from: 0, to: words.count, by: 2) {
+                let (first, last) = (Int(words[index]), Int(words[index + 1]))
+                guard next <= first, first <= last else { return nil }
+                count += last - first + 1
+                next = last + 2
+            }
+            return count
+        case .bits:
+            guard words.count == wordsMax else { return nil }
+            let count = unsafe words.withUnsafeBytes { bytes in
+                // SAFETY: the words are 8 KiB, read eight bytes at a time.
+                var count = 0
+                for offset in stride(from: 0, to: bytes.count, by: 8) {
+                    count += unsafe bytes.loadUnaligned(fromByteOffset: offset, as: UInt64.self).nonzeroBitCount
+                }
+                return count
+            }
+            return count > 0 ? count : nil
+        }
+    }
+}
+
+// MARK: - Encoding in a digest
 
 extension SequenceBitmap.Chunk {
     func encodeBody(into writer: inout ByteWriter) {

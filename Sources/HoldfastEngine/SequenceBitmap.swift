@@ -21,6 +21,9 @@ package struct SequenceBitmap: Sendable {
     /// The least number.
     package var first: UInt64? { head < chunks.count ? chunks[head].first : nil }
 
+    /// The greatest number.
+    package var last: UInt64? { head < chunks.count ? chunks[chunks.count - 1].last : nil }
+
     /// Says whether `number` is a member.
     ///
     /// - Complexity: O(log n).
@@ -91,6 +94,27 @@ package struct SequenceBitmap: Sendable {
             if upper == range.upperBound { return }
             lower = upper + 1
         }
+    }
+
+    /// Adds the members of `other`; returns false when some were there already. When all is added, `settle`.
+    ///
+    /// - Complexity: O(chunks of both) for what goes behind what there is, else plus 8 KiB for each chunk of `other`.
+    package mutating func formDisjointUnion(with other: SequenceBitmap) -> Bool {
+        for chunk in other.chunks[other.head...] {
+            let (index, isFound) = position(of: chunk.key)
+            if !isFound {
+                place(chunk, at: index)
+            } else if !chunks[index].formDisjointUnion(with: chunk) {
+                return false
+            }
+            count += chunk.count
+        }
+        return true
+    }
+
+    /// Makes what unions left smaller.
+    package mutating func settle() {
+        for index in head..<chunks.count { chunks[index].settle() }
     }
 
     /// How many members `range` holds.
@@ -199,7 +223,58 @@ extension SequenceBitmap: Equatable {
     }
 }
 
-// MARK: - Encoding
+// MARK: - Encoding in an image
+//
+//     set   = varint(number of chunks) · chunk ...
+//     chunk = varint(key - key before - 1; the first: key) · form (u8) · varint(number of words) · word (u16) ...
+//
+// The words are those of the form (SequenceBitmap+Chunk.swift), so that reading is little more than copying.
+
+extension SequenceBitmap {
+    /// Appends the set as it is in memory.
+    package func encodeForms(into writer: inout ByteWriter) {
+        encodeChunks(into: &writer) { $0.encodeForm(into: &$1) }
+    }
+
+    /// Reads what `encodeForms` wrote.
+    ///
+    /// - Throws: `ByteReaderError` on what is no set. Memory stays in proportion to the bytes.
+    package init(formsFrom reader: inout ByteReader) throws(ByteReaderError) {
+        try self.init(chunksFrom: &reader) { (key, reader) throws(ByteReaderError) in
+            try Chunk(key: key, formFrom: &reader)
+        }
+    }
+
+    private func encodeChunks(into writer: inout ByteWriter, _ body: (Chunk, inout ByteWriter) -> Void) {
+        writer.append(varint: UInt64(chunks.count - head))
+        var nextKey: UInt64 = 0
+        for chunk in chunks[head...] {
+            writer.append(varint: chunk.key - nextKey)
+            nextKey = chunk.key + 1
+            body(chunk, &writer)
+        }
+    }
+
+    private init(
+        chunksFrom reader: inout ByteReader,
+        _ body: (UInt64, inout ByteReader) throws(ByteReaderError) -> Chunk
+    ) throws(ByteReaderError) {
+        self.init()
+        let chunkCount = try reader.varint()
+        var nextKey: UInt64 = 0
+        for _ in 0..<chunkCount {
+            let start = reader.offset
+            let gap = try reader.varint(atMost: Chunk.keyMax)
+            guard nextKey + gap <= Chunk.keyMax else { throw ByteReaderError(.notCanonical, at: start) }
+            let chunk = try body(nextKey + gap, &reader)
+            nextKey = chunk.key + 1
+            count += chunk.count
+            chunks.append(chunk)
+        }
+    }
+}
+
+// MARK: - Encoding in a digest, and in images of version 1
 //
 //     set   = varint(number of chunks) · chunk ...
 //     chunk = varint(key - key before - 1; the first: key) · body
@@ -212,13 +287,7 @@ extension SequenceBitmap: Equatable {
 extension SequenceBitmap {
     /// Appends the canonical encoding.
     package func encode(into writer: inout ByteWriter) {
-        writer.append(varint: UInt64(chunks.count - head))
-        var nextKey: UInt64 = 0
-        for index in head..<chunks.count {
-            writer.append(varint: chunks[index].key - nextKey)
-            nextKey = chunks[index].key + 1
-            chunks[index].encodeBody(into: &writer)
-        }
+        encodeChunks(into: &writer) { $0.encodeBody(into: &$1) }
     }
 
     /// Reads what `encode` wrote.
@@ -226,17 +295,8 @@ extension SequenceBitmap {
     /// - Throws: `ByteReaderError` on anything `encode` would not have written. Memory stays in proportion to the
     /// bytes.
     package init(from reader: inout ByteReader) throws(ByteReaderError) {
-        self.init()
-        let chunkCount = try reader.varint()
-        var nextKey: UInt64 = 0
-        for _ in 0..<chunkCount {
-            let start = reader.offset
-            let gap = try reader.varint(atMost: Chunk.keyMax)
-            guard nextKey + gap <= Chunk.keyMax else { throw ByteReaderError(.notCanonical, at: start) }
-            let chunk = try Chunk(key: nextKey + gap, bodyFrom: &reader)
-            nextKey = chunk.key + 1
-            count += chunk.count
-            chunks.append(chunk)
+        try self.init(chunksFrom: &reader) { (key, reader) throws(ByteReaderError) in
+            try Chunk(key: key, bodyFrom: &reader)
         }
     }
 }

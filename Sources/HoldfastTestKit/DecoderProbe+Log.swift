@@ -128,7 +128,7 @@ extension DecoderProbe {
             let file = try? CheckpointFile(
                 disk, path: "/checkpoint", name: "checkpoint", store: store, sequence: SequenceNumber(sequence))
         else { return }
-        precondition(file.image == Array(bytes[72...]), "an image is what follows its head")
-        image(file.image)
+        precondition(file.image == bytes[72...], "an image is what follows its head")
+        image(Array(file.image))
     }
 }

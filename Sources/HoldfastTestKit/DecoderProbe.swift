@@ -21,12 +21,25 @@ public enum DecoderProbe {
 
     /// Reads a set of sequence numbers.
     public static func bitmap(_ bytes: [UInt8]) {
+        forms(bytes)
         var reader = ByteReader(bytes.span)
         guard let bitmap = try? SequenceBitmap(from: &reader) else { return }
         var writer = ByteWriter()
         bitmap.encode(into: &writer)
         precondition([UInt8](copying: writer.bytes) == Array(bytes[..<reader.offset]), "a set has one encoding")
         precondition(bitmap.isConsistent(), "a set that was read keeps its invariants")
+    }
+
+    /// Reads a set of sequence numbers as an image has it.
+    private static func forms(_ bytes: [UInt8]) {
+        var reader = ByteReader(bytes.span)
+        guard var bitmap = try? SequenceBitmap(formsFrom: &reader) else { return }
+        precondition(bitmap.isConsistent(), "a set that was read keeps its invariants")
+        var union = SequenceBitmap()
+        precondition(union.formDisjointUnion(with: bitmap), "nothing was there")
+        union.settle()
+        precondition(union == bitmap && union.isConsistent(), "a union with nothing is the set itself")
+        if let last = bitmap.last { precondition(bitmap.remove(last) && bitmap.isConsistent(), "its last is a member") }
     }
 
     /// Reads the image of a state.

@@ -112,7 +112,7 @@ struct CrashStore {
         var checkpoint = SequenceNumber.zero
         if let found = log.nextCheckpoint() {
             checkpoint = found.sequence
-            #expect(UInt64(littleEndian: found.image) == found.sequence.rawValue)
+            #expect(UInt64(littleEndian: Array(found.image)) == found.sequence.rawValue)
         }
         self.checkpoint = checkpoint
         var replayed: [(SequenceNumber, [UInt8])] = []

@@ -55,7 +55,7 @@ struct SweepJudge: Sendable {
         defer { try? log.close() }
         let found = log.nextCheckpoint()
         let checkpoint = found?.sequence ?? .zero
-        if let found, UInt64(littleEndian: found.image) != found.sequence.rawValue {
+        if let found, UInt64(littleEndian: Array(found.image)) != found.sequence.rawValue {
             throw SweepViolation("a checkpoint has another content")
         }
         // The layer above refuses a log that has neither its beginning nor a checkpoint.

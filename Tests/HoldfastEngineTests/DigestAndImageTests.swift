@@ -110,6 +110,19 @@ import Testing
         #expect(restored.digest() == QueueState().digest())
     }
 
+    /// Stores of before hold such images.
+    @Test func anImageWithSetsAsInADigestIsRead() throws {
+        var engine = EngineHarness()
+        for _ in 0..<3 { try engine.enqueue() }
+        let bytes = image(of: engine.state)
+        // One chunk with key 0: a run from 1 to 3, as two words and as start and length.
+        let (now, before): ([UInt8], [UInt8]) = ([1, 0, 1, 2, 1, 0, 3, 0], [1, 0, 1, 1, 2])
+        let place = try #require((0..<bytes.count).first { bytes[$0...].starts(with: now) })
+        let old = [1] + bytes[1..<place] + before + bytes[(place + now.count)...]
+        #expect(try restoredState(from: old).digest() == engine.state.digest())
+        #expect(image(of: try restoredState(from: old)) == bytes)
+    }
+
     @Test func aCutOrExtendedImageIsRefused() throws {
         let bytes = image(of: try rich().state)
         for count in 0..<bytes.count {

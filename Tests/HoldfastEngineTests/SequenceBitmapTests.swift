@@ -130,6 +130,61 @@ import Testing
         #expect(throws: ByteReaderError(.notCanonical, at: 2)) { try decode(shorterAsBits) }
     }
 
+    @Test(arguments: UInt64(0)..<12) func unionsAndFormsHoldTheSameNumbers(seed: UInt64) throws {
+        var random = SeededRandom(seed: seed)
+        let span: UInt64 = random.pick(from: [40, 3000, 70_000, 200_000])
+        var parts = (0..<4).map { _ in SequenceBitmap() }
+        for _ in 0..<Int.random(in: 1...200, using: &random) {
+            let part = random.pick(0...3)
+            let start = UInt64.random(in: 0...span, using: &random)
+            for number in start...(start + UInt64.random(in: 0...2000, using: &random)) {
+                if !parts.contains(where: { $0.contains(number) }) { parts[part].insert(number) }
+            }
+        }
+        // Some are spent from the front, and some are thin.
+        for _ in 0..<Int.random(in: 0...3000, using: &random) {
+            if let first = parts[0].first { parts[0].remove(first) }
+        }
+        for number in 0..<(span + 2000) where number % 3 > 0 { parts[1].remove(number) }
+        var union = SequenceBitmap()
+        for part in parts {
+            var reader = ByteReader(forms(part).span)
+            let read = try SequenceBitmap(formsFrom: &reader)
+            #expect(reader.isAtEnd && read == part && read.isConsistent() && forms(read) == forms(part))
+            #expect(read.last == ranges(part).last?.upperBound)
+            let isDisjoint = union.formDisjointUnion(with: read)
+            #expect(isDisjoint)
+        }
+        union.settle()
+        let model = Set(parts.flatMap { ranges($0).flatMap { Array($0) } })
+        try check(union, holds: model, seed: seed)
+        #expect(union.memoryBytes < model.count * 4 + 9000)
+        for part in parts where !part.isEmpty {
+            var again = union
+            let isDisjoint = again.formDisjointUnion(with: part)
+            #expect(!isDisjoint, "what is there already is noticed")
+        }
+    }
+
+    @Test(
+        arguments: [
+            [1, 0, 0, 0],  // no words
+            [1, 0, 3, 1, 0, 0],  // no form
+            [1, 0, 0, 2, 5, 0, 5, 0],  // a number twice
+            [1, 0, 0, 2, 5, 0, 4, 0],  // numbers that descend
+            [1, 0, 1, 1, 5, 0],  // half a run
+            [1, 0, 1, 2, 5, 0, 4, 0],  // a run that ends before it begins
+            [1, 0, 1, 4, 5, 0, 6, 0, 7, 0, 8, 0],  // runs that touch
+            [1, 0, 2, 1, 5, 0],  // too few bits
+            [1, 0, 0, 2, 5, 0],  // a word that is missing
+            [1, 0, 2, 0x80, 0x20] + [UInt8](repeating: 0, count: 8192),  // bits of no number
+            [1, 0, 0, 0x81, 0x20] + [UInt8](repeating: 0, count: 8194),  // more words than a chunk has
+        ] as [[UInt8]])
+    func bytesThatAreNoFormAreRefused(bytes: [UInt8]) {
+        var reader = ByteReader(bytes.span)
+        #expect(throws: ByteReaderError.self) { try SequenceBitmap(formsFrom: &reader) }
+    }
+
     @Test func damagedBytesNeverTrapAndDecodeOnlyToWhatTheyEncode() throws {
         var random = SeededRandom(seed: 7)
         var bitmap = SequenceBitmap()
@@ -169,6 +224,12 @@ import Testing
     private func encoded(_ bitmap: SequenceBitmap) -> [UInt8] {
         var writer = ByteWriter()
         bitmap.encode(into: &writer)
+        return [UInt8](copying: writer.bytes)
+    }
+
+    private func forms(_ bitmap: SequenceBitmap) -> [UInt8] {
+        var writer = ByteWriter()
+        bitmap.encodeForms(into: &writer)
         return [UInt8](copying: writer.bytes)
     }
 

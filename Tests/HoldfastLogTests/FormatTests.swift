@@ -276,7 +276,7 @@ import Testing
         func read(_ sequence: UInt64 = 8) throws(LogError) -> CheckpointFile {
             try CheckpointFile(disk, path: "/c", name: "c", store: Self.store, sequence: SequenceNumber(sequence))
         }
-        #expect(try read().image == image)
+        #expect(try Array(read().image) == image)
         #expect(throws: LogError.self) { _ = try read(9) }
         for bit in 0..<(bytes.count * 8) {
             disk.corrupt("/c", offset: bit / 8, xor: 1 << UInt8(bit % 8))

@@ -55,7 +55,7 @@ struct OpenedLog {
     /// Every record that was replayed, by sequence number.
     let replayed: [SequenceNumber: [UInt8]]
     /// The newest checkpoint found.
-    let checkpoint: (sequence: SequenceNumber, image: [UInt8])?
+    let checkpoint: (sequence: SequenceNumber, image: ArraySlice<UInt8>)?
 
     /// Opens or creates the store and starts it.
     init(

@@ -131,7 +131,7 @@ import Testing
         let again = try OpenedLog(directory.fileSystem, copied)
         let found = try #require(again.checkpoint)
         #expect(found.sequence == sequence)
-        #expect(UInt64(found.image[0]) == sequence.rawValue)
+        #expect(found.image.first.map(UInt64.init) == sequence.rawValue)
         #expect(again.replayed.count == 15)
         try again.log.close()
     }

@@ -124,21 +124,21 @@ private func sendSignal(_ process: pid_t, _ signal: Int32) -> Int32 { kill(proce
 /// Starts this program once more, to open a store.
 private struct Opener {
     let nanoseconds: Int64
-    /// The most memory that the process had, in KiB.
+    /// What the process had in memory then, in KiB.
     let kibibytes: Int
 
     /// Opens the store in a new process and takes a lease; the lease is given up with the process.
     static func run(_ path: String) throws -> Opener {
         let began = ContinuousClock.now
-        let line = try start("lease", path) { line, _ in line }
-        let (seconds, attoseconds) = (ContinuousClock.now - began).components
+        let (line, elapsed) = try start("lease", path) { ($0, ContinuousClock.now - began) }
+        let (seconds, attoseconds) = elapsed.components
         guard let kibibytes = Int(line) else { throw ValidationError("a child said: \(line)") }
         return Opener(nanoseconds: seconds * 1_000_000_000 + attoseconds / 1_000_000_000, kibibytes: kibibytes)
     }
 
     /// Enqueues in a new process for a while, then kills it.
     static func kill(_ path: String, afterMilliseconds milliseconds: Int) throws {
-        try start("enqueue", path) { line, output in
+        try start("enqueue", path) { line in
             guard let process = pid_t(line) else { throw ValidationError("a child said: \(line)") }
             usleep(UInt32(milliseconds) * 1000)
             guard sendSignal(process, SIGKILL) == 0 else { throw ValidationError("the child process is gone") }
@@ -146,7 +146,7 @@ private struct Opener {
     }
 
     private static func start<Value>(
-        _ task: String, _ path: String, _ body: (String, UnsafeMutablePointer<FILE>) throws -> Value
+        _ task: String, _ path: String, _ body: (String) throws -> Value
     ) throws -> Value {
         let command = "exec '\(CommandLine.arguments[0])' backlog-child \(task) '\(path)'"
         guard let output = popen(command, "r") else { throw ValidationError("no process could be started") }
@@ -154,7 +154,7 @@ private struct Opener {
         var bytes = [CChar](repeating: 0, count: 256)
         guard fgets(&bytes, 256, output) != nil else { throw ValidationError("the child process ended") }
         let line = String(decoding: bytes.prefix { $0 != 10 && $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
-        return try body(line, output)
+        return try body(line)
     }
 
     func report(_ jobs: Int, after what: String) {
@@ -175,18 +175,24 @@ struct BacklogChild: AsyncParsableCommand {
     @Argument var task: Task
     @Argument var path: String
 
+    /// What this process has in memory, or 0 where the system has no such file.
+    private static func residentKibibytes() throws -> Int {
+        guard let file = fopen("/proc/self/statm", "r") else { return 0 }
+        defer { fclose(file) }
+        var bytes = [CChar](repeating: 0, count: 256)
+        guard fgets(&bytes, 256, file) != nil else { return 0 }
+        let text = String(decoding: bytes.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
+        let pages = text.split(separator: " ").dropFirst().first.flatMap { Int($0) } ?? 0
+        return pages * Int(getpagesize()) / 1024
+    }
+
     func run() async throws {
         let store = try JobStore.openBlocking(at: path)
         switch task {
         case .lease:
             guard try !store.blocking.lease(from: "bench-0").isEmpty else { throw ValidationError("no job") }
-            var usage = rusage()
-            #if canImport(Glibc)
-                getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &usage)
-            #else
-                getrusage(RUSAGE_SELF, &usage)
-            #endif
-            print(usage.ru_maxrss)
+            print(try Self.residentKibibytes())
+            fflush(nil)
             try store.blocking.close()
         case .enqueue:
             print(getpid())

@@ -16,7 +16,7 @@ extension WriteAheadLog {
     /// Reads the image of a checkpoint that the manifest names.
     ///
     /// - Throws: `.corrupt` or `.ioFailed`, also when it was removed meanwhile.
-    package func image(of checkpoint: Manifest.Checkpoint) throws(LogError) -> [UInt8] {
+    package func image(of checkpoint: Manifest.Checkpoint) throws(LogError) -> ArraySlice<UInt8> {
         try CheckpointFile.read(checkpoint, layout: layout, fileSystem: fileSystem, store: files.store).image
     }
 

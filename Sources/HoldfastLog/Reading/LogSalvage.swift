@@ -143,7 +143,7 @@ package struct LogSalvage: Sendable {
     }
 
     /// Returns the image of an intact checkpoint.
-    package func image(of checkpoint: Checkpoint) throws(LogError) -> [UInt8] {
+    package func image(of checkpoint: Checkpoint) throws(LogError) -> ArraySlice<UInt8> {
         try CheckpointFile(
             fileSystem, path: checkpoint.path, name: layout.relative(checkpoint.path), store: checkpoint.store,
             sequence: checkpoint.sequence

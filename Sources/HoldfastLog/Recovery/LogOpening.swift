@@ -108,7 +108,7 @@ extension WriteAheadLog {
 
     /// Returns the newest checkpoint not yet returned, whole and checked, or `nil` when there is none left. Call it
     /// again after the image proved unusable.
-    package func nextCheckpoint() -> (sequence: SequenceNumber, image: [UInt8])? {
+    package func nextCheckpoint() -> (sequence: SequenceNumber, image: ArraySlice<UInt8>)? {
         // Whoever asks again could not use what was returned before.
         if let returnedCheckpoint { passedOver.insert(returnedCheckpoint) }
         returnedCheckpoint = nil

@@ -11,7 +11,8 @@ package struct CheckpointFile: Sendable {
     package let sequence: SequenceNumber
     /// Everything below it was durable when the image was taken.
     package let durable: LogPosition
-    package let image: [UInt8]
+    private let bytes: [UInt8]
+    package var image: ArraySlice<UInt8> { bytes[Self.headBytes...] }
 
     static let magic = Array("HOLDFCKP".utf8)
     static let headBytes = 72
@@ -62,7 +63,7 @@ package struct CheckpointFile: Sendable {
                 CRC32C.checksum(bytes.span.extracting(Self.headBytes..<bytes.count)) == imageChecksum
                     || Safeguard.checkpointImageChecksum.isOff
             else { throw ByteReaderError(.notCanonical, at: Self.headBytes) }
-            image = Array(bytes[Self.headBytes...])
+            self.bytes = bytes
         } catch let error as LogError {
             throw error
         } catch {

@@ -69,9 +69,14 @@ extension FileSystem {
     package func contents(of path: String) throws(IOFailure) -> [UInt8] {
         let file = try open(path, .read)
         defer { file.close() }
-        var bytes = [UInt8](repeating: 0, count: try file.size())
-        let count = try file.read(into: &bytes, at: 0)
-        if count < bytes.count { bytes.removeLast(bytes.count - count) }
+        let size = try file.size()
+        var failure: IOFailure?
+        let bytes = unsafe [UInt8](unsafeUninitializedCapacity: size) { buffer, initialized in
+            // SAFETY: the span is gone before the buffer is; what was read is what counts as initialised.
+            var span = unsafe MutableSpan(_unsafeElements: buffer)
+            do throws(IOFailure) { initialized = try file.read(into: &span, at: 0) } catch { failure = error }
+        }
+        if let failure { throw failure }
         return bytes
     }
 
