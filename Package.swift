@@ -77,7 +77,7 @@ let package = Package(
         .executableTarget(
             name: "HoldfastBench",
             dependencies: [
-                "Holdfast", "HoldfastBytes", "HoldfastLog", "HoldfastEngine",
+                "Holdfast", "HoldfastLog", "HoldfastPlot", "HoldfastTestKit",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             path: "tools/bench", swiftSettings: common),

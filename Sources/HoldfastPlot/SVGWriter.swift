@@ -4,8 +4,8 @@
 /// Draws charts.
 package enum SVGWriter {
     private static let width = 900.0
-    private static let left = 76.0
-    private static let right = 28.0
+    private static let left = 90.0
+    private static let right = 34.0
     private static let top = 58.0
     private static let plotHeight = 250.0
     private static let bottom = 58.0

@@ -55,9 +55,9 @@ import Testing
 
     @Test func pointsLieWhereTheNumbersAre() throws {
         let svg = SVGWriter.draw([chart], title: "", subtitle: "")
-        // The axis ends at 2 KiB and 1 s; the plot is 796 wide from 76 on, 250 high from 308 on upwards.
-        #expect(svg.contains("class=\"line s0\" d=\"M76 245.5L872 245.5\""))
-        #expect(svg.contains("class=\"line s1\" d=\"M76 308H275V183H872V58\""))
+        // The axes end at 2 KiB and 1 s; the plot is 776 wide from 90 on, 250 high from 308 on upwards.
+        #expect(svg.contains("class=\"line s0\" d=\"M90 245.5L866 245.5\""))
+        #expect(svg.contains("class=\"line s1\" d=\"M90 308H284V183H866V58\""))
         for text in [">2 KiB<", ">1 KiB<", ">200 ms<", ">1 s<", ">time<", ">bytes<", ">Bytes &amp; &lt;blocks&gt;<"] {
             #expect(svg.contains(text), "\(text)")
         }

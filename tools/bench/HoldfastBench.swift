@@ -8,6 +8,13 @@ import Holdfast
 struct HoldfastBench: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "holdfast-bench",
+        abstract: "Measures what a store does on this machine's disk.",
+        subcommands: [SpeedBench.self, ChurnBench.self], defaultSubcommand: SpeedBench.self)
+}
+
+struct SpeedBench: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "speed",
         abstract: "Measures durable enqueues and full cycles, beside the bare write they rest on.",
         discussion: """
             Prints one JSON object a line: workload, callers, jobs_per_s, p50_us, p99_us. `bare` is a 4 KiB pwrite and \
