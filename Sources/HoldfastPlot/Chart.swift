@@ -64,27 +64,25 @@ package struct Chart: Sendable {
 }
 
 extension Chart.Series {
-    /// Returns a line with fewer points that looks the same when drawn `columns` wide: of each column its first, its
-    /// highest and its last point stay.
+    /// Returns a line with `columns` points, if it has many more: each is the highest value of a column of equal width.
     package func reduced(columns: Int) -> Chart.Series {
         guard points.count > 3 * columns, let first = points.first, let last = points.last, last.x > first.x else {
             return self
         }
+        func place(_ column: Int) -> Double { first.x + (last.x - first.x) * Double(column) / Double(columns) }
         var kept: [Chart.Point] = []
-        var start = 0
-        while start < points.count {
-            func column(_ index: Int) -> Int {
-                Int((points[index].x - first.x) / (last.x - first.x) * Double(columns))
+        var index = 0
+        // The value with which a column begins, where it may hold no point at all.
+        var value = first.y
+        for column in 0..<columns {
+            var highest = value
+            while index < points.count, points[index].x < place(column + 1) || column == columns - 1 {
+                value = points[index].y
+                highest = max(highest, value)
+                index += 1
             }
-            var end = start
-            var highest = start
-            while end + 1 < points.count, column(end + 1) == column(start) {
-                end += 1
-                if points[end].y > points[highest].y { highest = end }
-            }
-            for index in Set([start, highest, end]).sorted() { kept.append(points[index]) }
-            start = end + 1
+            kept.append(Chart.Point(place(column), highest))
         }
-        return Chart.Series(name, kept, isStepped: isStepped)
+        return Chart.Series(name, kept + [last], isStepped: isStepped)
     }
 }

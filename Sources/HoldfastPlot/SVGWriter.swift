@@ -13,8 +13,8 @@ package enum SVGWriter {
     private static var chartHeight: Double { top + plotHeight + bottom }
     private static var plotWidth: Double { width - left - right }
 
-    /// How many places a line has from left to right: more points than that can't be told apart.
-    package static let columns = 760
+    /// How many points of a line can be told apart from left to right.
+    package static let columns = 260
 
     /// Returns the SVG as text.
     ///

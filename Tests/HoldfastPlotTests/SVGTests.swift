@@ -90,12 +90,19 @@ import Testing
         #expect(Scale.text(value, unit) == text)
     }
 
-    @Test func reducingKeepsThePeakAndBothEnds() {
+    @Test func reducingKeepsThePeaksAndTheEnds() {
         let points = (0..<100_000).map { Chart.Point(Double($0), $0 == 54_321 ? 9000 : Double($0 % 7)) }
         let reduced = Chart.Series("s", points, isStepped: true).reduced(columns: 100).points
-        #expect(reduced.count <= 303 && reduced.first == points.first && reduced.last == points.last)
-        #expect(reduced.contains(Chart.Point(54_321, 9000)))
+        #expect(reduced.count == 101 && reduced.first == Chart.Point(0, 6) && reduced.last == points.last)
+        #expect(reduced.filter { $0.y == 9000 }.map { ($0.x / 1000).rounded() } == [54])
         #expect(zip(reduced, reduced.dropFirst()).allSatisfy { $0.x < $1.x })
         #expect(Chart.Series("s", Array(points.prefix(300))).reduced(columns: 100).points.count == 300)
+    }
+
+    @Test func whereNothingChangesTheLastValueHolds() {
+        var points = (0..<1000).map { Chart.Point(Double($0), 5) }
+        points += [Chart.Point(1000, 3), Chart.Point(10_000, 3)]
+        let reduced = Chart.Series("s", points, isStepped: true).reduced(columns: 10).points
+        #expect(reduced.map(\.y) == [5, 5, 3, 3, 3, 3, 3, 3, 3, 3, 3])
     }
 }

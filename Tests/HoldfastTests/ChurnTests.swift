@@ -48,9 +48,8 @@ extension Churn: CustomTestStringConvertible {
     private static func report(_ rows: [ChurnRun.Row], _ churn: Churn) {
         for (index, row) in rows.enumerated() where index == 0 || (index + 1).isMultiple(of: 10) {
             let sizes = [row.liveBytes, row.diskBytes, row.boundBytes].map { "\($0 >> 10) KiB" }
-            print(
-                "figure | churn: \(churn.rawValue), \(row.jobs) jobs: \(sizes[0]) live, \(sizes[1]) of \(sizes[2]) on disk"
-                    + " | \(hundredths(row.amplification)) times")
+            let what = "\(row.jobs) jobs: \(sizes[0]) live, \(sizes[1]) of \(sizes[2]) on disk"
+            print("figure | churn: \(churn.rawValue), \(what) | \(hundredths(row.amplification)) times")
         }
     }
 
