@@ -74,4 +74,73 @@ import Testing
             before = total
         }
     }
+
+    /// Whatever callers may do to a store, in no sensible order.
+    private func anyHistory(seed: UInt64) throws -> (log: Recording, cut: Int) {
+        var random = SeededRandom(seed: seed)
+        var log = Recording()
+        var time: Int64 = 0
+        var jobs: [JobID] = []
+        for _ in 0..<400 {
+            time += Int64(random.pick(0...40))
+            let queue = random.pick(from: ["a", "b", "c"])
+            let job = jobs.isEmpty ? JobID(1) : random.pick(from: jobs)
+            let token = log.token(job)
+            let command: Command
+            switch random.pick(0...11) {
+            case 0...3:
+                let lane = Lane(
+                    queue: queue, priority: Int8(random.pick(-1...1)), maxAttempts: UInt32(random.pick(1...3)),
+                    group: random.pick(from: ["", "g", "h"]))
+                let now = Timestamp(milliseconds: Recording.start + time)
+                command = .enqueue(
+                    Enqueue(
+                        lane: lane, runAt: random.chance(1, in: 4) ? now.advanced(byMilliseconds: 300) : nil,
+                        uniqueKey: random.chance(1, in: 5) ? random.pick(from: ["x", "y"]) : nil,
+                        uniqueUntil: random.chance(1, in: 2) ? now.advanced(byMilliseconds: 500) : nil,
+                        startBy: random.chance(1, in: 6) ? now.advanced(byMilliseconds: 400) : nil))
+            case 4, 5: command = .lease(queues: [queue], limit: random.pick(1...3), milliseconds: 200, worker: "w")
+            case 6: command = .heartbeat(job: job, token: token, milliseconds: 300, progress: nil)
+            case 7: command = .ack(job: job, token: token, result: nil)
+            case 8:
+                command = .requeue(
+                    job: job, token: token, delayMilliseconds: random.chance(1, in: 2) ? 20 : nil, error: nil,
+                    countsAttempt: random.chance(3, in: 4))
+            case 9: command = .bury(job: job, token: token, reason: .buried, error: nil)
+            case 10: command = random.chance(1, in: 2) ? .redrive(job: job) : .cancel(job: job, lane: nil)
+            default: command = .setPaused(queue: queue, random.chance(1, in: 3))
+            }
+            // What is refused leaves no record.
+            guard let reply = try? log.add(command, at: time) else { continue }
+            if case .enqueued(let id) = reply { jobs.append(id) }
+        }
+        return (log, random.pick(0...log.records.count - 1))
+    }
+
+    @Test(arguments: 1...60 as ClosedRange<UInt64>) func everyHistoryCanBeDrivenAgainAndAddsUp(seed: UInt64) throws {
+        let (log, cut) = try anyHistory(seed: seed)
+        for start in [0, cut] {
+            let (history, measurement) = try log.history(after: start)
+            var tallies = [measurement.tally()]
+            tallies.append(try history.run())
+            tallies.append(
+                try history.run {
+                    $0.workers = 2
+                    $0.limit = 1
+                    $0.leaseMilliseconds = 60
+                    $0.maxAttempts = 6
+                    $0.retry = .fixed(30)
+                })
+            var settings = WhatIfSettings(queues: history.queues.count)
+            settings.sharedWorkers = 3
+            for index in settings.queues.indices { settings.queues[index].speed = 0.5 }
+            tallies.append(try Simulation(history, settings).run().tally())
+            for tally in tallies {
+                #expect(tally.jobs == tally.completed + tally.dead + tally.cancelled + tally.unfinished)
+                #expect(tally.jobs == history.jobs.count - history.leftOut, "seed \(seed), from \(start)")
+                #expect(tally.latency.sorted.count >= tally.completed)
+                #expect(tally.backlog.counts.allSatisfy { $0 >= 0 })
+            }
+        }
+    }
 }
