@@ -37,9 +37,6 @@ package struct HistoryBuilder {
         self.start = start?.milliseconds
     }
 
-    /// How many records were added.
-    package var count: Int { history.records }
-
     /// Adds the next record.
     ///
     /// - Returns: Whether there is room for more.

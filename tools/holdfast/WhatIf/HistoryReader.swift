@@ -87,6 +87,7 @@ struct HistoryReader {
         var builder = HistoryBuilder(after: state, from: start)
         var (first, last) = (SequenceNumber.zero, state.lastSequence)
         var hasRoom = true
+        var count = 0
         var end = SequenceNumber.max
         if case .sequence(let number) = to { end = number }
         do throws(LogError) {
@@ -96,7 +97,8 @@ struct HistoryReader {
                 if first == .zero { first = record.sequence }
                 last = record.sequence
                 hasRoom = builder.add(record)
-                if builder.count.isMultiple(of: 4096) { progress(builder.count) }
+                count += 1
+                if count.isMultiple(of: 4096) { progress(count) }
                 return hasRoom
             }
         } catch { if damage == nil { throw error } }
