@@ -20,12 +20,13 @@ package struct QueueTally: Sendable {
     package internal(set) var expired = 0
     /// Attempts of which nothing was recorded.
     package internal(set) var drawn = 0
-    /// How long jobs were leased.
+    /// How long jobs were leased until the recording ended.
     package internal(set) var leasedMilliseconds: Int64 = 0
     /// When the first job could run.
     package internal(set) var firstRunnable = Int64.max
-    /// When the last lease ended.
+    /// When the last lease ended, and when it or the recording did.
     package internal(set) var lastEnd = Int64.min
+    private var lastEndInTime = Int64.min
 
     var latencies: [Int64] = []
     var waits: [Int64] = []
@@ -47,10 +48,18 @@ package struct QueueTally: Sendable {
         leasedMilliseconds += other.leasedMilliseconds
         firstRunnable = min(firstRunnable, other.firstRunnable)
         lastEnd = max(lastEnd, other.lastEnd)
+        lastEndInTime = max(lastEndInTime, other.lastEndInTime)
         latencies += other.latencies
         waits += other.waits
         waitStarts += other.waitStarts
         waitEnds += other.waitEnds
+    }
+
+    /// Counts a lease; of its time what lies before `deadline`.
+    mutating func addLease(from start: Int64, to end: Int64, deadline: Int64) {
+        lastEnd = max(lastEnd, end)
+        lastEndInTime = max(lastEndInTime, min(end, deadline))
+        leasedMilliseconds += max(min(end, deadline) - start, 0)
     }
 
     /// From the instant at which the first job could run to the end of the last lease.
@@ -65,10 +74,11 @@ package struct QueueTally: Sendable {
     /// How many jobs waited that could run, over time.
     package var backlog: Backlog { Backlog(starts: waitStarts, ends: waitEnds) }
 
-    /// The share of `workers` workers' time in which they held a lease; `nil` when there was no time.
+    /// The share of `workers` workers' time in which they held a lease, until all was done or the recording ended;
+    /// `nil` when there was no time.
     package func utilisation(workers: Int) -> Double? {
-        guard workers > 0, makespan > 0 else { return nil }
-        return Double(leasedMilliseconds) / (Double(workers) * Double(makespan))
+        guard workers > 0, lastEndInTime > firstRunnable else { return nil }
+        return Double(leasedMilliseconds) / (Double(workers) * Double(lastEndInTime - firstRunnable))
     }
 }
 

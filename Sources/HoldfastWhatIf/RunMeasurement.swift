@@ -67,8 +67,7 @@ package struct RunMeasurement: Sendable {
     /// The job's lease ended at `time`; what becomes of the job follows.
     mutating func endLease(_ job: Int, at time: Int64, isExpired: Bool = false) {
         let queue = Int(queueOfJob[job])
-        queues[queue].leasedMilliseconds += max(time - jobs[job].since, 0)
-        queues[queue].lastEnd = max(queues[queue].lastEnd, time)
+        queues[queue].addLease(from: jobs[job].since, to: time, deadline: deadline)
         if isExpired { queues[queue].expired += 1 }
     }
 
@@ -117,8 +116,7 @@ package struct RunMeasurement: Sendable {
                 endWait(index, at: time + 1)
                 queues[queue].unfinished += 1
             case .leased:
-                queues[queue].leasedMilliseconds += max(time - job.since, 0)
-                queues[queue].lastEnd = max(queues[queue].lastEnd, time)
+                queues[queue].addLease(from: job.since, to: time, deadline: deadline)
                 queues[queue].unfinished += 1
             case .absent: break
             }

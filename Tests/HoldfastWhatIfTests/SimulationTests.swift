@@ -217,6 +217,15 @@ import Testing
         #expect(tally.latency.sorted == [10, 500])
     }
 
+    @Test func whatHappensAfterTheEndOfTheRecordingIsNoTimeToBeBusyIn() throws {
+        let (history, measurement) = try twoJobs().history()
+        let slow = try history.run { $0.speed = 0.5 }
+        // 0 to 200 and 200 to 500; the recording ended at 250.
+        #expect(slow.latency.sorted == [200, 500] && slow.completedInTime == 1 && slow.makespan == 500)
+        #expect(slow.utilisation(workers: 1) == 1 && slow.leasedMilliseconds == 250)
+        #expect(measurement.tally().utilisation(workers: 2) == 0.5)
+    }
+
     @Test func aRangeWithoutAnyLeaseRunsNothing() throws {
         var log = Recording()
         _ = try log.enqueue(at: 0)

@@ -23,7 +23,7 @@ struct ReplayCommand: ParsableCommand {
             then as many as jobs were leased at once.
 
               holdfast replay /tmp/store
-              echo '{"workers": 8}' | holdfast replay /tmp/store --settings - --plot out.svg
+              holdfast replay /tmp/store --settings new.json --plot new.svg
 
             Without settings it drives the recorded ones again: how far this baseline is from what was recorded says \
             how far a what-if can be trusted. Attempts that never took place are drawn from the queue's others.

@@ -61,7 +61,7 @@ struct RunFigures {
             time("first runnable to last done", "makespan_ms", tally.makespan),
             Row(label: "workers", name: "workers", value: workers.map { .count($0) }),
             Row(
-                label: "  busy", name: "utilisation",
+                label: "  busy until the recording ended", name: "utilisation",
                 value: workers.flatMap { tally.utilisation(workers: $0) }.map { .share($0) }),
         ]
     }

@@ -22,7 +22,7 @@ struct SettingsFile {
     ///
     /// - Parameter path: For messages.
     init(_ bytes: [UInt8], path: String) throws(CommandFailure) {
-        name = path == "-" ? "the settings" : path
+        name = path == "-" ? "standard input" : path
         let document: JSONDocument
         do throws(JSONError) { document = try JSONDocument(bytes) } catch {
             throw Self.failure(name, "is not JSON: \(error)")
