@@ -52,8 +52,8 @@ struct ReplayCommandTests {
         }
     }
 
-    private func recorded(jobs: Int = 40, _ options: String...) throws {
-        let shell = try ShellProcess(directory.store, arguments: ["--clock", "manual"] + options)
+    private func recorded(jobs: Int = 40) throws {
+        let shell = try ShellProcess(directory.store, arguments: ["--clock", "manual", "--durability", "none"])
         try record(shell, jobs: jobs)
         #expect(try shell.finish() == .code(0))
     }
@@ -64,8 +64,8 @@ struct ReplayCommandTests {
         return path
     }
 
-    private func json(_ result: ProcessResult) throws -> JSONValue {
-        try #require(result.exit == .code(0), "\(result.errors)")
+    private func json(_ result: ProcessResult, exit: Int32 = 0) throws -> JSONValue {
+        try #require(result.exit == .code(exit), "\(result.errors)")
         return try JSONDocument([UInt8](result.output.utf8)).root
     }
 
@@ -178,7 +178,9 @@ struct ReplayCommandTests {
         let name = try #require(try POSIXFileSystem().list(sealed).sorted().dropFirst().first)
         let overwrite = #"printf 0123456789abcdef | dd of="$0" bs=1 seek=$(($(wc -c <"$0") / 2)) conv=notrunc"#
         #expect(try CommandHarness.run("/bin/sh", ["-c", overwrite, "\(sealed)/\(name)"]).exit == .code(0))
-        let damaged = try json(try CommandHarness.holdfast("replay", directory.store, "--json"))
+        let result = try CommandHarness.holdfast("replay", directory.store, "--json")
+        let damaged = try json(result, exit: 4)
+        #expect(result.errors.contains(name), "\(result.errors)")
         #expect(damaged["damage"]?.string?.isEmpty == false)
         let read = try #require(damaged["last_seq"]?.integer)
         #expect(read > 0 && read < last)

@@ -49,26 +49,45 @@ import Testing
         #expect(tally.latency.sorted == [50, 125])
     }
 
-    @Test func sharedWorkersServeQueuesInTurn() throws {
+    /// Two jobs in each of two queues at 0, 100 ms each; one worker a queue.
+    private func twoQueues() throws -> RecordedHistory {
         var log = Recording()
-        for queue in ["a", "b"] {
-            let jobs = try (0..<2).map { _ in try log.enqueue(queue, at: 0) }
-            for job in jobs {
-                try log.lease(queue, at: 0)
-                try log.ack(job, at: 0)
-            }
+        let jobs = try ["a", "b", "a", "b"].map { queue in try log.enqueue(queue, at: 0) }
+        for round in 0..<2 {
+            for queue in ["a", "b"] { try log.lease(queue, at: Int64(100 * round)) }
+            for job in jobs[(2 * round)...(2 * round + 1)] { try log.ack(job, at: Int64(100 * round + 100)) }
         }
-        let mark = try log.enqueue("a", at: 0)
-        try log.lease("a", at: 0)
-        try log.ack(mark, at: 30)
-        let (history, _) = try log.history()
+        return try log.history().history
+    }
+
+    @Test func sharedWorkersServeQueuesInTurn() throws {
+        let history = try twoQueues()
         var settings = WhatIfSettings(queues: 2)
-        settings.sharedWorkers = 1
-        let run = try Simulation(history, settings).run()
-        #expect(Simulation(history, settings).workers == 1)
-        #expect(run.tally().completed == 5)
-        settings.sharedWorkers = nil
         #expect(Simulation(history, settings).workers == 2)
+        settings.sharedWorkers = 1
+        #expect(Simulation(history, settings).workers == 1)
+        let run = try Simulation(history, settings).run()
+        #expect(run.tally(0).latency.sorted == [100, 300] && run.tally(1).latency.sorted == [200, 400])
+        #expect(run.tally().backlog.counts == [3, 2, 1, 0])
+    }
+
+    @Test func aLimitLeavesSharedWorkersToOtherQueues() throws {
+        let history = try twoQueues()
+        var settings = WhatIfSettings(queues: 2)
+        settings.sharedWorkers = 3
+        settings.queues[0].limit = 1
+        let run = try Simulation(history, settings).run()
+        #expect(run.tally(0).latency.sorted == [100, 200] && run.tally(1).latency.sorted == [100, 100])
+    }
+
+    @Test func workersOfItsOwnKeepAQueueFromSharedOnes() throws {
+        let history = try twoQueues()
+        var settings = WhatIfSettings(queues: 2)
+        settings.sharedWorkers = 2
+        settings.queues[0].workers = 1
+        #expect(Simulation(history, settings).workers == 3)
+        let run = try Simulation(history, settings).run()
+        #expect(run.tally(0).latency.sorted == [100, 200] && run.tally(1).latency.sorted == [100, 100])
     }
 
     // MARK: - Retries

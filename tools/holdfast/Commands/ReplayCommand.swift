@@ -3,6 +3,7 @@
 import ArgumentParser
 import Holdfast
 import HoldfastEngine
+import HoldfastLog
 import HoldfastWhatIf
 
 struct ReplayCommand: ParsableCommand {
@@ -10,7 +11,8 @@ struct ReplayCommand: ParsableCommand {
         commandName: "replay",
         abstract: "Drives what was recorded again under other settings, and compares.",
         discussion: """
-            Reads the files of the store, which may be in use, and changes nothing. The jobs come when they came, and \
+            Reads the files of the store, which may be in use, and changes nothing; of a damaged one it takes what \
+            stands before the damage, and exits with 4. The jobs come when they came, and \
             each attempt takes as long and ends as it did; retry delays, attempts, lease length and the number of \
             workers are what the settings say, a JSON object:
 
@@ -106,8 +108,12 @@ struct ReplayCommand: ParsableCommand {
         }
         let report = WhatIfReport(source: source, runs: runs, queue: index)
         if let plot { try TextFile.write(report.plot(store: store.directory), to: plot) }
-        if json { return try Terminal.write(report.json) }
-        try Terminal.print(report.lines.joined(separator: "\n"))
+        if json {
+            try Terminal.write(report.json)
+        } else {
+            try Terminal.print(report.lines.joined(separator: "\n"))
+        }
+        if let damage = source.damage { throw CommandFailure(reading: store.directory, damage) }
     }
 
     private func simulate(

@@ -17,7 +17,7 @@ struct HistoryReader {
         /// Whether the range begins where it does because what was before it was dropped.
         let isCutOff: Bool
         /// What kept it from reading on.
-        let damage: String?
+        let damage: LogError?
     }
 
     let directory: String
@@ -107,6 +107,6 @@ struct HistoryReader {
         return .read(
             Result(
                 history: history, measurement: measurement, first: first, last: last, isCutOff: isCutOff,
-                damage: damage.map { LogMessage.plain($0.message, store: directory) }))
+                damage: damage))
     }
 }

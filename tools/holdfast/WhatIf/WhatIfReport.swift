@@ -2,6 +2,7 @@
 // is from what was recorded tells how far the what-if can be trusted.
 
 import Holdfast
+import HoldfastLog
 import HoldfastWhatIf
 
 /// A recording and its simulated runs.
@@ -50,7 +51,7 @@ struct WhatIfReport {
         var lines = ["records \(source.first) to \(source.last), \(Terminal.count(history.jobs.count, "job")):"]
         lines.append("\(time(history.start)) to \(time(history.end))")
         if source.isCutOff { lines.append("older records were dropped; a store opened with more history keeps more") }
-        if let damage = source.damage { lines.append("only what stands before the damage: \(damage)") }
+        if source.damage != nil { lines.append("the log is damaged behind record \(source.last); this is what stands before") }
         if history.carriedOver > 0 {
             lines.append(
                 "\(Terminal.count(history.carriedOver, "job")) \(history.carriedOver == 1 ? "was" : "were") there "
@@ -115,7 +116,7 @@ struct WhatIfReport {
         writer.field("carried_over", history.carriedOver)
         writer.field("left_out", history.leftOut)
         writer.field("cut_off", source.isCutOff)
-        writer.field("damage", optional: source.damage)
+        writer.field("damage", optional: source.damage.map { LogMessage.plain($0.message) })
         if queue == nil {
             writer.key("all")
             write(nil, to: &writer)
