@@ -171,7 +171,7 @@ struct ReplayCommandTests {
     }
 
     @Test func aDamagedStoreIsReadUpToTheDamage() throws {
-        try recorded(jobs: 1500)
+        try recorded(jobs: 600)
         let whole = try json(try CommandHarness.holdfast("replay", directory.store, "--json"))
         let last = try #require(whole["last_seq"]?.integer)
         let sealed = directory.store + "/segments"

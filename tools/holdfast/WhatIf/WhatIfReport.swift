@@ -51,7 +51,9 @@ struct WhatIfReport {
         var lines = ["records \(source.first) to \(source.last), \(Terminal.count(history.jobs.count, "job")):"]
         lines.append("\(time(history.start)) to \(time(history.end))")
         if source.isCutOff { lines.append("older records were dropped; a store opened with more history keeps more") }
-        if source.damage != nil { lines.append("the log is damaged behind record \(source.last); this is what stands before") }
+        if source.damage != nil {
+            lines.append("the log is damaged behind record \(source.last); this is what stands before")
+        }
         if history.carriedOver > 0 {
             lines.append(
                 "\(Terminal.count(history.carriedOver, "job")) \(history.carriedOver == 1 ? "was" : "were") there "
