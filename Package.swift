@@ -53,13 +53,16 @@ let package = Package(
             name: "Holdfast", dependencies: ["HoldfastBytes", "HoldfastLog", "HoldfastEngine"],
             swiftSettings: library),
         .target(
+            name: "HoldfastWhatIf", dependencies: ["HoldfastBytes", "HoldfastEngine"], swiftSettings: library),
+        .target(name: "HoldfastPlot", swiftSettings: library),
+        .target(
             name: "HoldfastTestKit",
             dependencies: ["Holdfast", "HoldfastBytes", "HoldfastLog", "HoldfastEngine"],
             swiftSettings: library),
         .executableTarget(
             name: "HoldfastCommand",
             dependencies: [
-                "Holdfast", "HoldfastBytes", "HoldfastLog", "HoldfastEngine",
+                "Holdfast", "HoldfastBytes", "HoldfastLog", "HoldfastEngine", "HoldfastWhatIf", "HoldfastPlot",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             path: "tools/holdfast", swiftSettings: common),
@@ -67,14 +70,14 @@ let package = Package(
         .target(
             name: "HoldfastCommandProbe",
             dependencies: [
-                "Holdfast", "HoldfastBytes", "HoldfastLog", "HoldfastEngine", "HoldfastTestKit",
-                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                "Holdfast", "HoldfastBytes", "HoldfastLog", "HoldfastEngine", "HoldfastWhatIf", "HoldfastPlot",
+                "HoldfastTestKit", .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             exclude: ["Command/HoldfastCommand.swift"], swiftSettings: common),
         .executableTarget(
             name: "HoldfastBench",
             dependencies: [
-                "Holdfast", "HoldfastBytes", "HoldfastLog", "HoldfastEngine",
+                "Holdfast", "HoldfastLog", "HoldfastPlot", "HoldfastTestKit",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             path: "tools/bench", swiftSettings: common),
@@ -91,6 +94,11 @@ let package = Package(
             dependencies: ["Holdfast", "HoldfastBytes", "HoldfastLog", "HoldfastEngine", "HoldfastTestKit"],
             swiftSettings: common),
         .testTarget(
+            name: "HoldfastWhatIfTests",
+            dependencies: ["HoldfastWhatIf", "HoldfastTestKit", "HoldfastBytes", "HoldfastEngine"],
+            swiftSettings: common),
+        .testTarget(name: "HoldfastPlotTests", dependencies: ["HoldfastPlot"], swiftSettings: common),
+        .testTarget(
             name: "HoldfastTestKitTests",
             dependencies: [
                 "HoldfastTestKit", "HoldfastCommandProbe", "Holdfast", "HoldfastLog", "HoldfastEngine", "HoldfastBytes",
@@ -98,7 +106,7 @@ let package = Package(
             swiftSettings: common),
         .testTarget(
             name: "HoldfastCommandTests",
-            dependencies: ["HoldfastCommand", "Holdfast", "HoldfastTestKit"], swiftSettings: common),
+            dependencies: ["HoldfastCommand", "Holdfast", "HoldfastWhatIf", "HoldfastTestKit"], swiftSettings: common),
         .testTarget(
             name: "CrashTests",
             dependencies: ["Holdfast", "HoldfastBytes", "HoldfastLog", "HoldfastEngine", "HoldfastTestKit"],

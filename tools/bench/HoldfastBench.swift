@@ -5,6 +5,8 @@ import ArgumentParser
 @main
 struct HoldfastBench: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "holdfast-bench", abstract: "Measures stores.",
-        subcommands: [CommitBench.self, BacklogBench.self, BacklogChild.self], defaultSubcommand: CommitBench.self)
+        commandName: "holdfast-bench",
+        abstract: "Measures what a store does on this machine's disk.",
+        subcommands: [SpeedBench.self, ChurnBench.self, BacklogBench.self, BacklogChild.self],
+        defaultSubcommand: SpeedBench.self)
 }

@@ -46,7 +46,7 @@ import Holdfast
                 subcommands: [
                     DumpCommand.self, TailCommand.self, VerifyCommand.self, SalvageCommand.self, ExplainCommand.self,
                     StatCommand.self, CheckpointCommand.self, CompactCommand.self, BackupCommand.self,
-                    RestoreCommand.self, ForkCommand.self,
+                    RestoreCommand.self, ForkCommand.self, ReplayCommand.self,
                 ]),
             CommandGroup(name: "Programs", subcommands: [ShellCommand.self]),
         ])

@@ -4,9 +4,9 @@
 import ArgumentParser
 import Holdfast
 
-struct CommitBench: AsyncParsableCommand {
+struct SpeedBench: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "commits",
+        commandName: "speed",
         abstract: "Measures durable enqueues and full cycles, beside the bare write they rest on.",
         discussion: """
             Prints one JSON object a line: workload, callers, jobs_per_s, p50_us, p99_us. `bare` is a 4 KiB pwrite and \

@@ -1,0 +1,231 @@
+// Turns records into a history that can be driven again, and measures the run as it was.
+//
+// What was there when the range begins comes in at its first instant: leased jobs first, then the others in the order
+// of their ids. An attempt that was running then is as long as what was left of it.
+
+package import HoldfastBytes
+package import HoldfastEngine
+
+/// Reads a range of the log, record by record.
+package struct HistoryBuilder {
+    private struct Lease {
+        let attempt: Int32
+        let since: Int64
+    }
+
+    private var history = RecordedHistory()
+    private var measurement = RunMeasurement(queues: 0)
+    private var queueIndices: [String: Int32] = [:]
+    private var laneIndices: [Lane: Int32] = [:]
+    /// Jobs that are unfinished or dead.
+    private var indices: [UInt64: Int32] = [:]
+    private var leases: [Int32: Lease] = [:]
+    /// The last attempt of each job; -1 for none.
+    private var lastAttempts: [Int32] = []
+    private var leasedNow: [Int] = []
+    /// What was there before the range.
+    private let base: QueueState
+    private var start: Int64?
+
+    /// Begins a range.
+    ///
+    /// - Parameters:
+    ///   - base: The state before the first record.
+    ///   - start: The first instant; that of the first record when `nil`.
+    package init(after base: QueueState, from start: Timestamp? = nil) {
+        self.base = base
+        self.start = start?.milliseconds
+    }
+
+    /// Adds the next record.
+    ///
+    /// - Returns: Whether there is room for more.
+    package mutating func add(_ record: Record) -> Bool {
+        let time = record.time.milliseconds
+        if history.records == 0 { begin(at: start ?? time) }
+        history.records += 1
+        history.end = max(history.end, time)
+        switch record.mutation {
+        case .enqueue(let enqueue):
+            let runAt = enqueue.runAt.map { max($0.milliseconds, time) } ?? time
+            let job = RecordedJob(
+                id: record.sequence.rawValue, lane: lane(enqueue.lane), arrivedAt: time,
+                runAt: runAt > time ? runAt : 0, startBy: enqueue.startBy?.milliseconds ?? 0)
+            arrive(job, runnableAt: runAt)
+        case .lease(let grant):
+            guard let job = indices[grant.job.rawValue] else { break }
+            lease(job, until: grant.deadline.milliseconds, at: time)
+        case .heartbeat(let heartbeat):
+            guard let job = indices[heartbeat.job.rawValue], let lease = leases[job] else { break }
+            history.attempts[Int(lease.attempt)].heartbeatAt = time - lease.since
+            history.attempts[Int(lease.attempt)].lease = heartbeat.deadline.milliseconds - time
+        case .ack(let ack):
+            guard let job = end(ack.job, .ack, at: time) else { break }
+            measurement.complete(Int(job), at: time)
+            indices[ack.job.rawValue] = nil
+        case .requeue(let requeue): add(requeue, at: time)
+        case .bury(let bury):
+            guard let job = end(bury.job, .bury, at: time) else { break }
+            measurement.die(Int(job), at: time)
+        case .expire(let expire): add(expire, at: time)
+        case .redrive(let redrive): add(redrive, at: time)
+        case .cancel(let cancel):
+            guard let job = indices[cancel.job.rawValue] else { break }
+            _ = end(cancel.job, .open, at: time)
+            measurement.cancel(Int(job), at: time)
+            indices[cancel.job.rawValue] = nil
+            history.inputs.append(RecordedInput(time: time, action: .cancel(job)))
+        case .queueSettings(let settings):
+            guard let isPaused = settings.isPaused else { break }
+            history.inputs.append(RecordedInput(time: time, action: .pause(queue(settings.queue), isPaused)))
+        case .effect, .clock: break
+        }
+        return history.jobs.count < RecordedHistory.jobsMax
+    }
+
+    /// Ends the range.
+    package consuming func finish() -> (history: RecordedHistory, measurement: RunMeasurement) {
+        for (_, lease) in leases { history.attempts[Int(lease.attempt)].service = history.end - lease.since }
+        let (recorded, end) = (history, history.end)
+        history.leftOut = recorded.jobs.indices.count { recorded.isLeftOut($0) }
+        history.collectSamples()
+        measurement.finish(at: end) { recorded.isLeftOut($0) }
+        return (history, measurement)
+    }
+
+    // MARK: - One method per kind
+
+    private mutating func add(_ requeue: Requeue, at time: Int64) {
+        guard let lease = leases[indices[requeue.job.rawValue] ?? -1],
+            let job = end(requeue.job, requeue.countsAttempt ? .requeue : .giveBack, at: time)
+        else { return }
+        switch requeue.outcome {
+        case .ready:
+            history.attempts[Int(lease.attempt)].delay = 0
+            measurement.wait(Int(job), from: time)
+        case .scheduled(let runAt):
+            history.attempts[Int(lease.attempt)].delay = runAt.milliseconds - time
+            measurement.wait(Int(job), from: runAt.milliseconds)
+        case .dead: measurement.die(Int(job), at: time)
+        }
+    }
+
+    private mutating func add(_ expire: Expire, at time: Int64) {
+        switch expire {
+        case .lease(let id, _, let isDead):
+            guard let job = end(id, .expire, at: time) else { return }
+            if isDead { measurement.die(Int(job), at: time) } else { measurement.wait(Int(job), from: time) }
+        case .startBy(let id): if let job = indices[id.rawValue] { measurement.die(Int(job), at: time) }
+        case .uniqueKey: break
+        }
+    }
+
+    private mutating func add(_ redrive: Redrive, at time: Int64) {
+        if let job = indices[redrive.job.rawValue] {
+            history.inputs.append(RecordedInput(time: time, action: .redrive(job)))
+            measurement.arrive(Int(job), history.queue(of: Int(job)), runnableAt: time)
+        } else if let status = base.status(of: redrive.job) {
+            // It was dead before the range.
+            let job = RecordedJob(id: redrive.job.rawValue, lane: lane(status.lane), arrivedAt: time)
+            arrive(job, runnableAt: time)
+        }
+    }
+
+    // MARK: - Jobs
+
+    private mutating func arrive(_ job: RecordedJob, runnableAt: Int64) {
+        let index = Int32(history.jobs.count)
+        history.jobs.append(job)
+        lastAttempts.append(-1)
+        indices[job.id] = index
+        measurement.arrive(Int(index), history.queue(of: Int(index)), runnableAt: runnableAt)
+    }
+
+    private mutating func lease(_ job: Int32, until deadline: Int64, at time: Int64) {
+        let attempt = Int32(history.attempts.count)
+        history.attempts.append(RecordedAttempt(lease: max(deadline - time, 1)))
+        let last = lastAttempts[Int(job)]
+        if last >= 0 {
+            history.attempts[Int(last)].next = attempt
+        } else {
+            history.jobs[Int(job)].firstAttempt = attempt
+        }
+        lastAttempts[Int(job)] = attempt
+        leases[job] = Lease(attempt: attempt, since: time)
+        let queue = history.queue(of: Int(job))
+        leasedNow[queue] += 1
+        history.leasedMax[queue] = max(history.leasedMax[queue], leasedNow[queue])
+        measurement.lease(Int(job), at: time)
+    }
+
+    /// Ends the lease of a job, if it has one.
+    private mutating func end(_ id: JobID, _ outcome: RecordedAttempt.Outcome, at time: Int64) -> Int32? {
+        guard let job = indices[id.rawValue], let lease = leases.removeValue(forKey: job) else { return nil }
+        leasedNow[history.queue(of: Int(job))] -= 1
+        history.attempts[Int(lease.attempt)].service = time - lease.since
+        history.attempts[Int(lease.attempt)].outcome = outcome
+        // What becomes of a cancelled job is measured as one event.
+        if outcome != .open { measurement.endLease(Int(job), at: time, isExpired: outcome == .expire) }
+        return job
+    }
+
+    private mutating func lane(_ lane: Lane) -> Int32 {
+        if let known = laneIndices[lane] { return known }
+        let index = Int32(history.lanes.count)
+        laneIndices[lane] = index
+        history.lanes.append(lane)
+        history.queueOfLane.append(queue(lane.queue))
+        return index
+    }
+
+    private mutating func queue(_ name: String) -> Int32 {
+        if let known = queueIndices[name] { return known }
+        let index = Int32(history.queues.count)
+        queueIndices[name] = index
+        history.queues.append(name)
+        history.leasedMax.append(0)
+        leasedNow.append(0)
+        measurement.addQueue()
+        return index
+    }
+
+    // MARK: - What was there before
+
+    private mutating func begin(at start: Int64) {
+        history.start = start
+        history.end = start
+        var base = base
+        base.promoteDue(at: Timestamp(milliseconds: start))
+        var waiting: [(id: JobID, lane: Lane?)] = []
+        for row in base.queueCounts(at: Timestamp(milliseconds: start)) {
+            if row.isPaused {
+                history.inputs.append(RecordedInput(time: start, action: .pause(queue(row.queue), true)))
+            }
+            var jobs = base.waitingJobs(queue: row.queue, states: [.ready, .scheduled])
+            while let job = jobs.popFirst() { waiting.append((job.id, job.lane)) }
+        }
+        waiting.sort { $0.id < $1.id }
+        let leased = base.unfinishedJobs(
+            queue: nil, state: .leased, after: JobID(0), limit: RecordedHistory.jobsMax,
+            at: Timestamp(milliseconds: start))
+        for id in leased {
+            guard let status = base.status(of: id) else { continue }
+            carry(id, status, status.lane, attemptsBefore: status.attempt - 1)
+            lease(indices[id.rawValue] ?? 0, until: status.deadline?.milliseconds ?? start, at: start)
+        }
+        for (id, lane) in waiting {
+            let status = base.status(of: id, at: Timestamp(milliseconds: start))
+            guard let lane = status?.lane ?? lane else { continue }
+            carry(id, status, lane, attemptsBefore: status?.attempt ?? 0)
+        }
+    }
+
+    private mutating func carry(_ id: JobID, _ status: JobStatus?, _ lane: Lane, attemptsBefore: UInt32) {
+        let runAt = max(status?.runAt?.milliseconds ?? 0, history.start)
+        let job = RecordedJob(
+            id: id.rawValue, lane: self.lane(lane), attemptsBefore: attemptsBefore, arrivedAt: history.start,
+            runAt: runAt > history.start ? runAt : 0, startBy: status?.startBy?.milliseconds ?? 0)
+        history.carriedOver += 1
+        arrive(job, runnableAt: runAt)
+    }
+}

@@ -1,0 +1,360 @@
+// Drives a recorded history again under other settings. The queue is a real `QueueState`: what is leased, retried, dead
+// or expired is decided by the same code as in a store, on a clock that jumps from event to event. Around it are only
+// workers: each leases a job as soon as there is one, and is at it for as long as recorded.
+//
+// Within a millisecond: leases and deadlines end first, then workers report, then jobs come, then free workers lease.
+// Nothing depends on chance or on the machine: the same history and settings give the same run.
+
+internal import HoldfastBytes
+package import HoldfastEngine
+
+/// One run.
+package struct Simulation {
+    private struct Job {
+        /// Its id in the state; 0 before it came.
+        var id: UInt64 = 0
+        /// That of its lease; 0 when it has none.
+        var token: UInt64 = 0
+        /// The recorded attempt to come next; -1 for none.
+        var next: Int32 = -1
+        /// The recorded attempt that is or was driven again.
+        var playing: Int32 = -1
+        /// How many attempts began.
+        var attempts: UInt32 = 0
+        /// Whether the last attempt was cut short by the end of its lease.
+        var wasCutShort = false
+        var isDead = false
+    }
+
+    /// Workers that serve the same queues.
+    private struct Pool {
+        var queues: [Int]
+        var free: Int
+        /// Where in `queues` the next lease is asked for.
+        var turn = 0
+    }
+
+    private let history: RecordedHistory
+    private let settings: WhatIfSettings
+    private var state = QueueState()
+    private var measurement: RunMeasurement
+    private var jobs: [Job] = []
+    /// The ids in the state, in the order in which jobs came; with the index of each job.
+    private var ids: [(id: UInt64, job: Int32)] = []
+    private var pools: [Pool] = []
+    private var busy = WorkerHeap()
+    /// Jobs of each queue that are leased, and that wait.
+    private var leased: [Int]
+    private var waiting: [Int]
+    private var arrivals = 0
+    private var inputs = 0
+    private var now: Int64
+
+    /// How many workers there are.
+    package let workers: Int
+
+    /// Prepares a run.
+    ///
+    /// - Precondition: `settings` has one entry for each queue of `history`.
+    package init(_ history: RecordedHistory, _ settings: WhatIfSettings) {
+        precondition(settings.queues.count == history.queues.count, "each queue has settings")
+        self.history = history
+        self.settings = settings
+        now = history.start
+        leased = [Int](repeating: 0, count: history.queues.count)
+        waiting = leased
+        measurement = RunMeasurement(
+            queues: history.queues.count, jobs: history.jobs.count, deadline: history.end)
+        jobs.reserveCapacity(history.jobs.count)
+        for job in history.jobs { jobs.append(Job(next: job.firstAttempt)) }
+        ids.reserveCapacity(history.jobs.count)
+        var shared = Pool(queues: [], free: settings.sharedWorkers ?? 0)
+        for (queue, own) in settings.queues.enumerated() {
+            if own.workers == nil, settings.sharedWorkers != nil {
+                shared.queues.append(queue)
+            } else {
+                pools.append(Pool(queues: [queue], free: own.workers ?? history.leasedMax[queue]))
+            }
+        }
+        if !shared.queues.isEmpty { pools.append(shared) }
+        // Without any attempt nothing tells how long one takes.
+        if history.attempts.isEmpty { pools = [] }
+        workers = pools.reduce(0) { $0 + $1.free }
+    }
+
+    /// Runs until nothing more can happen.
+    ///
+    /// - Parameter progress: Gets the count of jobs that came, now and then.
+    /// - Throws: What the state refuses; it refuses nothing of what is asked here.
+    package consuming func run(progress: (Int) -> Void = { _ in }) throws(EngineError) -> RunMeasurement {
+        var rounds = 0
+        while let time = nextInstant() {
+            assert(time >= now, "time does not go back")
+            now = time
+            repeat {
+                expire()
+                state.promoteDue(at: Timestamp(milliseconds: now))
+                try finishWork()
+                try takeInputs()
+                try lease()
+            } while (busy.first?.time ?? .max) <= now
+            rounds += 1
+            if rounds.isMultiple(of: 4096) { progress(arrivals) }
+        }
+        let history = history
+        measurement.finish(at: max(now, history.end)) { history.isLeftOut($0) }
+        return measurement
+    }
+
+    private func nextInstant() -> Int64? {
+        var next = Int64.max
+        if arrivals < jobs.count { next = min(next, history.jobs[arrivals].arrivedAt) }
+        if inputs < history.inputs.count { next = min(next, history.inputs[inputs].time) }
+        if let worker = busy.first { next = min(next, worker.time) }
+        if let deadline = state.nextDeadline() { next = min(next, deadline.milliseconds) }
+        return next == .max ? nil : max(next, now)
+    }
+
+    private mutating func apply(_ mutations: Mutations) {
+        let time = Timestamp(milliseconds: now)
+        mutations.forEach { mutation in
+            state.apply(Record(sequence: state.lastSequence.next, time: time, mutation: mutation))
+        }
+    }
+
+    private func decide(_ command: Command) throws(EngineError) -> Decision {
+        var batch = BatchScope()
+        return try state.decide(
+            command, at: Timestamp(milliseconds: now), next: state.lastSequence.next, in: &batch)
+    }
+
+    /// Returns the index of the job that has `id` in the state.
+    private func index(_ id: JobID) -> Int {
+        var (low, high) = (0, ids.count)
+        while low < high {
+            let middle = (low + high) / 2
+            if ids[middle].id < id.rawValue { low = middle + 1 } else { high = middle }
+        }
+        precondition(low < ids.count && ids[low].id == id.rawValue, "the state holds only jobs that came")
+        return Int(ids[low].job)
+    }
+
+    // MARK: - What happens by itself
+
+    private mutating func expire() {
+        let time = Timestamp(milliseconds: now)
+        while state.hasOverdue(at: time) {
+            let mutations = state.overdue(at: time, limit: .max)
+            assert(!mutations.isEmpty, "what is overdue can be recorded")
+            if mutations.isEmpty { break }
+            for mutation in mutations {
+                apply(.one(mutation))
+                guard case .expire(let expire) = mutation else { continue }
+                switch expire {
+                case .lease(let id, _, let isDead):
+                    let job = index(id)
+                    let attempt = Int(jobs[job].playing)
+                    jobs[job].wasCutShort = history.attempts[attempt].outcome != .expire
+                    measurement.endLease(job, at: now, isExpired: true)
+                    settled(job)
+                    if isDead { die(job) } else { wait(job, from: now) }
+                case .startBy(let id):
+                    let job = index(id)
+                    waiting[history.queue(of: job)] -= 1
+                    die(job)
+                case .uniqueKey: break
+                }
+            }
+        }
+    }
+
+    private mutating func finishWork() throws(EngineError) {
+        while let worker = busy.first, worker.time <= now {
+            busy.popFirst()
+            pools[Int(worker.pool)].free += 1
+            let job = Int(worker.job)
+            // A worker that comes back late has lost the lease.
+            guard jobs[job].token == worker.token else { continue }
+            let attempt = history.attempts[Int(jobs[job].playing)]
+            let (id, token) = (JobID(jobs[job].id), LeaseToken(worker.token))
+            let command: Command
+            switch attempt.outcome {
+            case .bury: command = .bury(job: id, token: token, reason: .buried, error: nil)
+            case .requeue:
+                let recorded = history.jobs[job]
+                let rule = settings.queues[history.queue(of: job)].retry
+                let delay = rule.delay(
+                    job: recorded.id, attempt: recorded.attemptsBefore + jobs[job].attempts, recorded: attempt.delay)
+                command = .requeue(job: id, token: token, delayMilliseconds: delay, error: nil, countsAttempt: true)
+            case .giveBack:
+                jobs[job].attempts -= 1
+                command = .requeue(
+                    job: id, token: token, delayMilliseconds: max(attempt.delay, 0), error: nil, countsAttempt: false)
+            case .ack, .expire, .open: command = .ack(job: id, token: token, result: nil)
+            }
+            let decision = try decide(command)
+            apply(decision.mutations)
+            measurement.endLease(job, at: now)
+            settled(job)
+            switch (attempt.outcome, decision.reply) {
+            case (.bury, _), (_, .requeued(.dead)): die(job)
+            case (_, .requeued(.ready)): wait(job, from: now)
+            case (_, .requeued(.scheduled(let runAt))): wait(job, from: runAt.milliseconds)
+            default: measurement.complete(job, at: now)
+            }
+        }
+    }
+
+    /// A lease of the job has ended.
+    private mutating func settled(_ job: Int) {
+        jobs[job].token = 0
+        leased[history.queue(of: job)] -= 1
+    }
+
+    private mutating func wait(_ job: Int, from time: Int64) {
+        waiting[history.queue(of: job)] += 1
+        measurement.wait(job, from: time)
+    }
+
+    private mutating func die(_ job: Int) {
+        jobs[job].isDead = true
+        measurement.die(job, at: now)
+    }
+
+    // MARK: - What comes from outside
+
+    private mutating func takeInputs() throws(EngineError) {
+        while arrivals < jobs.count, history.jobs[arrivals].arrivedAt <= now {
+            if !history.isLeftOut(arrivals) { try arrive(arrivals) }
+            arrivals += 1
+        }
+        while inputs < history.inputs.count, history.inputs[inputs].time <= now {
+            switch history.inputs[inputs].action {
+            case .cancel(let job): try cancel(Int(job))
+            case .redrive(let job): try redrive(Int(job))
+            case .pause(let queue, let isPaused):
+                apply(try decide(.setPaused(queue: history.queues[Int(queue)], isPaused)).mutations)
+            }
+            inputs += 1
+        }
+    }
+
+    private mutating func arrive(_ job: Int) throws(EngineError) {
+        let recorded = history.jobs[job]
+        let queue = history.queue(of: job)
+        let enqueue = Enqueue(
+            lane: lane(of: job), runAt: recorded.runAt > 0 ? Timestamp(milliseconds: recorded.runAt) : nil,
+            startBy: recorded.startBy > 0 ? Timestamp(milliseconds: recorded.startBy) : nil)
+        jobs[job].id = state.lastSequence.next.rawValue
+        ids.append((jobs[job].id, Int32(job)))
+        apply(try decide(.enqueue(enqueue)).mutations)
+        waiting[queue] += 1
+        measurement.arrive(job, queue, runnableAt: max(recorded.runAt, recorded.arrivedAt))
+    }
+
+    /// The lane of a job under the settings. Attempts that began before the range count.
+    private func lane(of job: Int) -> Lane {
+        let recorded = history.jobs[job]
+        var lane = history.lanes[Int(recorded.lane)]
+        lane.maxAttempts = settings.queues[history.queue(of: job)].maxAttempts ?? lane.maxAttempts
+        lane.maxAttempts = max(lane.maxAttempts, recorded.attemptsBefore + 1) - recorded.attemptsBefore
+        return lane
+    }
+
+    private mutating func cancel(_ job: Int) throws(EngineError) {
+        // Done, or left out.
+        guard jobs[job].id > 0, isUnfinished(job) else { return }
+        apply(try decide(.cancel(job: JobID(jobs[job].id), lane: lane(of: job))).mutations)
+        if jobs[job].token > 0 {
+            settled(job)
+        } else if !jobs[job].isDead {
+            waiting[history.queue(of: job)] -= 1
+        }
+        jobs[job].isDead = false
+        measurement.cancel(job, at: now)
+    }
+
+    private mutating func redrive(_ job: Int) throws(EngineError) {
+        guard jobs[job].isDead else { return }
+        apply(try decide(.redrive(job: JobID(jobs[job].id))).mutations)
+        jobs[job].isDead = false
+        jobs[job].attempts = 0
+        waiting[history.queue(of: job)] += 1
+        measurement.arrive(job, history.queue(of: job), runnableAt: now)
+    }
+
+    private func isUnfinished(_ job: Int) -> Bool {
+        state.isNeeded(sequence: SequenceNumber(jobs[job].id), kind: RecordKind.enqueue.rawValue)
+    }
+
+    // MARK: - Workers
+
+    private mutating func lease() throws(EngineError) {
+        for pool in pools.indices where pools[pool].free > 0 {
+            let queues = pools[pool].queues
+            if queues.count == 1 {
+                _ = try lease(from: queues[0], limit: pools[pool].free, for: pool)
+                continue
+            }
+            // In turn, one at a time, until none of the queues gives any.
+            var empty = 0
+            while pools[pool].free > 0, empty < queues.count {
+                let queue = queues[pools[pool].turn]
+                pools[pool].turn = (pools[pool].turn + 1) % queues.count
+                empty = try lease(from: queue, limit: 1, for: pool) > 0 ? 0 : empty + 1
+            }
+        }
+    }
+
+    /// Leases up to `limit` jobs of a queue; returns how many.
+    private mutating func lease(from queue: Int, limit: Int, for pool: Int) throws(EngineError) -> Int {
+        let room = min(limit, (settings.queues[queue].limit ?? .max) - leased[queue], waiting[queue])
+        guard room > 0 else { return 0 }
+        let command = Command.lease(queues: [history.queues[queue]], limit: room, milliseconds: 1, worker: "")
+        guard case .leased(let grants) = try decide(command).reply else { return 0 }
+        for grant in grants { begin(grant, queue, pool) }
+        return grants.count
+    }
+
+    private mutating func begin(_ grant: LeaseGrant, _ queue: Int, _ pool: Int) {
+        let job = index(grant.job)
+        let play = play(job, settings.queues[queue])
+        var grant = grant
+        grant.deadline = Timestamp(milliseconds: now).advanced(byMilliseconds: play.lease)
+        apply(.one(.lease(grant)))
+        jobs[job].token = state.lastSequence.rawValue
+        jobs[job].attempts += 1
+        leased[queue] += 1
+        waiting[queue] -= 1
+        pools[pool].free -= 1
+        busy.push(
+            WorkerHeap.Element(
+                time: now + play.service, token: jobs[job].token, job: Int32(job), pool: Int32(pool)))
+        measurement.lease(job, at: now)
+    }
+
+    /// Chooses the attempt that is driven again, and says how long its worker is busy and when its lease would end.
+    private mutating func play(_ job: Int, _ settings: WhatIfQueue) -> (service: Int64, lease: Int64) {
+        var served: Int64 = 0
+        let next = jobs[job].next
+        if next >= 0, history.attempts[Int(next)].outcome != .open {
+            jobs[job].playing = next
+        } else if next >= 0 || !jobs[job].wasCutShort {
+            // One that was cut short takes as long when it is tried again; of others nothing is known.
+            if next >= 0 { served = history.attempts[Int(next)].service }
+            jobs[job].playing = history.draw(for: job, number: jobs[job].attempts) ?? max(next, 0)
+            measurement.noteDrawn(job)
+        }
+        if next >= 0 { jobs[job].next = history.attempts[Int(next)].next }
+        jobs[job].wasCutShort = false
+        let attempt = history.attempts[Int(jobs[job].playing)]
+        let length = settings.leaseMilliseconds ?? attempt.lease
+        if attempt.outcome == .expire {
+            // Its worker is gone; another takes its place when the lease ends.
+            let end = max(attempt.heartbeatAt, 0) + length
+            return (end, end)
+        }
+        let service = max(Int64((Double(attempt.service) / settings.speed).rounded()), served)
+        return (service, attempt.heartbeatAt >= 0 ? max(service + 1, length) : length)
+    }
+}
