@@ -82,11 +82,12 @@ package struct JournalScan: Sendable {
                 tail += 1
             }
         }
-        if !endsInClose(manifest) {
-            for number in segments.indices where number >= tail {
-                try read(number, files[number], through: segments[number].journal.bytes)
-            }
+        if !endsInClose(manifest), !segments.isEmpty {
+            try read(tail, files[tail], through: segments[tail].journal.bytes)
             lookBehindTheTail()
+            if Safeguard.laterSegments.isOn {
+                for number in segments.indices where number > tail { try lookInto(segments[number], files[number]) }
+            }
         }
         finding.isBelowWatermark = tailPosition < watermark
     }
@@ -162,18 +163,24 @@ package struct JournalScan: Sendable {
         var part: [UInt8] = []
         while segments[number].bytes.count < wanted {
             let offset = segments[number].bytes.count
-            let size = min(wanted - offset, Self.readBytesMax)
-            if part.count != size { part = [UInt8](repeating: 0, count: size) }
-            let count: Int
-            do { count = try file.read(into: &part, at: offset) } catch {
-                throw LogError(error, doing: "reading journal segment \(segments[number].header.id)")
-            }
-            guard count == size else {
-                throw LogError(
-                    .corrupt,
-                    "journal segment \(segments[number].header.id) changed its size while it was read: try again")
-            }
+            try Self.read(segments[number], file, into: &part, at: offset, before: wanted)
             segments[number].bytes.append(contentsOf: part)
+        }
+    }
+
+    /// Reads what follows `offset` of a segment, up to `end` and no more than is read at once.
+    private static func read(
+        _ segment: Segment, _ file: any File, into part: inout [UInt8], at offset: Int, before end: Int
+    ) throws(LogError) {
+        let size = min(end - offset, readBytesMax)
+        if part.count != size { part = [UInt8](repeating: 0, count: size) }
+        let count: Int
+        do { count = try file.read(into: &part, at: offset) } catch {
+            throw LogError(error, doing: "reading journal segment \(segment.header.id)")
+        }
+        guard count == size else {
+            throw LogError(
+                .corrupt, "journal segment \(segment.header.id) changed its size while it was read: try again")
         }
     }
 
@@ -271,7 +278,6 @@ package struct JournalScan: Sendable {
     // MARK: - Behind the tail
 
     private mutating func lookBehindTheTail() {
-        guard !segments.isEmpty else { return }
         let segment = segments[tail]
         let bound = segment.end + segment.header.inFlightBytesMax
         var offset = segment.end
@@ -290,13 +296,26 @@ package struct JournalScan: Sendable {
         if claimsToFollow(segment), Safeguard.claimedSuccessor.isOn { finding.isDirty = true }
         if !segment.header.wasRecycled {
             // A file in its first use is zero wherever it was not written.
-            let dirty = segment.bytes[segment.end...].lastIndex { $0 != 0 }
+            let dirty = Self.lastNonZero(segment.bytes.span, from: segment.end)
             if let dirty, Safeguard.bytesBehindTail.isOn {
                 finding.isDirty = true
                 if dirty >= bound, Safeguard.bytesBeyondBound.isOn { finding.exceedsInFlightBound = true }
             }
         }
-        if Safeguard.laterSegments.isOn { for later in segments[(tail + 1)...] { lookInto(later) } }
+    }
+
+    /// Where the last byte is that is not zero, from `start` on.
+    private static func lastNonZero(_ bytes: Span<UInt8>, from start: Int) -> Int? {
+        var end = bytes.count
+        // Most of a file in its first use is zero: that is passed over in blocks.
+        while end - start >= FrameFormat.journalAlignment {
+            let block = bytes.extracting((end - FrameFormat.journalAlignment)..<end)
+            var any: UInt8 = 0
+            for index in block.indices { any |= block[index] }
+            if any != 0 { break }
+            end -= FrameFormat.journalAlignment
+        }
+        return (start..<end).last { bytes[$0] != 0 }
     }
 
     /// Whether the bytes at the tail say that they are the next frame although their checksum says that they are
@@ -311,17 +330,23 @@ package struct JournalScan: Sendable {
 
     /// A segment is written to only once the end of the one before it is durable: whatever this use of a later one
     /// wrote, anywhere in it, says that something before it was lost.
-    private mutating func lookInto(_ later: Segment) {
-        var offset = SegmentHeader.byteCount
-        while offset + FrameFormat.headerBytes <= later.bytes.count {
-            let header = later.bytes.span.extracting(offset..<(offset + FrameFormat.headerBytes))
-            if let frame = FrameHeader(header, salt: later.header.salt),
-                frame.position == later.header.base.advanced(by: offset)
-            {
-                watermark = max(watermark, frame.durable)
-                finding.exceedsInFlightBound = true
+    private mutating func lookInto(_ later: Segment, _ file: any File) throws(LogError) {
+        var part: [UInt8] = []
+        var start = SegmentHeader.byteCount
+        while start < later.capacity {
+            try Self.read(later, file, into: &part, at: start, before: later.capacity)
+            var offset = 0
+            while offset + FrameFormat.headerBytes <= part.count {
+                let header = part.span.extracting(offset..<(offset + FrameFormat.headerBytes))
+                if let frame = FrameHeader(header, salt: later.header.salt),
+                    frame.position == later.header.base.advanced(by: start + offset)
+                {
+                    watermark = max(watermark, frame.durable)
+                    finding.exceedsInFlightBound = true
+                }
+                offset += FrameFormat.journalAlignment
             }
-            offset += FrameFormat.journalAlignment
+            start += part.count
         }
     }
 }
