@@ -344,6 +344,18 @@ import Testing
         #expect(found.verdicts == [.beyondEnd(end), .beyondEnd(end)])
     }
 
+    /// The owner knows sooner than the files what is durable: that is no other log.
+    @Test func besideAnOwnerAHeadMayBeAheadOfTheFiles() async throws {
+        let opened = try open(disk)
+        try await opened.commit([body(1)])
+        try await opened.commit([body(2)])
+        let head = try opened.log.auditHead(key: nil)
+        #expect(try verify(disk, [head]).verdicts == [.beyondDurable(SequenceNumber(1))])
+        #expect(try verify(disk, [head], beside: opened).verdicts == [Self.proved])
+        try opened.log.close()
+        #expect(try verify(disk, [head]).verdicts == [Self.proved])
+    }
+
     @Test func anotherStoresHeadIsSeenEvenWithTheSameRecords() async throws {
         let heads = try await published(disk)
         let other = try await published(SimulatedFileSystem())

@@ -19,6 +19,8 @@ package struct AuditFinding: Hashable, Sendable {
         case noRecord
         /// The log ends before it, at this record.
         case beyondEnd(SequenceNumber)
+        /// The store is in use, and known to be durable up to this record only.
+        case beyondDurable(SequenceNumber)
         /// The manifest carries the very hash, but records behind it were dropped.
         case carried
         /// Records up to this one were dropped, or are older than the chain.
@@ -38,6 +40,7 @@ package struct AuditProof {
     private let audit: Manifest.Audit?
     private let sealed: [Manifest.Sealed]
     private let key: AuditKey?
+    private let isInUse: Bool
     private let heads: [AuditHead]
     private var point: AuditPoint?
     /// Places in `heads`, the lowest sequence number last.
@@ -52,8 +55,11 @@ package struct AuditProof {
 
     /// Begins a proof.
     ///
-    /// - Parameter key: That with which the heads were made, if any.
-    package init(_ manifest: Manifest, heads: [AuditHead], key: AuditKey?) {
+    /// - Parameters:
+    ///   - key: That with which the heads were made, if any.
+    ///   - isInUse: Whether an owner may be ahead of what can be read.
+    package init(_ manifest: Manifest, heads: [AuditHead], key: AuditKey?, isInUse: Bool) {
+        self.isInUse = isInUse
         audit = manifest.audit
         sealed = manifest.sealed
         self.key = key
@@ -118,7 +124,9 @@ package struct AuditProof {
     private func verdict(on head: AuditHead, isAtEnd: Bool) -> AuditFinding.Verdict {
         guard let audit, let point else { return .noChain }
         if isBroken, Safeguard.auditedDamage.isOn { return .damaged }
-        if isAtEnd, head.sequence > point.through, Safeguard.expectedEnd.isOn { return .beyondEnd(point.through) }
+        if isAtEnd, head.sequence > point.through, Safeguard.expectedEnd.isOn {
+            return isInUse ? .beyondDurable(point.through) : .beyondEnd(point.through)
+        }
         if !isAtEnd, head.sequence != point.through, Safeguard.expectedRecord.isOn { return .noRecord }
         guard audit.head(at: point, key: key).hash == head.hash || Safeguard.expectedHash.isOff else {
             return .differs(sound: sound, files: files)

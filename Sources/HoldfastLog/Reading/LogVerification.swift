@@ -35,7 +35,7 @@ extension LogReader {
             manifest.sealed.reduce(0) { $0 + $1.bytes } + journalSources.reduce(0) { $0 + $1.end }
             + manifest.checkpoints.reduce(0) { $0 + $1.bytes * $1.copies }
         var chain: [UInt8]?
-        var proof = AuditProof(manifest, heads: heads, key: key)
+        var proof = AuditProof(manifest, heads: heads, key: key, isInUse: holder != nil)
         for segment in manifest.sealed {
             do throws(LogError) {
                 let (source, seal) = try sealedSource(segment)

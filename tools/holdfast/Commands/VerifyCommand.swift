@@ -18,7 +18,7 @@ struct VerifyCommand: ParsableCommand {
             published, and says which records that is so of: compaction may have dropped older ones.
 
             Exit codes: 0 the store is sound, and every head is proved; 4 it is damaged; 1 it is sound, but not what \
-            was published; 5 it is sound, but a head can't be proved any more; 2 it can't be read.
+            was published; 5 it is sound, but a head can't be proved (any more); 2 it can't be read.
             """)
 
     @OptionGroup var store: StoreArgument
@@ -81,8 +81,8 @@ struct VerifyCommand: ParsableCommand {
         }
         if !audits.allSatisfy(\.isProved) {
             throw CommandFailure(
-                "\(store.directory) is sound, but not every head can be proved: keep more history, or publish heads "
-                    + "more often", exitCode: CommandFailure.unprovedCode)
+                "\(store.directory) is sound, but not every head can be proved, as is said above",
+                exitCode: CommandFailure.unprovedCode)
         }
     }
 }

@@ -12,7 +12,7 @@ extension AuditFinding {
     var isContradicted: Bool {
         switch verdict {
         case .differs, .noRecord, .beyondEnd: true
-        case .proved, .carried, .dropped, .noChain, .damaged: false
+        case .proved, .beyondDurable, .carried, .dropped, .noChain, .damaged: false
         }
     }
 
@@ -23,6 +23,7 @@ extension AuditFinding {
         case .differs: "differs"
         case .noRecord: "no_record"
         case .beyondEnd: "beyond_end"
+        case .beyondDurable: "beyond_durable"
         case .carried: "carried"
         case .dropped: "dropped"
         case .noChain: "no_chain"
@@ -47,7 +48,7 @@ extension AuditFinding {
             if first > last { return "the chain begins here: no record precedes it" }
             let proved = "the records \(first) to \(last) are what was published"
             return first.rawValue == 1
-                ? proved : "\(proved); what came before \(first) is not in the log any more and is not proved"
+                ? proved : "\(proved); what came before was dropped, or is older than the chain"
         case .differs(let sound, let files):
             let range = "records \(sound.next) to \(last)"
             if files.isEmpty { return "the value that the store carries is another than was published" }
@@ -55,6 +56,8 @@ extension AuditFinding {
             return "the \(range), in \(place), are not what was published (or the key is another)"
         case .noRecord: return "there is no record \(last), but there are later ones"
         case .beyondEnd(let end): return "the log ends at record \(end)"
+        case .beyondDurable(let end):
+            return "the store is in use, and known to be durable up to record \(end) so far: ask again in a moment"
         case .carried:
             return "the store carries this value, but records behind it were dropped: nothing is left to prove"
         case .dropped(let bound):
