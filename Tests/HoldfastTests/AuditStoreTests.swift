@@ -91,6 +91,60 @@ import Testing
         }
     }
 
+    /// Heads are computed while records come, are sealed, and are dropped.
+    @Test func headsBesideWorkAndCompactionAreNeverContradicted() async throws {
+        let life = Life(seed: 31)
+        life.history = .none
+        let store = try await life.open()
+        let churn = Task {
+            while !Task.isCancelled {
+                for _ in 0..<20 { _ = try await store.enqueue("q", payload: [UInt8](repeating: 1, count: 2000)) }
+                for lease in try await store.lease(from: "q", limit: 19) { try await store.ack(lease) }
+                _ = try await store.compact()
+            }
+        }
+        var heads: [AuditHead] = []
+        for _ in 0..<200 {
+            let answered = try await store.enqueue("mark", payload: [1]).id.sequence
+            let head = try await store.auditHead()
+            #expect(head.sequence >= answered)
+            heads.append(head)
+        }
+        churn.cancel()
+        try await churn.value
+        try await life.close()
+        let (anchor, found) = try findings(life, "/store", heads)
+        #expect(anchor > .zero)
+        for finding in found {
+            if finding.head.sequence > anchor {
+                #expect(finding.verdict == .proved(from: anchor.next))
+            } else {
+                #expect(finding.verdict == .carried || finding.verdict == .dropped(through: anchor))
+            }
+        }
+    }
+
+    /// A reader beside the owner knows each head as soon as the files do.
+    @Test func aHeadIsProvedBesideTheWorkThatFollowsIt() async throws {
+        let life = Life(seed: 32)
+        let store = try await life.open()
+        var heads: [AuditHead] = []
+        for round in 0..<30 {
+            for _ in 0..<20 { _ = try await store.enqueue("q", payload: [UInt8](repeating: 1, count: 900)) }
+            heads.append(try await store.auditHead())
+            if round % 7 == 0 { _ = try await store.compact() }
+            let found = try findings(life, "/store", heads).findings
+            for finding in found {
+                guard case .beyondDurable = finding.verdict else {
+                    #expect(finding.verdict == .proved(from: SequenceNumber(1)))
+                    continue
+                }
+                #expect(finding.head == heads.last)
+            }
+        }
+        try await life.close()
+    }
+
     @Test func aHeadWithAKeyIsProvedWithItAlone() async throws {
         let key = AuditKey(Array("sixteen bytes, and more".utf8))
         let life = Life(seed: 1)
