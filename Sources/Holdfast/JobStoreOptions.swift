@@ -1,5 +1,6 @@
 // How a store is opened. Every setting has a default that suits a program that wants its jobs to survive power loss.
 
+public import HoldfastBytes
 package import HoldfastLog
 
 /// The settings of one open store.
@@ -50,6 +51,9 @@ public struct JobStoreOptions: Sendable {
     public var recoveryTarget = Duration.milliseconds(50)
     /// Writes a checkpoint after each so many bytes of records, however large it is.
     public var checkpointEveryBytes: Int?
+    /// The secret with which `JobStore.auditHead()` authenticates what is to be published; `nil` for none. It is kept
+    /// in memory only.
+    public var auditKey: AuditKey?
     /// Where the store reads the time.
     public var clock: any StoreClock = SystemClock()
     /// Whether a missing store is created.
@@ -96,6 +100,12 @@ public struct JobStoreOptions: Sendable {
         }
         if let count = checkpointEveryBytes, count < 1 {
             throw JobStoreError(.badRequest, "checkpointEveryBytes is \(count); give 1 or more, or leave it out")
+        }
+        if let count = auditKey?.bytes.count, !AuditKey.byteCounts.contains(count) {
+            throw JobStoreError(
+                .badRequest,
+                "the audit key has \(count) bytes; give \(AuditKey.byteCounts.lowerBound) to "
+                    + "\(AuditKey.byteCounts.upperBound)")
         }
         try compaction.validate()
         guard recoveryTarget >= .milliseconds(1), recoveryTarget <= .seconds(3600) else {

@@ -75,7 +75,8 @@ package struct StoreFork {
 
     private mutating func build() throws(LogError) -> ForkSummary {
         var writer = try NewStoreWriter(
-            directory: target, fileSystem: source.fileSystem, continuing: source.manifest)
+            directory: target, fileSystem: source.fileSystem, continuing: source.manifest,
+            through: state.lastSequence)
         do throws(LogError) {
             let ancestors = try addSegments(to: &writer)
             try addCheckpoints(to: &writer)

@@ -31,4 +31,17 @@ package struct SHA256 {
         hasher.update(bytes)
         return hasher.finalize()
     }
+
+    /// Puts the hash of `hash`, `gap` as a varint, `kind` and `body` in the place of `hash`.
+    ///
+    /// - Precondition: `hash` has 32 bytes.
+    package static func link(_ hash: inout [UInt8], gap: UInt64, kind: UInt8, body: Span<UInt8>) {
+        precondition(hash.count == 32, "a SHA-256 has 32 bytes")
+        // SAFETY: the C function reads `count` bytes of the body and changes the 32 of the hash, lent for the closures.
+        unsafe body.withUnsafeBufferPointer { body in
+            unsafe hash.withUnsafeMutableBufferPointer { hash in
+                unsafe holdfast_audit_link(hash.baseAddress, gap, kind, body.baseAddress, body.count)
+            }
+        }
+    }
 }

@@ -244,6 +244,25 @@ package enum Safeguard: String, CaseIterable, Sendable {
     /// Each segment's chain begins with its predecessor's.
     case verifiedPredecessor
 
+    // MARK: Audit
+
+    /// What is dropped leaves the chain's value behind, from which the rest is computed.
+    case auditAnchor
+    /// The records give the chain values that the manifest kept of them when they were first sealed.
+    case verifiedAudit
+    /// A published head has the value that the records give.
+    case expectedHash
+    /// A published head names a record that is there.
+    case expectedRecord
+    /// A published head is not behind the log's end.
+    case expectedEnd
+    /// What is only carried is not called proved.
+    case provedFromRecords
+    /// Behind damage nothing is called proved.
+    case auditedDamage
+    /// A head is of records that are durable.
+    case auditedDurability
+
     // MARK: Fences and transitions
 
     /// Only the token of the active lease settles or extends it.

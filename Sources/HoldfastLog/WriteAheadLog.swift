@@ -124,6 +124,8 @@ package final class WriteAheadLog: @unchecked Sendable {
     package internal(set) var durableSequence: SequenceNumber
     /// The end of what was synced; differs from `durablePosition` in the weaker modes only.
     var syncedPosition: LogPosition
+    /// The audit chain as far as it was computed last.
+    var auditKnown: AuditPoint?
     var counters = LogStatistics()
     var pacing: CheckpointPacing
     /// Something changed by which a rewrite may have become worth it.

@@ -236,8 +236,60 @@ import Testing
         #expect(try Manifest([UInt8](hex: Self.manifestHex).span) == Self.manifest())
     }
 
-    @Test func everyFlippedBitAndEveryCutOfAManifestIsSeen() {
-        let bytes = [UInt8](hex: Self.manifestHex)
+    /// Behind what `manifestHex` holds, under a feature: a chain that began behind record 5 of another store, its
+    /// value after record 12, and one segment whose value is known.
+    static func auditedManifest() -> Manifest {
+        var manifest = Self.manifest()
+        var audit = Manifest.Audit(store: StoreIdentity(bytes: Array(32..<48)), origin: SequenceNumber(5))
+        audit.anchor = AuditPoint(through: SequenceNumber(12), hash: Array(64..<96))
+        manifest.audit = audit
+        manifest.sealed[0].audit = Array(96..<128)
+        return manifest
+    }
+
+    @Test func aManifestWithAnAuditChainHasTheseBytesBehindTheRest() throws {
+        var writer = ByteWriter()
+        Self.auditedManifest().encode(into: &writer)
+        let bytes = [UInt8](copying: writer.bytes)
+        let plain = [UInt8](hex: Self.manifestHex)
+        #expect(bytes[20...23] == [1, 0, 0, 0], "an incompatible feature")
+        #expect(bytes[44..<(plain.count - 4)] == plain[44..<(plain.count - 4)])
+        var tail: [UInt8] = Array(32..<48)
+        tail += [5, 7]
+        tail += Array(64..<96)
+        tail += [1]
+        tail += Array(96..<128)
+        #expect(bytes[(plain.count - 4)..<(bytes.count - 4)] == tail[...])
+        #expect(try Manifest(bytes.span) == Self.auditedManifest())
+        // At its origin the chain has no value of its own, and where the anchor does not reach the segments need one.
+        var manifest = Self.auditedManifest()
+        manifest.audit = Manifest.Audit(store: Self.store, origin: SequenceNumber(5))
+        writer = ByteWriter()
+        manifest.encode(into: &writer)
+        #expect(writer.count == bytes.count - 32)
+        #expect(try Manifest([UInt8](copying: writer.bytes).span) == manifest)
+        manifest.sealed[0].audit = nil
+        writer = ByteWriter()
+        manifest.encode(into: &writer)
+        let lacking = [UInt8](copying: writer.bytes)
+        #expect(throws: LogError.self) { _ = try Manifest(lacking.span) }
+    }
+
+    @Test func aFeatureOfManifestsIsNoneOfSegments() {
+        var page = [UInt8](hex: Self.segmentHead)
+        page += [UInt8](repeating: 0, count: SegmentHeader.byteCount - page.count)
+        page[20] = 1
+        let checksum = CRC32C.checksum(page.span.extracting(0..<(page.count - 4)))
+        for index in 0..<4 { page[page.count - 4 + index] = UInt8(truncatingIfNeeded: checksum >> UInt32(8 * index)) }
+        let error = #expect(throws: LogError.self) { _ = try SegmentHeader(page.span, file: "x") }
+        #expect(error?.code == .unsupportedFormat)
+    }
+
+    @Test(arguments: [FormatTests.manifest(), FormatTests.auditedManifest()])
+    func everyFlippedBitAndEveryCutOfAManifestIsSeen(_ manifest: Manifest) {
+        var writer = ByteWriter()
+        manifest.encode(into: &writer)
+        let bytes = [UInt8](copying: writer.bytes)
         for bit in 0..<(bytes.count * 8) {
             var damaged = bytes
             damaged[bit / 8] ^= 1 << UInt8(bit % 8)

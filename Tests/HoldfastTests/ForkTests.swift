@@ -5,7 +5,7 @@ import HoldfastTestKit
 import Testing
 
 /// A store on a simulated disk with a random life, and what its digest was after each operation.
-private final class Life {
+final class Life {
     let disk = SimulatedFileSystem()
     let clock = ManualClock()
     let path = "/store"

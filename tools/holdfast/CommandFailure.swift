@@ -12,6 +12,7 @@ struct CommandFailure: Error {
     static let notOpenedCode: Int32 = 2
     static let storeFailedCode: Int32 = 3
     static let damagedCode: Int32 = 4
+    static let unprovedCode: Int32 = 5
     static let usageCode: Int32 = 64
 
     init(_ message: String, exitCode: Int32 = Self.refusedCode) {

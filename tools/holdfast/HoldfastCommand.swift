@@ -2,7 +2,8 @@
 // sentence on standard error that says what to do.
 //
 // Exit codes: 0 done · 1 refused, or something failed that the store survives · 2 the store can't be opened ·
-// 3 the store failed while open · 4 the store is damaged (`verify`) · 64 the command line makes no sense.
+// 3 the store failed while open · 4 the store is damaged (`verify`) · 5 a published head can't be proved any more ·
+// 64 the command line makes no sense.
 
 import ArgumentParser
 import Holdfast
@@ -30,7 +31,7 @@ import Holdfast
             loses nothing: run it again and it goes on.
 
             Exit codes: 0 done; 1 refused or failed; 2 the store can't be opened; 3 the store failed while open; \
-            4 the store is damaged; 64 the command line makes no sense.
+            4 the store is damaged; 5 a published head can't be proved any more; 64 the command line makes no sense.
             """,
         version: "0.1.0",
         groupedSubcommands: [
@@ -44,7 +45,8 @@ import Holdfast
             CommandGroup(
                 name: "Stores",
                 subcommands: [
-                    DumpCommand.self, TailCommand.self, VerifyCommand.self, SalvageCommand.self, ExplainCommand.self,
+                    DumpCommand.self, TailCommand.self, VerifyCommand.self, AuditHeadCommand.self, SalvageCommand.self,
+                    ExplainCommand.self,
                     StatCommand.self, CheckpointCommand.self, CompactCommand.self, BackupCommand.self,
                     RestoreCommand.self, ForkCommand.self, ReplayCommand.self,
                 ]),

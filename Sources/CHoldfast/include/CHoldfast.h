@@ -22,6 +22,9 @@ void holdfast_sha256_update(holdfast_sha256 *context, const uint8_t *bytes, size
 void holdfast_sha256_final(holdfast_sha256 *context, uint8_t digest[32]);
 /// Compresses `blocks` 64-byte blocks without processor instructions, for testing the fast path against.
 void holdfast_sha256_blocks_portable(uint32_t state[8], const uint8_t *bytes, size_t blocks);
+/// Puts SHA-256(hash, gap in base 128 with the low groups first, kind, `count` bytes of `body`) in the place of `hash`;
+/// `body` may be NULL when `count` is 0.
+void holdfast_audit_link(uint8_t hash[32], uint64_t gap, uint8_t kind, const uint8_t *body, size_t count);
 
 /// open(2) with O_CLOEXEC; `flags` as in fcntl.h. Returns a descriptor or -errno.
 int holdfast_open(const char *path, int flags, mode_t mode);

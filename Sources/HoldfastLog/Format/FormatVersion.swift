@@ -16,6 +16,8 @@ package struct FormatVersion: Hashable, Sendable {
 
     package static let currentMajor: UInt16 = 1
     package static let byteCount = 16
+    /// Of manifests: the audit chain's values stand behind everything else.
+    package static let auditFeature: UInt32 = 1
 
     package init() {}
 
@@ -36,8 +38,10 @@ package struct FormatVersion: Hashable, Sendable {
     }
 
     /// Refuses what this version of the library must not read or write.
-    package func check(file: String, forWriting: Bool) throws(LogError) {
-        if major != Self.currentMajor || incompatible != 0, Safeguard.formatVersion.isOn {
+    ///
+    /// - Parameter known: The incompatible features that a file of this kind may have.
+    package func check(file: String, forWriting: Bool, known: UInt32 = 0) throws(LogError) {
+        if major != Self.currentMajor || incompatible & ~known != 0, Safeguard.formatVersion.isOn {
             throw LogError(
                 .unsupportedFormat,
                 "\(file) has format \(major).\(minor) with features \(incompatible); this library reads format "

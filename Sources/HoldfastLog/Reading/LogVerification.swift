@@ -12,6 +12,8 @@ package struct LogVerification: Sendable {
     package var bytes = 0
     /// What is wrong, in order of discovery; empty for a sound store.
     package var problems: [LogError] = []
+    /// What is found of each head that was expected, in their order.
+    package var audits: [AuditFinding] = []
 
     package init() {}
 }
@@ -20,14 +22,20 @@ extension LogReader {
     private static let remedy = "restore the file from a backup, or run: holdfast salvage STORE NEW"
 
     /// Checks everything the manifest names. `progress` gets bytes checked and bytes in all; `body` gets every record.
+    ///
+    /// - Parameters:
+    ///   - heads: Published heads that the log must prove.
+    ///   - key: That with which they were made, if any.
     package mutating func verify(
-        progress: (Int, Int) -> Void, _ body: (borrowing EntryView, Timestamp) throws(LogError) -> Void
+        expecting heads: [AuditHead] = [], key: AuditKey? = nil, progress: (Int, Int) -> Void,
+        _ body: (borrowing EntryView, Timestamp) throws(LogError) -> Void
     ) -> LogVerification {
         var result = LogVerification()
         let total =
             manifest.sealed.reduce(0) { $0 + $1.bytes } + journalSources.reduce(0) { $0 + $1.end }
             + manifest.checkpoints.reduce(0) { $0 + $1.bytes * $1.copies }
         var chain: [UInt8]?
+        var proof = AuditProof(manifest, heads: heads, key: key, isInUse: holder != nil)
         for segment in manifest.sealed {
             do throws(LogError) {
                 let (source, seal) = try sealedSource(segment)
@@ -37,9 +45,13 @@ extension LogReader {
                         "\(source.name) does not follow the segment before it: its chain value differs; \(Self.remedy)",
                         file: source.name, offset: 0)
                 }
-                try verify(source, seal: seal, into: &result, body)
+                try verify(source, seal: seal, into: &result, proof: &proof, body)
+                if proof.isFirstToDiffer(segment), Safeguard.verifiedAudit.isOn {
+                    result.problems.append(Self.differsFromSealed(segment, source))
+                }
             } catch {
                 result.problems.append(error)
+                proof.skipDamage()
             }
             chain = segment.lineage.chain
             result.segments += 1
@@ -47,12 +59,19 @@ extension LogReader {
             progress(result.bytes, total)
         }
         for source in journalSources {
-            do { try verify(source, seal: nil, into: &result, body) } catch { result.problems.append(error) }
+            do { try verify(source, seal: nil, into: &result, proof: &proof, body) } catch {
+                result.problems.append(error)
+                proof.skipDamage()
+            }
             result.segments += 1
             result.bytes += source.end
             progress(result.bytes, total)
         }
-        if let damage = journalDamage { result.problems.append(damage) }
+        if let damage = journalDamage {
+            result.problems.append(damage)
+            proof.skipDamage()
+        }
+        result.audits = proof.finish()
         for checkpoint in manifest.checkpoints {
             for copy in 0..<checkpoint.copies {
                 let path = layout.path(checkpoint, copy: copy)
@@ -72,7 +91,7 @@ extension LogReader {
     }
 
     private func verify(
-        _ source: SegmentSource, seal: SealFrame?, into result: inout LogVerification,
+        _ source: SegmentSource, seal: SealFrame?, into result: inout LogVerification, proof: inout AuditProof,
         _ body: (borrowing EntryView, Timestamp) throws(LogError) -> Void
     ) throws(LogError) {
         var frames = 0
@@ -94,6 +113,7 @@ extension LogReader {
             _ = try frame.forEachEntry(file: source.name) { (entry, time) throws(LogError) in
                 counts[Int(entry.kind)] += 1
                 inFrame += 1
+                proof.take(entry, file: source.name)
                 try body(entry, time)
                 return true
             }
@@ -122,6 +142,14 @@ extension LogReader {
                 file: source.name, offset: source.end)
         }
         try verifyChain(source, seal: seal)
+    }
+
+    private static func differsFromSealed(_ segment: Manifest.Sealed, _ source: SegmentSource) -> LogError {
+        LogError(
+            .corrupt,
+            "\(source.name) does not hold the records that it was sealed with: the audit chain gives another value "
+                + "than the manifest kept; \(remedy)",
+            file: source.name, offset: 0, sequences: segment.firstSequence...segment.lastSequence)
     }
 
     private func verifyChain(_ source: SegmentSource, seal: SealFrame) throws(LogError) {

@@ -48,6 +48,11 @@ extension WriteAheadLog {
         headerTime = max(now, scan.time)
         // What could not be used covers nothing; with the other leftovers it goes.
         manifest.checkpoints.removeAll { passedOver.contains($0.sequence) }
+        if manifest.audit == nil {
+            // A new store, or one of an earlier version: nothing is read again for what that has sealed.
+            let sealed = max(manifest.compactedThrough, manifest.sealed.last?.lineage.through ?? .zero)
+            manifest.audit = Manifest.Audit(store: manifest.store, origin: sealed)
+        }
         try install(manifest)
         do {
             for (number, segment) in scan.segments.enumerated() where number >= scan.tail {

@@ -195,11 +195,16 @@ extension WriteAheadLog {
         let read = old.filter { policy.keptCountMax(in: $0.firstSequence...$0.lastSequence) > 0 }
         var made = try rewrite(
             try index.sources(of: read), policy: policy,
-            predecessor: start > 0 ? manifest.sealed[start - 1].lineage.chain : nil, lineage: last.lineage, high: high
+            predecessor: start > 0 ? manifest.sealed[start - 1].lineage.chain : nil,
+            audit: manifest.auditPoint(before: start), passing: Self.auditPoints(of: old, read: read), replacing: last,
+            high: high
         ) { () throws(LogError) in try breathe(isBackground: isBackground) }
         for segment in old where !read.contains(segment) {
             made.dropped += segment.records
-            made.droppedThrough = max(made.droppedThrough, segment.lastSequence)
+            if segment.lastSequence > made.droppedThrough {
+                made.droppedThrough = segment.lastSequence
+                made.anchor = segment.auditPoint
+            }
         }
         precondition(
             made.droppedThrough <= covered || Safeguard.compactionImage.isOff || Safeguard.compactionCover.isOff,
@@ -207,7 +212,11 @@ extension WriteAheadLog {
         // Sealing went on meanwhile, behind what is replaced.
         var changed = manifest
         changed.sealed.replaceSubrange(start..<(start + old.count), with: made.segments)
-        if made.segments.isEmpty, start > 0 { changed.sealed[start - 1].lineage = last.lineage }
+        if made.segments.isEmpty, start > 0 {
+            changed.sealed[start - 1].lineage = last.lineage
+            changed.sealed[start - 1].audit = last.audit
+        }
+        changed.audit = try moved(changed.audit, behind: made)
         if made.dropped > 0, Safeguard.compactionBound.isOn {
             changed.compactedThrough = max(changed.compactedThrough, made.droppedThrough)
         }
@@ -220,6 +229,39 @@ extension WriteAheadLog {
             throw Self.writeFailure(error, doing: "removing rewritten segments")
         }
         return made
+    }
+
+    /// The audit chain with its anchor where `made` dropped the last record.
+    private func moved(_ audit: Manifest.Audit?, behind made: Rewritten) throws(LogError) -> Manifest.Audit? {
+        guard var audit, made.droppedThrough > audit.anchor.through, Safeguard.auditAnchor.isOn else { return audit }
+        guard let anchor = made.anchor, anchor.through >= made.droppedThrough else {
+            // Only a manifest that contradicts itself leads here.
+            for segment in made.segments { try? fileSystem.unlinkIfPresent(layout.path(segment)) }
+            throw LogError(
+                .corrupt,
+                "MANIFEST names audit values that do not follow each other: restore it from a backup, or run: holdfast "
+                    + "salvage STORE NEW",
+                file: "MANIFEST", offset: 0)
+        }
+        audit.anchor = anchor
+        return audit
+    }
+
+    /// The audit chain's value behind each run of segments that are not read, by the segment behind that.
+    private static func auditPoints(
+        of segments: [Manifest.Sealed], read: [Manifest.Sealed]
+    ) -> [SegmentID: AuditPoint] {
+        var points: [SegmentID: AuditPoint] = [:]
+        var passed: AuditPoint?
+        for segment in segments {
+            if !read.contains(segment) {
+                passed = segment.auditPoint ?? passed
+            } else if let point = passed {
+                points[segment.id] = point
+                passed = nil
+            }
+        }
+        return points
     }
 
     // MARK: - Giving way

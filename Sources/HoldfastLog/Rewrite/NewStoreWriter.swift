@@ -19,6 +19,8 @@ package struct NewStoreWriter: ~Copyable {
     private var writer: SealedSegmentWriter?
     private var file: (any File)?
     private var chain = [UInt8](repeating: 0, count: 32)
+    /// The audit chain's value after the last record that the new store has.
+    private var audit: AuditPoint
     /// What is removed again when the work is given up.
     private var paths: [String] = []
     /// How much of it the new store has for itself.
@@ -29,10 +31,14 @@ package struct NewStoreWriter: ~Copyable {
     /// Makes the directories of a new store, with an identity of its own, at a path that is free, an empty directory,
     /// or the remains of a creation that did not come further than that.
     ///
-    /// - Parameter source: The store that a fork goes on from, in its numbers of epochs and segments.
+    /// - Parameters:
+    ///   - source: The store that a fork goes on from, in its numbers of epochs and segments and in its audit chain.
+    ///   - last: The last record that the fork takes over. Where the source's chain can't be computed up to there, the
+    ///     fork begins one of its own behind it.
     /// - Throws: `.notAStore` when the directory holds anything, `.locked`; `.noSpace`, `.permission`, `.ioFailed`.
     package init(
-        directory: String, fileSystem: any FileSystem, continuing source: Manifest? = nil
+        directory: String, fileSystem: any FileSystem, continuing source: Manifest? = nil,
+        through last: SequenceNumber = .zero
     ) throws(LogError) {
         let layout = StoreLayout(root: directory)
         lock = try Self.prepare(layout, fileSystem)
@@ -41,6 +47,14 @@ package struct NewStoreWriter: ~Copyable {
         manifest = Manifest(store: StoreIdentity(bytes: Randomness.bytes(StoreIdentity.byteCount)))
         manifest.epoch = source?.epoch ?? Epoch(1)
         manifest.nextSegment = source?.nextSegment ?? manifest.nextSegment
+        let chain: Manifest.Audit =
+            if let inherited = source?.audit, inherited.anchor.through <= last {
+                inherited
+            } else {
+                Manifest.Audit(store: manifest.store, origin: last)
+            }
+        manifest.audit = chain
+        audit = chain.anchor
     }
 
     /// Makes the directories and returns the new store's lock.
@@ -126,6 +140,9 @@ package struct NewStoreWriter: ~Copyable {
             if error.kind == .notFound { throw LogError(error, reading: path) }
             throw LogError(error, doing: "adding \(layout.relative(target))")
         }
+        var segment = segment
+        if manifest.audit?.store == manifest.store { segment.audit = nil }
+        if let point = segment.auditPoint, point.through > audit.through { audit = point }
         manifest.sealed.append(segment)
         chain = segment.lineage.chain
         return isLinked
@@ -154,6 +171,7 @@ package struct NewStoreWriter: ~Copyable {
         do {
             if writer == nil { try begin(at: entry.sequence, time: time) }
             try writer?.append(entry, time: time, key: key)
+            audit.append(entry)
             if let raw = writer?.rawByteCount, raw >= Self.rawBytesTarget { try endSegment() }
         } catch {
             throw LogError(error, doing: "writing a sealed segment")
@@ -176,7 +194,8 @@ package struct NewStoreWriter: ~Copyable {
 
     private mutating func endSegment() throws(IOFailure) {
         guard let writer = writer.take() else { return }
-        let sealed = try writer.finish()
+        var sealed = try writer.finish()
+        if audit.through == sealed.lastSequence { sealed.audit = audit.hash }
         manifest.sealed.append(sealed)
         writtenBytes += sealed.bytes
         chain = sealed.chain

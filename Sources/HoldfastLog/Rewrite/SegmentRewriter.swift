@@ -24,7 +24,8 @@ extension WriteAheadLog {
     private func seal(_ segments: [FullSegment]) throws(LogError) {
         let sources = segments.map(\.source)
         let made = try rewrite(
-            sources, policy: KeepAll(), predecessor: manifest.sealed.last?.lineage.chain, high: isQuiet())
+            sources, policy: KeepAll(), predecessor: manifest.sealed.last?.lineage.chain, audit: manifest.auditEnd,
+            high: isQuiet())
         var changed = manifest
         changed.sealed += made.segments
         let ids = Set(segments.map(\.journal.id))
@@ -118,23 +119,30 @@ extension WriteAheadLog {
         var dropped: UInt64 = 0
         /// The last record dropped.
         var droppedThrough = SequenceNumber.zero
+        /// The audit chain's value there, where it could be computed.
+        var anchor: AuditPoint?
         var bytes: UInt64 { segments.reduce(0) { $0 + UInt64($1.bytes) } }
     }
 
     /// Copies the records that `policy` keeps into new segments, none of which is in force yet.
     ///
     /// - Parameter predecessor: The chain value behind which they go on.
-    /// - Parameter lineage: That of the segments which they take the place of, if any.
+    /// - Parameter audit: The audit chain's value at or before the first record that it does not cover.
+    /// - Parameter passed: Its value behind what is not read, by the segment that is read next.
+    /// - Parameter replaced: The last of the segments which they take the place of, if any.
     /// - Parameter breathe: Called between frames.
     func rewrite(
-        _ sources: [SegmentSource], policy: any RetentionPolicy, predecessor: [UInt8]?,
-        lineage: SealFrame.Lineage? = nil, high: Bool, breathe: () throws(LogError) -> Void = {}
+        _ sources: [SegmentSource], policy: any RetentionPolicy, predecessor: [UInt8]?, audit: AuditPoint?,
+        passing passed: [SegmentID: AuditPoint] = [:], replacing replaced: Manifest.Sealed? = nil, high: Bool,
+        breathe: () throws(LogError) -> Void = {}
     ) throws(LogError) -> Rewritten {
-        var output = RewriteOutput(log: self, chain: predecessor ?? [UInt8](repeating: 0, count: 32), high: high)
+        var output = RewriteOutput(
+            log: self, chain: predecessor ?? [UInt8](repeating: 0, count: 32), audit: audit, high: high)
         var made = Rewritten()
         var last = SequenceNumber.zero
         do throws(LogError) {
             for source in sources {
+                if let point = passed[source.header.id] { output.pass(to: point) }
                 try source.forEachFrame(fileSystem) { (frame) throws(LogError) in
                     guard frame.header.recordCount > 0 else { return true }
                     _ = try frame.forEachEntry(file: source.name) { (entry, time) throws(LogError) in
@@ -147,8 +155,10 @@ extension WriteAheadLog {
                         }
                         last = entry.sequence
                         if policy.mustKeep(sequence: entry.sequence, kind: entry.kind, body: entry.body) {
+                            made.anchor = output.point(at: made.droppedThrough) ?? made.anchor
                             try output.append(entry, time: time)
                         } else {
+                            output.audit?.append(entry)
                             made.dropped += 1
                             made.droppedThrough = entry.sequence
                         }
@@ -158,7 +168,8 @@ extension WriteAheadLog {
                     return true
                 }
             }
-            try output.endSegment(lineage: lineage)
+            made.anchor = output.point(at: made.droppedThrough) ?? made.anchor
+            try output.endSegment(replacing: replaced)
             if !output.segments.isEmpty, Safeguard.sealedNameSync.isOn {
                 do { try fileSystem.syncDirectory(layout.segmentsDirectory) } catch {
                     throw Self.writeFailure(error, doing: "sealing")
@@ -190,22 +201,37 @@ private struct RewriteOutput: ~Copyable {
     let log: WriteAheadLog
     let high: Bool
     var chain: [UInt8]
+    /// The audit chain's value after the last record that was given.
+    var audit: AuditPoint?
     var segments: [Manifest.Sealed] = []
     private var writer: SealedSegmentWriter?
     private var file: (any File)?
     private var paths: [String] = []
 
-    init(log: WriteAheadLog, chain: [UInt8], high: Bool) {
+    init(log: WriteAheadLog, chain: [UInt8], audit: AuditPoint?, high: Bool) {
         self.log = log
         self.chain = chain
+        self.audit = audit
         self.high = high
+    }
+
+    /// Goes on behind records that are not given.
+    mutating func pass(to point: AuditPoint) {
+        if let audit, point.through > audit.through { self.audit = point }
+    }
+
+    /// The audit chain's value after `sequence`, if that was the last record given.
+    func point(at sequence: SequenceNumber) -> AuditPoint? {
+        guard let audit, audit.through == sequence else { return nil }
+        return audit
     }
 
     mutating func append(_ entry: borrowing EntryView, time: Timestamp) throws(LogError) {
         let key = log.lock.withLock { log.delegate }?.key(
             sequence: entry.sequence, kind: entry.kind, body: entry.body)
         // Before the record, not behind it: the last segment ends when it is known to be the last.
-        if let raw = writer?.rawByteCount, raw >= WriteAheadLog.sealedRawBytesTarget { try endSegment(lineage: nil) }
+        if let raw = writer?.rawByteCount, raw >= WriteAheadLog.sealedRawBytesTarget { try endSegment(replacing: nil) }
+        audit?.append(entry)
         do {
             if writer == nil { try begin(at: entry.sequence, time: time) }
             try writer?.append(entry, time: time, key: key)
@@ -214,10 +240,11 @@ private struct RewriteOutput: ~Copyable {
         }
     }
 
-    mutating func endSegment(lineage: SealFrame.Lineage?) throws(LogError) {
+    mutating func endSegment(replacing replaced: Manifest.Sealed?) throws(LogError) {
         guard let writer = writer.take() else { return }
         do {
-            let sealed = try writer.finish(lineage: lineage)
+            var sealed = try writer.finish(lineage: replaced?.lineage)
+            sealed.audit = if let replaced { replaced.audit } else { point(at: sealed.lastSequence)?.hash }
             segments.append(sealed)
             chain = sealed.chain
         } catch {

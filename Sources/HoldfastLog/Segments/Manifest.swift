@@ -32,6 +32,8 @@ package struct Manifest: Hashable, Sendable {
     package var checkpoints: [Checkpoint] = []
     /// Whose segments this store may hold besides its own: forks and restored backups.
     package var ancestors: [Ancestor] = []
+    /// The audit chain; `nil` in a store that no version with one has written to.
+    package var audit: Audit?
 
     package struct Journal: Hashable, Sendable {
         package var id: SegmentID
@@ -56,6 +58,9 @@ package struct Manifest: Hashable, Sendable {
         /// The chain value of the log at the end of what this segment stands for, when that was first sealed. The next
         /// segment was sealed behind it; rewriting changes neither that nor what was published of it.
         package var lineage: SealFrame.Lineage
+        /// The audit chain's value after `lineage.through`, as when that was first sealed. It is known wherever the
+        /// records behind the chain's anchor reach so far.
+        package var audit: [UInt8]?
     }
 
     package struct Checkpoint: Hashable, Sendable {
@@ -98,7 +103,9 @@ package struct Manifest: Hashable, Sendable {
     package func encode(into writer: inout ByteWriter) {
         let start = writer.count
         writer.append(Self.magic)
-        FormatVersion().encode(into: &writer)
+        var version = FormatVersion()
+        if audit != nil { version.incompatible = FormatVersion.auditFeature }
+        version.encode(into: &writer)
         writer.append(store.bytes)
         let lengthOffset = writer.count
         writer.append(littleEndian: UInt32(0))
@@ -145,6 +152,12 @@ package struct Manifest: Hashable, Sendable {
             writer.append(ancestor.store.bytes)
             writer.append(varint: ancestor.through.rawValue)
         }
+        guard let audit else { return }
+        audit.encode(into: &writer)
+        for segment in sealed {
+            writer.append(segment.audit == nil ? 0 : 1)
+            if let value = segment.audit { writer.append(value) }
+        }
     }
 
     /// Decodes a manifest.
@@ -174,13 +187,15 @@ package struct Manifest: Hashable, Sendable {
         else {
             throw ByteReaderError(.notCanonical, at: 0)
         }
-        try FormatVersion(from: &reader).check(file: "MANIFEST", forWriting: forWriting)
+        let version = try FormatVersion(from: &reader)
+        try version.check(file: "MANIFEST", forWriting: forWriting, known: FormatVersion.auditFeature)
         store = StoreIdentity(bytes: try reader.array(StoreIdentity.byteCount))
         let length = Int(try reader.u32())
         guard length == bytes.count - Self.headBytes - 4 else {
             throw ByteReaderError(.truncated, at: reader.offset)
         }
         try decodePayload(from: &reader)
+        if version.incompatible & FormatVersion.auditFeature != 0 { try decodeAudit(from: &reader) }
         guard reader.remaining == 4 else { throw ByteReaderError(.tooLong, at: reader.offset) }
     }
 
@@ -188,6 +203,17 @@ package struct Manifest: Hashable, Sendable {
         let value = try reader.u8()
         guard value <= 1 else { throw ByteReaderError(.tooLong, at: reader.offset - 1) }
         return value == 1
+    }
+
+    private mutating func decodeAudit(from reader: inout ByteReader) throws(ByteReaderError) {
+        let found = try Audit(from: &reader)
+        for index in sealed.indices {
+            if try Self.flag(from: &reader) { sealed[index].audit = try reader.array(AuditHead.hashBytes) }
+            guard sealed[index].audit != nil || sealed[index].lineage.through <= found.anchor.through else {
+                throw ByteReaderError(.notCanonical, at: reader.offset)
+            }
+        }
+        audit = found
     }
 
     private mutating func decodePayload(from reader: inout ByteReader) throws(ByteReaderError) {

@@ -3,6 +3,7 @@
 
 import ArgumentParser
 import Holdfast
+import HoldfastBytes
 import HoldfastEngine
 
 /// Readers of option values, for `transform:`. Each throws a `ValidationError` that says what to give.
@@ -40,6 +41,14 @@ enum Values {
                 "give a sequence number, or a time such as 2026-11-21T02:31:18Z, or 10m for so long ago")
         }
         return .time(time)
+    }
+
+    /// Reads a published head.
+    @Sendable static func auditHead(_ text: String) throws -> AuditHead {
+        guard let head = AuditHead(text) else {
+            throw ValidationError("give SEQ:HASH as holdfast audit-head prints it: a number, and 64 hexadecimal digits")
+        }
+        return head
     }
 
     /// Reads the name of a queue, a group or a worker.

@@ -16,12 +16,17 @@ struct StoreVerification {
 
     /// Checks the store at `directory`.
     ///
+    /// - Parameters:
+    ///   - heads: Published heads that the log must prove.
+    ///   - key: That with which they were made, if any.
     /// - Throws: When there is nothing to check: no store, or its manifest can't be read.
-    static func run(_ directory: String) throws(LogError) -> StoreVerification {
+    static func run(
+        _ directory: String, expecting heads: [AuditHead] = [], key: AuditKey? = nil
+    ) throws(LogError) -> StoreVerification {
         var attempts = 0
         while true {
             let reader = try LogReader.open(directory: directory, fileSystem: POSIXFileSystem())
-            let result = check(reader)
+            let result = check(reader, expecting: heads, key: key)
             attempts += 1
             if result.problems.isEmpty { return result }
             // What the owner has replaced meanwhile is not damaged, but then not all was checked either.
@@ -38,12 +43,14 @@ struct StoreVerification {
         }
     }
 
-    private static func check(_ reader: LogReader) -> StoreVerification {
+    private static func check(
+        _ reader: LogReader, expecting heads: [AuditHead], key: AuditKey?
+    ) -> StoreVerification {
         var reader = reader
         var result = StoreVerification()
         var replay = Replay(FileRecords(reader))
         var progress = ProgressLine()
-        result.log = reader.verify { done, total in
+        result.log = reader.verify(expecting: heads, key: key) { done, total in
             progress.update("\(Terminal.bytes(done)) of \(Terminal.bytes(total))")
         } _: { (entry, _) throws(LogError) in
             try replay.take(entry)
@@ -121,6 +128,7 @@ struct StoreVerification {
             writer.key("offset")
             if let offset = problem.offset { writer.value(offset) } else { writer.null() }
         }
+        writer.field("audits", objects: log.audits) { $0.writeFields(to: &$1) }
         writer.endObject()
         writer.endLine()
         return writer.bytes
