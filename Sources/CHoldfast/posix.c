@@ -36,6 +36,22 @@ int holdfast_direct_flag(void) {
 
 int holdfast_dsync_flag(void) { return O_DSYNC; }
 
+int holdfast_write_back(int descriptor, off_t offset, off_t length) {
+#if defined(__linux__)
+    unsigned int whole = SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
+    if (sync_file_range(descriptor, offset, length, whole) == 0 || errno == ENOSYS || errno == ESPIPE ||
+        errno == EINVAL || errno == EOPNOTSUPP) {
+        return 0;
+    }
+    return -errno;
+#else
+    (void)descriptor;
+    (void)offset;
+    (void)length;
+    return 0;
+#endif
+}
+
 #if defined(F_OFD_SETLK)
 
 // A lock of the open file description: unlike a POSIX lock it is not lost when some other descriptor of the file is

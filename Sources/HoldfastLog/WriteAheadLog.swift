@@ -177,8 +177,8 @@ package final class WriteAheadLog: @unchecked Sendable {
     var measurements: [SegmentID: CompactionCandidate.Measurement] = [:]
     var unreadable: Set<SegmentID> = []
     var isCompactionsTurn = false
-    /// When a rewrite has had as much time as the sealing before, so that it is sealing's turn again.
-    var sealingsTurn = ContinuousClock.now
+    /// When a rewrite has had as much time as what it gave way to before, so that it is for others again.
+    var othersTurn = ContinuousClock.now
     /// Since when rewriting in the background went on without a pause.
     var workedSince = ContinuousClock.now
 

@@ -145,6 +145,25 @@ import Testing
             #expect(isCompaction(), "but not for ever")
         }
     }
+
+    /// Back-to-back checkpoints kept the maintenance thread from sealing, and every commit waiting for room.
+    @Test func whoAsksForACheckpointWaitsForThoseWhoWaitForRoom() throws {
+        let log = try EndingLog.open(disk)
+        log.lock.withLock {
+            log.isStarving = true
+            log.requests = [.checkpoint(MaintenanceRequest.Answer())]
+            let header = SegmentHeader(
+                role: .journal, store: log.manifest.store, id: SegmentID(1), salt: 1, epoch: Epoch(1), created: .zero)
+            let journal = Manifest.Journal(
+                id: SegmentID(1), slot: 1, base: .zero, bytes: 65_536, isOversized: false)
+            let source = SegmentSource(header: header, path: "/store/j", name: "j", end: 65_536)
+            log.full = [FullSegment(journal: journal, source: source, lastSequence: SequenceNumber(9), link: 0)]
+            func isSealing() -> Bool { if case .seal? = log.nextWork() { true } else { false } }
+            #expect(isSealing())
+            log.isStarving = false
+            #expect(!isSealing() && log.requests.isEmpty, "otherwise what is asked for goes first")
+        }
+    }
 }
 
 /// A log whose records end when the test says so.

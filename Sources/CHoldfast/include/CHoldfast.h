@@ -32,6 +32,8 @@ int holdfast_open(const char *path, int flags, mode_t mode);
 int holdfast_direct_flag(void);
 /// The O_DSYNC flag.
 int holdfast_dsync_flag(void);
+/// Passes a range of a file to the device and waits for that; 0, also where the system or the file system can't.
+int holdfast_write_back(int descriptor, off_t offset, off_t length);
 /// Takes an exclusive open-file-description lock on the whole file without waiting.
 /// Returns 0, -EAGAIN when another description holds it, or -errno.
 int holdfast_lock_exclusive(int descriptor);

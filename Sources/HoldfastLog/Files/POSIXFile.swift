@@ -26,6 +26,10 @@ final class POSIXFile: File {
     private let mode: OpenMode
     /// -1 once closed, so that a late call cannot reach a descriptor that the number was given to since.
     private let descriptor: Atomic<Int32>
+    /// Where what was not passed to the device yet begins, as far as it was written in order.
+    private let writtenBack = Atomic(0)
+    /// A commit of the journal waits behind no more than this of another file.
+    private static let writeBackBytes = 128 << 10
 
     init(path: String, mode: OpenMode) throws(IOFailure) {
         self.path = path
@@ -70,6 +74,13 @@ final class POSIXFile: File {
             let alignment = Self.commitAlignment
             precondition(bytes.isAligned(to: alignment) && offset % alignment == 0, "a commit write must be aligned")
         }
+        guard bytes.count <= Self.writeBackBytes || mode == .commit else {
+            for start in stride(from: 0, to: bytes.count, by: Self.writeBackBytes) {
+                let part = bytes.extracting(start..<min(start + Self.writeBackBytes, bytes.count))
+                try write(part, at: offset + start)
+            }
+            return
+        }
         let file = currentDescriptor
         // SAFETY: the call reads at most what is left of the buffer, which is valid for the closure.
         let outcome = unsafe bytes.withUnsafeBytes { all in
@@ -89,6 +100,20 @@ final class POSIXFile: File {
             // O_DSYNC stops at the device's cache there.
             if mode == .commit { try sync() }
         #endif
+        if mode != .commit { try writeBack(offset..<(offset + bytes.count)) }
+    }
+
+    /// Passes on what was written in order, once it is enough: a sync at the end would find all of it, and whatever
+    /// else the device is to do would wait behind it. It makes nothing durable; but where it fails, the sync need not.
+    private func writeBack(_ range: Range<Int>) throws(IOFailure) {
+        let start = writtenBack.load(ordering: .relaxed)
+        guard (start...(start + Self.writeBackBytes)).contains(range.lowerBound) else {
+            return writtenBack.store(range.upperBound, ordering: .relaxed)
+        }
+        guard range.upperBound - start >= Self.writeBackBytes else { return }
+        let result = holdfast_write_back(currentDescriptor, off_t(start), off_t(range.upperBound - start))
+        guard result == 0 else { throw IOFailure(errorNumber: -result, operation: "sync_file_range", path: path) }
+        writtenBack.store(range.upperBound, ordering: .relaxed)
     }
 
     func sync() throws(IOFailure) {

@@ -7,10 +7,15 @@ extension WriteAheadLog {
     /// Writes and installs an image, in `copies` files. Returns the sequence number it stands for.
     func installCheckpoint(copies: Int, unlessStarving: Bool = false) throws(LogError) -> SequenceNumber {
         guard let delegate = lock.withLock({ delegate }) else { return .zero }
-        let counted = lock.withLock { pacing.take() }
+        let (counted, last, imageBytes) = lock.withLock { (pacing.take(), next.rawValue - 1, pacing.imageBytes) }
         var isInstalled = false
         defer { if !isInstalled { lock.withLock { pacing.giveBack(counted) } } }
-        var image = ByteWriter(capacity: 64 << 10)
+        // Nothing was appended since: that needs no image.
+        if let newest = manifest.checkpoints.first, newest.sequence.rawValue == last, newest.copies >= copies {
+            isInstalled = true
+            return newest.sequence
+        }
+        var image = ByteWriter(capacity: max(64 << 10, imageBytes + imageBytes / 8))
         let (sequence, ticket) = delegate.writeCheckpointImage(into: &image)
         if let newest = manifest.checkpoints.first, newest.sequence == sequence, newest.copies >= copies {
             isInstalled = true

@@ -290,7 +290,7 @@ extension WriteAheadLog {
         while let work = lock.withLock({ nextWork(isRewriting: true) }) {
             let began = ContinuousClock.now
             perform(work)
-            sealingsTurn = .now + (.now - began)
+            othersTurn = .now + (.now - began)
         }
         guard lock.withLock({ isDiskFull }) else { return }
         throw LogError(.noSpace, "the disk that holds the store is full: nothing was rewritten")

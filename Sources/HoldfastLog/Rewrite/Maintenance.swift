@@ -148,17 +148,27 @@ extension WriteAheadLog {
     ///   what can't wait for its end.
     func nextWork(isRewriting: Bool = false) -> Work? {
         let isHeldBack = isDiskFull && !isRetryDue
-        let next = requests.firstIndex { !(isHeldBack && $0.isOversized) && !(isRewriting && $0.isCompaction) }
-        if let next { return .request(requests.remove(at: next)) }
+        let isOthersTurn = !isRewriting || ContinuousClock.now >= othersTurn
+        let next = requests.firstIndex { request in
+            if request.isOversized { return !isHeldBack }
+            return isOthersTurn && !(isRewriting && request.isCompaction)
+        }
+        if let next {
+            // While there is no room everybody waits; whoever asks for something else waits alone.
+            if isStarving || isTight, !requests[next].isOversized, !isHeldBack, !isMaintenanceStopping {
+                if !full.isEmpty { return .seal }
+                if isRingShort, !isReserveSpent { return .replenish }
+            }
+            return .request(requests.remove(at: next))
+        }
         if oversizedWantedBytes > 0 { return .prepareOversized(bytes: oversizedWantedBytes) }
         if isHeldBack || isMaintenanceStopping { return nil }
         if isReservationShort { return .reserve }
         let isCompactable = isCompactionDue && compactionShare != nil && !isClosing && !isRewriting
         // Where sealing never ends, what it writes has to be made room for all the same: they take turns.
         if isCompactable, isCompactionsTurn, !isStarving || isCompactionOwed { return .compactSome }
-        let isSealingsTurn = !isRewriting || ContinuousClock.now >= sealingsTurn
-        if pacing.isOverdue, !isReserveSpent, isSealingsTurn { return .checkpoint(unlessStarving: false) }
-        if !full.isEmpty, isSealingsTurn { return .seal }
+        if pacing.isOverdue, !isReserveSpent, isOthersTurn { return .checkpoint(unlessStarving: false) }
+        if !full.isEmpty, isOthersTurn { return .seal }
         // With the reserve given up, what is left of it is for sealing; but with nothing to seal and no spare left,
         // only a refused try tells those who wait that the disk is full.
         if isRingShort, !(isReserveSpent && idleFiles.isEmpty && !spares.isEmpty) { return .replenish }

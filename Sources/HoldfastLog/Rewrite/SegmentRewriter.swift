@@ -25,7 +25,7 @@ extension WriteAheadLog {
         let sources = segments.map(\.source)
         let made = try rewrite(
             sources, policy: KeepAll(), predecessor: manifest.sealed.last?.lineage.chain, audit: manifest.auditEnd,
-            high: isQuiet())
+            high: isQuiet(segments))
         var changed = manifest
         changed.sealed += made.segments
         let ids = Set(segments.map(\.journal.id))
@@ -41,11 +41,12 @@ extension WriteAheadLog {
         for segment in segments { try retire(segment.journal) }
     }
 
-    /// Whether the log fills slowly enough for the better compression, which takes 25 times the time of the fast one.
-    private func isQuiet() -> Bool {
+    /// Whether the log fills slowly enough for the better compression, which takes 25 times the time of the fast one:
+    /// commits wait for it where no other segment is left.
+    private func isQuiet(_ segments: [FullSegment]) -> Bool {
         let now = ContinuousClock.now
         defer { lastSealing = now }
-        return now - lastSealing > .seconds(2)
+        return segments.count == 1 && now - lastSealing > .seconds(2)
     }
 
     /// Sets a used file aside for the ring, or removes it when it does not fit there.
