@@ -113,7 +113,7 @@ extension Mutation {
         case .redrive(let redrive): redrive.job
         case .cancel(let cancel): cancel.job
         case .effect(let effect): effect.fence?.job
-        case .queueSettings, .clock: nil
+        case .queueSettings, .clock, .cursorSet, .cursorRemove: nil
         }
     }
 }

@@ -256,6 +256,8 @@ package enum Safeguard: String, CaseIterable, Sendable {
     case computedFence
     /// A unique key has one holder.
     case uniqueKey
+    /// A cursor does not go back but by a reset.
+    case cursorOrder
     /// A job whose unique key has another holder is not redriven.
     case redrivenUniqueKey
     /// A record is checked against the state before replay applies it.
@@ -294,6 +296,8 @@ package enum Safeguard: String, CaseIterable, Sendable {
     case replayedFence
     /// A record of settings names a queue.
     case replayedSettings
+    /// A record about a cursor puts it where a consumer can have come, or removes one that there is.
+    case replayedCursor
     /// Every other record is a transition that the table allows.
     case replayedTransition
 

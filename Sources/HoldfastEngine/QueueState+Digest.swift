@@ -26,7 +26,7 @@ private struct Ranks {
 }
 
 extension QueueState {
-    /// The first half of the SHA-256 of the canonical encoding. A function of jobs, keys, effects and settings only.
+    /// The first half of the SHA-256 of the canonical encoding. A function of jobs, keys, effects, cursors and settings only.
     package func digest() -> StateDigest {
         var writer = ByteWriter(capacity: 1 << 16)
         encodeContent(into: &writer, includingIdleQueues: false)
@@ -43,6 +43,7 @@ extension QueueState {
         encodeEntries(into: &writer, ranks)
         encodeWindows(into: &writer, ranks)
         encodeEffects(into: &writer)
+        encodeCursors(into: &writer)
     }
 
     private func populatedLanes() -> [Slot<LaneRecord>] {

@@ -6,10 +6,12 @@ package import HoldfastBytes
 
 extension QueueState {
     static let imageVersion: UInt8 = 1
+    /// That of an image with cursors, which earlier programs refuse.
+    static let imageVersionWithCursors: UInt8 = 2
 
     /// Appends the state in a form that `init(image:)` reads.
     package func encodeImage(into writer: inout ByteWriter) {
-        writer.append(Self.imageVersion)
+        writer.append(cursors.isEmpty ? Self.imageVersion : Self.imageVersionWithCursors)
         writer.append(varint: lastSequence.rawValue)
         writer.append(varint: UInt64(bitPattern: latestTime.milliseconds))
         writer.append(varint: completedCount)
@@ -34,9 +36,10 @@ extension QueueState {
 
     private mutating func decode(_ reader: inout ByteReader) throws {
         let version = try reader.u8()
-        guard version == Self.imageVersion else {
+        guard (Self.imageVersion...Self.imageVersionWithCursors).contains(version) else {
             throw EngineError(
-                .unsupportedFormat, "the checkpoint has version \(version); this program reads \(Self.imageVersion)")
+                .unsupportedFormat,
+                "the checkpoint has version \(version); this program reads up to \(Self.imageVersionWithCursors)")
         }
         lastSequence = SequenceNumber(try reader.varint(atMost: SequenceNumber.max.rawValue - 1))
         latestTime = Timestamp(milliseconds: try Self.time(&reader))
@@ -47,6 +50,7 @@ extension QueueState {
         try decodeEntries(&reader, lanes)
         try decodeWindows(&reader, queues)
         try decodeEffects(&reader)
+        if version == Self.imageVersionWithCursors { try decodeCursors(&reader) }
         guard reader.isAtEnd else { throw Self.corruptImage("bytes follow its end") }
         for lane in lanes where table.lanes[lane].population == 0 { throw Self.corruptImage("a lane holds no job") }
         for turn in turns { try restore(turn) }
@@ -295,7 +299,7 @@ extension QueueState {
         return Int(try reader.varint(atMost: UInt64(count - 1)))
     }
 
-    private static func corruptImage(_ what: String) -> EngineError {
+    static func corruptImage(_ what: String) -> EngineError {
         EngineError(.corrupt, "the checkpoint is damaged (\(what)); open the store from an earlier one")
     }
 }

@@ -94,7 +94,7 @@ extension Mutation {
         case .redrive(let redrive): redrive.job
         case .cancel(let cancel): cancel.job
         case .effect(let effect): effect.fence?.job
-        case .queueSettings, .clock: nil
+        case .queueSettings, .clock, .cursorSet, .cursorRemove: nil
         }
     }
 
@@ -113,5 +113,12 @@ extension Mutation {
 
 extension RecordKind {
     /// What `dump` and `history` call it.
-    var printedName: String { self == .queueSettings ? "queue_settings" : "\(self)" }
+    var printedName: String {
+        switch self {
+        case .queueSettings: "queue_settings"
+        case .cursorSet: "cursor_set"
+        case .cursorRemove: "cursor_remove"
+        default: "\(self)"
+        }
+    }
 }
