@@ -50,7 +50,13 @@ extension StoreCore {
         // Where damage hides how far history goes back, all of it is kept.
         let start: SequenceNumber?
         do { start = try historyStart() } catch { start = .zero }
-        return lock.withLock { StoreRetention(needed: state.neededRecords, historyStart: start) }
+        let (needed, listing) = lock.withLock {
+            (state.neededRecords, state.cursorCount > 0 ? cursorListing(at: max(latestTime, clock.boundedNow())) : nil)
+        }
+        guard let listing, Safeguard.cursorPin.isOn else { return StoreRetention(needed: needed, keptFrom: start) }
+        let held: SequenceNumber?
+        do { held = try listing.held() } catch { held = .zero }
+        return StoreRetention(needed: needed, keptFrom: [start, held].compactMap(\.self).min())
     }
 
     /// Where kept history begins; `nil` when none is kept. The caller does not hold the lock.
@@ -78,20 +84,20 @@ extension StoreCore {
     }
 }
 
-/// Keeps what the state needs and the newest history.
+/// Keeps what the state needs, the newest history and what cursors hold.
 struct StoreRetention: RetentionPolicy {
     let needed: SequenceBitmap
-    /// Where kept history begins; `nil` when none is kept.
-    let historyStart: SequenceNumber?
+    /// What is kept whole begins here; `nil` when nothing is.
+    let keptFrom: SequenceNumber?
 
     func mustKeep(sequence: SequenceNumber, kind: UInt8, body: Span<UInt8>) -> Bool {
-        if let historyStart, sequence >= historyStart { return true }
+        if let keptFrom, sequence >= keptFrom { return true }
         return needed.contains(sequence.rawValue)
     }
 
     func keptCountMax(in range: ClosedRange<SequenceNumber>) -> Int {
         let (first, last) = (range.lowerBound.rawValue, range.upperBound.rawValue)
-        guard let start = historyStart?.rawValue, start <= last else { return needed.count(in: first...last) }
+        guard let start = keptFrom?.rawValue, start <= last else { return needed.count(in: first...last) }
         if start <= first { return Int(last - first) + 1 }
         return needed.count(in: first...(start - 1)) + Int(last - start) + 1
     }

@@ -47,7 +47,8 @@ final class StoreCore: @unchecked Sendable {
         manualClock = options.clock as? ManualClock
         state = replay.state
         latestTime = replay.latestTime
-        window = HistoryWindow(last: replay.state.lastSequence, bytes: log.statistics.sealedBytes + replay.bytes)
+        window = HistoryWindow(
+            last: replay.state.lastSequence, sealed: log.currentManifest.sealed, bytes: replay.bytes)
         manualClock?.raise(to: self.latestTime)
     }
 

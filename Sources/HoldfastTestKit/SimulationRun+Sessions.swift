@@ -269,7 +269,8 @@ extension SimulationRun {
                 if let error = error as? JobStoreError { throw error }
             }
         }
-        return SimulationObservation(time: time, stats: stats, jobs: jobs, effects: effects)
+        return SimulationObservation(
+            time: time, stats: stats, jobs: jobs, effects: effects, cursors: try store.blocking.cursors())
     }
 }
 
