@@ -44,7 +44,7 @@ import Holdfast
             CommandGroup(
                 name: "Stores",
                 subcommands: [
-                    DumpCommand.self, TailCommand.self, VerifyCommand.self, SalvageCommand.self, ExplainCommand.self,
+                    DumpCommand.self, TailCommand.self, CursorsCommand.self, CursorCommand.self, VerifyCommand.self, SalvageCommand.self, ExplainCommand.self,
                     StatCommand.self, CheckpointCommand.self, CompactCommand.self, BackupCommand.self,
                     RestoreCommand.self, ForkCommand.self,
                 ]),

@@ -161,6 +161,7 @@ struct ShellDispatcher: Sendable {
                 $1.field("now_ms", $0.milliseconds)
             }
         default:
+            if let body = try cursorOperation(name, fields) { return body }
             throw JobStoreError(
                 .badRequest, "`op` is \"\(name.prefix(40))\", which is no operation; see holdfast shell --help")
         }
