@@ -34,6 +34,19 @@ final class LogBridge: LogDelegate {
         return KeptHistory(start: start, imageBytesMax: count / 2)
     }
 
+    func prove(_ rewrite: ProposedRewrite) throws(LogError) -> RewriteProof? {
+        guard let core else { preconditionFailure("the log's threads end before the store does") }
+        let (needed, atRetention, listing) = core.lock.withLock {
+            (core.state.neededRecords, core.heldAtRetention, core.cursorListing(at: core.readableTime))
+        }
+        // Whoever was sent back since finds out: what the rewrite rests on is older.
+        var held: SequenceNumber?
+        do throws(JobStoreError) {
+            if let atRetention, let now = try listing.held() { held = max(atRetention, now) }
+        } catch { held = atRetention }
+        return try CompactionProver(rewrite: rewrite, needed: needed, heldFrom: held).run()
+    }
+
     func key(sequence: SequenceNumber, kind: UInt8, body: Span<UInt8>) -> UInt64? {
         if kind == RecordKind.enqueue.rawValue { return sequence.rawValue }
         // A record that can't be decoded has no key here; whoever reads it meets the damage.
@@ -51,13 +64,17 @@ extension StoreCore {
         let start: SequenceNumber?
         do { start = try historyStart() } catch { start = .zero }
         let (needed, listing) = lock.withLock {
-            (state.neededRecords, state.cursorCount > 0 ? cursorListing(at: max(latestTime, clock.boundedNow())) : nil)
+            (state.neededRecords, state.cursorCount > 0 ? cursorListing(at: readableTime) : nil)
         }
         guard let listing, Safeguard.cursorPin.isOn else { return StoreRetention(needed: needed, keptFrom: start) }
         let held: SequenceNumber?
         do { held = try listing.held() } catch { held = .zero }
+        lock.withLock { heldAtRetention = held }
         return StoreRetention(needed: needed, keptFrom: [start, held].compactMap(\.self).min())
     }
+
+    /// The time, without an operation. The caller holds the lock.
+    fileprivate var readableTime: Timestamp { max(latestTime, clock.boundedNow()) }
 
     /// Where kept history begins; `nil` when none is kept. The caller does not hold the lock.
     fileprivate func historyStart() throws(LogError) -> SequenceNumber? {
@@ -92,7 +109,7 @@ struct StoreRetention: RetentionPolicy {
 
     func mustKeep(sequence: SequenceNumber, kind: UInt8, body: Span<UInt8>) -> Bool {
         if let keptFrom, sequence >= keptFrom { return true }
-        return needed.contains(sequence.rawValue)
+        return needed.contains(sequence.rawValue) && (Safeguard.compactionNeed.isOn || sequence.rawValue % 7 != 0)
     }
 
     func keptCountMax(in range: ClosedRange<SequenceNumber>) -> Int {

@@ -35,6 +35,8 @@ final class StoreCore: @unchecked Sendable {
     var waiters = LeaseWaiters()
     var flights = EffectFlights()
     var window: HistoryWindow
+    /// The first record that a cursor held when compaction last asked what to keep.
+    var heldAtRetention: SequenceNumber?
 
     /// How many overdue records are written before asking for room again.
     static let overdueChunk = 10_000

@@ -108,17 +108,17 @@ struct CursorListing {
 }
 
 extension StoreCursor {
-    /// Returns the cursors that the files of a store show.
-    package static func read(
-        _ reader: LogReader, _ state: QueueState, at now: Timestamp
-    ) throws(JobStoreError) -> [StoreCursor] {
+    /// Returns the cursors that the files of a store show; where damage hides how far they lag, without that.
+    package static func read(_ reader: LogReader, _ state: QueueState, at now: Timestamp) -> [StoreCursor] {
         guard state.cursorCount > 0 else { return [] }
         let manifest = reader.manifest
-        let window = HistoryWindow(last: state.lastSequence, sealed: manifest.sealed, bytes: 0)
-        return try CursorListing(
-            state: state, now: max(now, state.latestTime), window: window,
-            compactedThrough: manifest.compactedThrough, records: FileRecords(reader)
-        ).read()
+        let listing = CursorListing(
+            state: state, now: max(now, state.latestTime),
+            window: HistoryWindow(last: state.lastSequence, sealed: manifest.sealed, bytes: 0),
+            compactedThrough: manifest.compactedThrough, records: FileRecords(reader))
+        do { return try listing.read() } catch {
+            return state.allCursors.map { StoreCursor($0.name, $0.cursor, last: state.lastSequence) }
+        }
     }
 }
 

@@ -220,6 +220,8 @@ package enum Safeguard: String, CaseIterable, Sendable {
     case compactionCover
     /// In the background nothing is dropped before that is durable by which it is not needed.
     case compactionCommitWait
+    /// A rewrite keeps every record that the state refers to.
+    case compactionNeed
     /// What a live consumer has not seen is not dropped.
     case cursorPin
     /// The manifest says below which records no image suffices.

@@ -26,7 +26,8 @@ private struct Ranks {
 }
 
 extension QueueState {
-    /// The first half of the SHA-256 of the canonical encoding. A function of jobs, keys, effects, cursors and settings only.
+    /// The first half of the SHA-256 of the canonical encoding. A function of jobs, keys, effects, cursors and settings
+    /// only.
     package func digest() -> StateDigest {
         var writer = ByteWriter(capacity: 1 << 16)
         encodeContent(into: &writer, includingIdleQueues: false)

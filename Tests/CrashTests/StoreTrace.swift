@@ -129,6 +129,7 @@ extension CrashTrace {
         var options = JobStoreOptions()
         options.clock = ManualClock()
         options.history = .none
+        options.provesCompaction = true
         options.compaction = .automatic(share: 1)
         options.journalSegmentBytes = JobStoreOptions.journalSegmentBytesMin
         options.fileSystem = disk

@@ -44,9 +44,9 @@ import Holdfast
             CommandGroup(
                 name: "Stores",
                 subcommands: [
-                    DumpCommand.self, TailCommand.self, CursorsCommand.self, CursorCommand.self, VerifyCommand.self, SalvageCommand.self, ExplainCommand.self,
-                    StatCommand.self, CheckpointCommand.self, CompactCommand.self, BackupCommand.self,
-                    RestoreCommand.self, ForkCommand.self,
+                    DumpCommand.self, TailCommand.self, CursorsCommand.self, CursorCommand.self, VerifyCommand.self,
+                    SalvageCommand.self, ExplainCommand.self, StatCommand.self, CheckpointCommand.self,
+                    CompactCommand.self, BackupCommand.self, RestoreCommand.self, ForkCommand.self,
                 ]),
             CommandGroup(name: "Programs", subcommands: [ShellCommand.self]),
         ])

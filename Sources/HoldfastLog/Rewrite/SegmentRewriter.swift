@@ -118,6 +118,8 @@ extension WriteAheadLog {
         var dropped: UInt64 = 0
         /// The last record dropped.
         var droppedThrough = SequenceNumber.zero
+        /// What a proof of it came to, if there was one.
+        var proof: RewriteProof?
         var bytes: UInt64 { segments.reduce(0) { $0 + UInt64($1.bytes) } }
     }
 

@@ -21,8 +21,8 @@ struct TailCommand: ParsableCommand {
 
               holdfast tail /tmp/store --cursor mailer --from oldest --json | deliver
 
-            Without a cursor, where compaction has dropped records that were to be shown, it says so on standard error, and goes on \
-            with those that are left.
+            Without a cursor, where compaction has dropped records that were to be shown, it says so on standard \
+            error, and goes on with those that are left.
             """)
 
     @OptionGroup var store: StoreArgument

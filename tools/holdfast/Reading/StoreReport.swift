@@ -45,9 +45,7 @@ struct StoreReport {
                 leased: entry.counts.leased, dead: entry.counts.dead, isPaused: entry.isPaused)
         }
         completed = state.completedCount
-        do throws(JobStoreError) {
-            cursors = try StoreCursor.read(reader, state, at: SystemClock().wallNow()).map(CursorRow.init)
-        } catch { throw LogError(.corrupt, error.message) }
+        cursors = StoreCursor.read(reader, state, at: SystemClock().wallNow()).map(CursorRow.init)
         let manifest = reader.manifest
         logBytes = Self.bytes(manifest)
         sealedSegments = manifest.sealed.count
