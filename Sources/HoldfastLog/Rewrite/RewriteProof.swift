@@ -24,10 +24,10 @@ package struct RewriteProof: Hashable, Sendable {
     /// Whether the rewrite may be installed.
     package var holds: Bool { before == after && problem == nil }
 
-    /// Why it may not.
-    var failure: LogError {
+    /// Why it may not. In the background nobody waits for the answer, so there it is the end of the log.
+    func failure(inBackground isBackground: Bool) -> LogError {
         LogError(
-            .corrupt,
+            isBackground ? .poisoned : .corrupt,
             "compaction would have changed the store (the state after record \(sequence) is \(before), and would have "
                 + "been \(after)" + (problem.map { "; \($0)" } ?? "") + "): nothing was changed; keep the store as it "
                 + "is, run: holdfast verify STORE, and report this")
@@ -80,7 +80,7 @@ package struct ProposedRewrite {
 extension WriteAheadLog {
     /// Has it proved that `made` may take the place of `old`; else removes it again.
     ///
-    /// - Throws: `.corrupt` when it may not.
+    /// - Throws: `.corrupt` when it may not, `.poisoned` in the background.
     func prove(
         _ made: [Manifest.Sealed], inPlaceOf old: Range<Int>, droppedThrough: SequenceNumber, isBackground: Bool
     ) throws(LogError) -> RewriteProof? {
@@ -90,7 +90,7 @@ extension WriteAheadLog {
         let proposed = ProposedRewrite(log: self, isBackground: isBackground, before: manifest, after: after)
         do throws(LogError) {
             let proof = try lock.withLock({ delegate })?.prove(proposed)
-            if let proof, !proof.holds { throw proof.failure }
+            if let proof, !proof.holds { throw proof.failure(inBackground: isBackground) }
             return proof
         } catch {
             for segment in made { try? fileSystem.unlinkIfPresent(layout.path(segment)) }

@@ -9,9 +9,9 @@ struct TailCommand: ParsableCommand {
         commandName: "tail",
         abstract: "Prints records as they are added, until interrupted.",
         discussion: """
-            Works beside the store's owner, without one, and while owners come and go, and changes nothing. It shows \
-            what is known to be durable, each record once. To go on where an earlier run left off, give the number \
-            after the last one it printed:
+            Works beside the store's owner, without one, and while owners come and go, and changes nothing \
+            without --cursor. It shows what is known to be durable, each record once. To go on where an earlier run \
+            left off, give the number after the last one it printed:
 
               holdfast tail /tmp/store
               holdfast tail /tmp/store --from 4712 --json | jq -r .kind
