@@ -139,8 +139,8 @@ public struct BlockingJobStore: Sendable {
 
     /// Rewrites the log without what nobody needs.
     @discardableResult
-    public func compact() throws(JobStoreError) -> CompactionSummary {
-        try store.core.compact()
+    public func compact(proving: Bool = false) throws(JobStoreError) -> CompactionSummary {
+        try store.core.compact(proving: proving)
     }
 
     /// Makes a verified copy of this store at `directory`.

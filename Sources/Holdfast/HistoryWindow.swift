@@ -1,8 +1,10 @@
 // How far back history is kept. The log drops what nobody needs; of finished jobs it keeps the newest records, up to a
 // number of bytes. Which sequence number that reaches back to is found from coarse marks of how much had been recorded
-// by then. What was there before the store was opened is taken to be spread evenly, so there the limit is approximate.
+// by then. What was there before the store was opened is taken to be spread evenly within each segment, so there the
+// limit is approximate.
 
 internal import HoldfastBytes
+internal import HoldfastLog
 
 /// Finds the oldest sequence number whose record still counts as history.
 struct HistoryWindow: Sendable {
@@ -18,10 +20,21 @@ struct HistoryWindow: Sendable {
     private static let markBytes = 1 << 20
     private static let marksMax = 4096
 
-    init(last: SequenceNumber, bytes: Int) {
-        self.bytes = bytes
+    /// - Parameters:
+    ///   - last: The last record.
+    ///   - sealed: The segments that hold what was recorded longest ago.
+    ///   - bytes: What was recorded behind them, as far as is known.
+    init(last: SequenceNumber, sealed: [Manifest.Sealed], bytes: Int) {
         self.last = last.rawValue
-        marks = [Mark(sequence: 0, bytes: 0), Mark(sequence: last.rawValue, bytes: bytes)]
+        marks = [Mark(sequence: 0, bytes: 0)]
+        var total = 0
+        for segment in sealed where segment.lastSequence <= last {
+            total += segment.bytes
+            marks.append(Mark(sequence: segment.lastSequence.rawValue, bytes: total))
+        }
+        self.bytes = total + bytes
+        while marks.count > Self.marksMax / 2 { thin() }
+        marks.append(Mark(sequence: last.rawValue, bytes: self.bytes))
     }
 
     /// Counts a record.
@@ -52,6 +65,22 @@ struct HistoryWindow: Sendable {
         let share = Double(target - before.bytes) / Double(after.bytes - before.bytes)
         let offset = Double(after.sequence - before.sequence) * min(max(share, 0), 1)
         return SequenceNumber(before.sequence + UInt64(offset))
+    }
+
+    /// Returns about how many bytes were recorded from `sequence` on.
+    func bytes(from sequence: SequenceNumber) -> Int {
+        let target = sequence.rawValue - min(sequence.rawValue, 1)
+        guard target < last else { return 0 }
+        var (low, high) = (0, marks.count)
+        while low < high {
+            let middle = (low + high) / 2
+            if marks[middle].sequence < target { low = middle + 1 } else { high = middle }
+        }
+        let after = low < marks.count ? marks[low] : Mark(sequence: last, bytes: bytes)
+        let before = marks[max(low - 1, 0)]
+        guard after.sequence > before.sequence, target > before.sequence else { return bytes - before.bytes }
+        let share = Double(target - before.sequence) / Double(after.sequence - before.sequence)
+        return bytes - before.bytes - Int(Double(after.bytes - before.bytes) * min(share, 1))
     }
 
     /// Drops every other mark.

@@ -141,6 +141,13 @@ extension HistoryRecord {
             list.add("queue", settings.queue)
             return "queue_settings"
         case .clock: return "clock"
+        case .cursorSet(let set):
+            list.add("cursor", set.name)
+            list.add("next", Int64(clamping: set.cursor.next.rawValue))
+            return "cursor_set"
+        case .cursorRemove(let remove):
+            list.add("cursor", remove.name)
+            return "cursor_remove"
         }
     }
 

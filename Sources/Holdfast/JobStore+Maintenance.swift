@@ -34,12 +34,16 @@ extension JobStore {
 
     /// Rewrites the log without the records that neither the state nor the kept history needs.
     ///
-    /// - Throws: `.noSpace`, `.corrupt`, `.closed` or the store's failure; the log is as it was then.
+    /// - Parameter proving: Whether the store is replayed before and after, with the new segments in place of the old.
+    ///   They take that place only if the state is the same, and no record is missing that it, history or a cursor
+    ///   needs.
+    /// - Throws: `.noSpace`, `.corrupt`, also when the proof fails, `.closed` or the store's failure; the log is as it
+    ///   was then.
     @discardableResult
-    public func compact() async throws(JobStoreError) -> CompactionSummary {
+    public func compact(proving: Bool = false) async throws(JobStoreError) -> CompactionSummary {
         let core = core
         return try await StoreCore.onThread("holdfast-comp") { () throws(JobStoreError) -> CompactionSummary in
-            try core.compact()
+            try core.compact(proving: proving)
         }
     }
 

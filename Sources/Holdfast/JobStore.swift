@@ -105,6 +105,7 @@ extension LogOptions {
             max(1, options.recoveryTarget / .milliseconds(1) * Self.replayedRecordsPerMillisecond))
         checkpointEveryBytes = options.checkpointEveryBytes
         compactionShare = options.compaction.share
+        provesCompaction = options.provesCompaction
         if let milliseconds = options.idleMarkMilliseconds { idleMarkMilliseconds = milliseconds }
     }
 }

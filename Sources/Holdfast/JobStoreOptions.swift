@@ -60,6 +60,8 @@ public struct JobStoreOptions: Sendable {
     public var createIfMissing = true
     /// Where the files are; `nil` for the system's own.
     package var fileSystem: (any FileSystem)?
+    /// Whether every compaction is proved before it is in force, also in the background.
+    package var provesCompaction = false
     /// How long after its last commit an idle store vouches for it; `nil` for the log's own default, 0 for never.
     package var idleMarkMilliseconds: Int?
 

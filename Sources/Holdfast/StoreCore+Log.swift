@@ -34,6 +34,19 @@ final class LogBridge: LogDelegate {
         return KeptHistory(start: start, imageBytesMax: count / 2)
     }
 
+    func prove(_ rewrite: ProposedRewrite) throws(LogError) -> RewriteProof? {
+        guard let core else { preconditionFailure("the log's threads end before the store does") }
+        let (needed, atRetention, listing) = core.lock.withLock {
+            (core.state.neededRecords, core.heldAtRetention, core.cursorListing(at: core.readableTime))
+        }
+        // Whoever was sent back since finds out: what the rewrite rests on is older.
+        var held: SequenceNumber?
+        do throws(JobStoreError) {
+            if let atRetention, let now = try listing.held() { held = max(atRetention, now) }
+        } catch { held = atRetention }
+        return try CompactionProver(rewrite: rewrite, needed: needed, heldFrom: held).run()
+    }
+
     func key(sequence: SequenceNumber, kind: UInt8, body: Span<UInt8>) -> UInt64? {
         if kind == RecordKind.enqueue.rawValue { return sequence.rawValue }
         // A record that can't be decoded has no key here; whoever reads it meets the damage.
@@ -50,8 +63,18 @@ extension StoreCore {
         // Where damage hides how far history goes back, all of it is kept.
         let start: SequenceNumber?
         do { start = try historyStart() } catch { start = .zero }
-        return lock.withLock { StoreRetention(needed: state.neededRecords, historyStart: start) }
+        let (needed, listing) = lock.withLock {
+            (state.neededRecords, state.cursorCount > 0 ? cursorListing(at: readableTime) : nil)
+        }
+        guard let listing, Safeguard.cursorPin.isOn else { return StoreRetention(needed: needed, keptFrom: start) }
+        let held: SequenceNumber?
+        do { held = try listing.held() } catch { held = .zero }
+        lock.withLock { heldAtRetention = held }
+        return StoreRetention(needed: needed, keptFrom: [start, held].compactMap(\.self).min())
     }
+
+    /// The time, without an operation. The caller holds the lock.
+    fileprivate var readableTime: Timestamp { max(latestTime, clock.boundedNow()) }
 
     /// Where kept history begins; `nil` when none is kept. The caller does not hold the lock.
     fileprivate func historyStart() throws(LogError) -> SequenceNumber? {
@@ -78,20 +101,20 @@ extension StoreCore {
     }
 }
 
-/// Keeps what the state needs and the newest history.
+/// Keeps what the state needs, the newest history and what cursors hold.
 struct StoreRetention: RetentionPolicy {
     let needed: SequenceBitmap
-    /// Where kept history begins; `nil` when none is kept.
-    let historyStart: SequenceNumber?
+    /// What is kept whole begins here; `nil` when nothing is.
+    let keptFrom: SequenceNumber?
 
     func mustKeep(sequence: SequenceNumber, kind: UInt8, body: Span<UInt8>) -> Bool {
-        if let historyStart, sequence >= historyStart { return true }
-        return needed.contains(sequence.rawValue)
+        if let keptFrom, sequence >= keptFrom { return true }
+        return needed.contains(sequence.rawValue) && (Safeguard.compactionNeed.isOn || sequence.rawValue % 7 != 0)
     }
 
     func keptCountMax(in range: ClosedRange<SequenceNumber>) -> Int {
         let (first, last) = (range.lowerBound.rawValue, range.upperBound.rawValue)
-        guard let start = historyStart?.rawValue, start <= last else { return needed.count(in: first...last) }
+        guard let start = keptFrom?.rawValue, start <= last else { return needed.count(in: first...last) }
         if start <= first { return Int(last - first) + 1 }
         return needed.count(in: first...(start - 1)) + Int(last - start) + 1
     }
@@ -113,7 +136,7 @@ extension Mutation {
         case .redrive(let redrive): redrive.job
         case .cancel(let cancel): cancel.job
         case .effect(let effect): effect.fence?.job
-        case .queueSettings, .clock: nil
+        case .queueSettings, .clock, .cursorSet, .cursorRemove: nil
         }
     }
 }

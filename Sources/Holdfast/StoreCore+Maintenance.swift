@@ -26,13 +26,14 @@ extension StoreCore {
     }
 
     /// Rewrites the log without what nobody needs.
-    func compact() throws(JobStoreError) -> CompactionSummary {
+    func compact(proving: Bool = false) throws(JobStoreError) -> CompactionSummary {
         try lock.withLock { () throws(JobStoreError) in try checkOpen() }
         let result: CompactionResult
-        do { result = try log.compact() } catch { throw failure(from: error) }
+        do { result = try log.compact(proving: proving) } catch { throw failure(from: error) }
         return CompactionSummary(
             bytesBefore: result.bytesBefore, bytesAfter: result.bytesAfter, segmentsBefore: result.segmentsBefore,
-            segmentsAfter: result.segmentsAfter)
+            segmentsAfter: result.segmentsAfter,
+            proof: result.proof.map { CompactionProof(sequence: $0.sequence, before: $0.before, after: $0.after) })
     }
 
     /// Closes the store. A second call does nothing.

@@ -35,6 +35,8 @@ final class StoreCore: @unchecked Sendable {
     var waiters = LeaseWaiters()
     var flights = EffectFlights()
     var window: HistoryWindow
+    /// The first record that a cursor held when compaction last asked what to keep.
+    var heldAtRetention: SequenceNumber?
 
     /// How many overdue records are written before asking for room again.
     static let overdueChunk = 10_000
@@ -47,7 +49,8 @@ final class StoreCore: @unchecked Sendable {
         manualClock = options.clock as? ManualClock
         state = replay.state
         latestTime = replay.latestTime
-        window = HistoryWindow(last: replay.state.lastSequence, bytes: log.statistics.sealedBytes + replay.bytes)
+        window = HistoryWindow(
+            last: replay.state.lastSequence, sealed: log.currentManifest.sealed, bytes: replay.bytes)
         manualClock?.raise(to: self.latestTime)
     }
 

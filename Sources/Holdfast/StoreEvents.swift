@@ -55,11 +55,14 @@ public struct StoreEvents: AsyncSequence, Sendable {
         let core: StoreCore
         /// The next sequence number to look for; `nil` before the first of `.oldest`.
         var position: SequenceNumber?
+        /// The cursor of whoever reads, if it goes by one.
+        private let cursor: String?
         private var batch: ArraySlice<StoreEvent> = []
 
-        init(core: StoreCore, position: SequenceNumber?) {
+        init(core: StoreCore, position: SequenceNumber?, cursor: String? = nil) {
             self.core = core
             self.position = position
+            self.cursor = cursor
         }
 
         /// Returns the next record, once there is one.
@@ -73,10 +76,12 @@ public struct StoreEvents: AsyncSequence, Sendable {
         ) async throws(JobStoreError) -> StoreEvent? {
             while batch.isEmpty {
                 guard !Task.isCancelled, try core.isFollowable() else { return nil }
-                let (core, start) = (core, position)
+                let (core, start, cursor) = (core, position, cursor)
                 let read: EventBatch
                 do throws(JobStoreError) {
-                    read = try await core.readers.run { () throws(JobStoreError) in try core.events(from: start) }
+                    read = try await core.readers.run { () throws(JobStoreError) in
+                        try core.events(from: start, cursor: cursor)
+                    }
                 } catch {
                     // Closing takes the files away from those who read.
                     guard try core.isFollowable() else { return nil }
@@ -121,13 +126,18 @@ extension StoreCore {
         }
     }
 
-    /// Reads the next records that are durable, from `start` on; from the oldest when `nil`.
-    fileprivate func events(from start: SequenceNumber?) throws(JobStoreError) -> EventBatch {
+    /// Reads the next records that are durable, from `start` on; from the oldest when `nil`. For a consumer that goes
+    /// by a cursor those about cursors are left out.
+    fileprivate func events(from start: SequenceNumber?, cursor: String?) throws(JobStoreError) -> EventBatch {
         let records = LogRecords(log: log)
         while true {
-            let (dropped, last) = lock.withLock { (log.compactedThrough, log.durableSequence) }
-            let first = start ?? dropped.next
+            // What lies between the consumer's place and its cursor is about cursors, and may have been dropped.
+            let (dropped, last, known) = lock.withLock {
+                (log.compactedThrough, log.durableSequence, cursor.flatMap { state.cursor($0)?.next })
+            }
+            let first = max(start ?? dropped.next, known ?? .zero)
             guard first > dropped else {
+                if let cursor { throw JobStoreError(lost: first, of: cursor, oldest: dropped.next) }
                 throw JobStoreError(beyondHistory: "record \(first)", oldest: dropped.next)
             }
             var batch = EventBatch(next: first)
@@ -135,6 +145,7 @@ extension StoreCore {
             do throws(LogError) {
                 let before = SequenceNumber(first.rawValue - 1)
                 try records.forEachEntry(after: before, through: last) { (entry) throws(LogError) in
+                    if cursor != nil, RecordKind(rawValue: entry.kind)?.isAboutCursor == true { return true }
                     let record = try Record(checking: entry.sequence, kind: entry.kind, body: entry.body)
                     guard let record else { return true }
                     isFull = !batch.add(StoreEvent(record))

@@ -153,7 +153,8 @@ package struct StoreFork {
             try replayed.replay(entry)
         }
         if let problem = result.problems.first { throw problem }
-        guard replayed.lastSequence == state.lastSequence, replayed.digest() == state.digest() else {
+        let isSame = replayed.digest(withCursors: true) == state.digest(withCursors: true)
+        guard replayed.lastSequence == state.lastSequence, isSame else {
             throw LogError(
                 .corrupt,
                 "the records up to \(state.lastSequence) give another state than the checkpoints of "

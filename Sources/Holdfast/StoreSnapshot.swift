@@ -19,7 +19,7 @@ public struct StoreSnapshot: Sendable {
         public var completed: UInt64
     }
 
-    private let state: QueueState
+    let state: QueueState
     private let records: any PastRecords
     private let readers: ReaderThread?
     /// The moment that was asked for, or the time of its last record.

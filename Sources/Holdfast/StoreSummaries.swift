@@ -83,6 +83,18 @@ public struct CompactionSummary: Hashable, Sendable {
     public let segmentsBefore: Int
     /// Segments after.
     public let segmentsAfter: Int
+    /// What proving it showed, where that was asked for and there were segments to rewrite.
+    public let proof: CompactionProof?
+}
+
+/// What replaying a store before and after a compaction showed. Where the two differ, nothing is installed.
+public struct CompactionProof: Hashable, Sendable {
+    /// The states are those after this record.
+    public let sequence: SequenceNumber
+    /// The digest by the segments as they were.
+    public let before: String
+    /// The digest by the segments that took their place.
+    public let after: String
 }
 
 /// What a redrive did.

@@ -222,6 +222,10 @@ package enum Safeguard: String, CaseIterable, Sendable {
     case compactionCover
     /// In the background nothing is dropped before that is durable by which it is not needed.
     case compactionCommitWait
+    /// A rewrite keeps every record that the state refers to.
+    case compactionNeed
+    /// What a live consumer has not seen is not dropped.
+    case cursorPin
     /// The manifest says below which records no image suffices.
     case compactionBound
     /// A checkpoint from before a compaction is not replayed from.
@@ -277,6 +281,8 @@ package enum Safeguard: String, CaseIterable, Sendable {
     case computedFence
     /// A unique key has one holder.
     case uniqueKey
+    /// A cursor does not go back but by a reset.
+    case cursorOrder
     /// A job whose unique key has another holder is not redriven.
     case redrivenUniqueKey
     /// A record is checked against the state before replay applies it.
@@ -315,6 +321,8 @@ package enum Safeguard: String, CaseIterable, Sendable {
     case replayedFence
     /// A record of settings names a queue.
     case replayedSettings
+    /// A record about a cursor puts it where a consumer can have come, or removes one that there is.
+    case replayedCursor
     /// Every other record is a transition that the table allows.
     case replayedTransition
 

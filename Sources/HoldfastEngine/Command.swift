@@ -25,6 +25,7 @@ package enum Command: Hashable, Sendable {
     case setPaused(queue: String, Bool)
     /// A virtual clock stands at the instant of deciding.
     case advanceClock
+    case moveCursor(String, CursorMove)
 }
 
 /// What a command is answered with, once what it changed is durable.
@@ -41,4 +42,6 @@ package enum Reply: Hashable, Sendable {
     case redriven(count: Int, skipped: Int)
     /// `sequence` is that of the record that holds the value.
     case effect(recorded: Bool, sequence: SequenceNumber)
+    /// Where the cursor stands, and whether it was made.
+    case cursor(next: SequenceNumber, isNew: Bool)
 }

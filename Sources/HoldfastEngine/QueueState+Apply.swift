@@ -37,7 +37,10 @@ extension QueueState {
         case .queueSettings(let settings):
             if let isPaused = settings.isPaused { table.queues[table.internQueue(settings.queue)].isPaused = isPaused }
         case .clock: break
+        case .cursorSet(let set): apply(set, at: record.sequence)
+        case .cursorRemove(let remove): apply(remove, at: record.sequence)
         }
+        if !record.mutation.isAboutCursor { lastShown = record.sequence }
         lastSequence = record.sequence
         latestTime = max(latestTime, record.time)
         #if INTERNAL_CHECKS

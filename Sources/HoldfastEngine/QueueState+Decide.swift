@@ -55,6 +55,9 @@ extension QueueState {
             guard known != isPaused else { return Decision(mutations: .none, reply: .done) }
             return Decision(.queueSettings(QueueSettings(queue: queue, isPaused: isPaused)), .done)
         case .advanceClock: return Decision(.clock(ClockAdvance()), .done)
+        case .moveCursor(let name, let move):
+            try requireAlone(batch)
+            return try decide(name, move)
         }
     }
 

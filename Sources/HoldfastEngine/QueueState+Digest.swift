@@ -26,10 +26,12 @@ private struct Ranks {
 }
 
 extension QueueState {
-    /// The first half of the SHA-256 of the canonical encoding. A function of jobs, keys, effects and settings only.
-    package func digest() -> StateDigest {
+    /// The first half of the SHA-256 of the canonical encoding. A function of jobs, keys, effects and settings only:
+    /// who follows a store does not change what is in its queues. Where a whole state is compared, of cursors, too.
+    package func digest(withCursors: Bool = false) -> StateDigest {
         var writer = ByteWriter(capacity: 1 << 16)
         encodeContent(into: &writer, isImage: false)
+        if withCursors { encodeCursors(into: &writer) }
         return StateDigest(hashing: writer.bytes)
     }
 

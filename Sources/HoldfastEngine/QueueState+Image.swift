@@ -17,6 +17,7 @@ extension QueueState {
         writer.append(varint: UInt64(bitPattern: latestTime.milliseconds))
         writer.append(varint: completedCount)
         encodeContent(into: &writer, isImage: true)
+        encodeCursors(into: &writer)
     }
 
     /// Restores a state from its image.
@@ -51,6 +52,7 @@ extension QueueState {
         try decodeEntries(&reader, lanes)
         try decodeWindows(&reader, queues)
         try decodeEffects(&reader)
+        if version == Self.imageVersion, !reader.isAtEnd { try decodeCursors(&reader) }
         guard reader.isAtEnd else { throw Self.corruptImage("bytes follow its end") }
         for lane in lanes where table.lanes[lane].population == 0 { throw Self.corruptImage("a lane holds no job") }
         for turn in turns { try restore(turn) }
@@ -296,7 +298,7 @@ extension QueueState {
         return Int(try reader.varint(atMost: UInt64(count - 1)))
     }
 
-    private static func corruptImage(_ what: String) -> EngineError {
+    static func corruptImage(_ what: String) -> EngineError {
         EngineError(.corrupt, "the checkpoint is damaged (\(what)); open the store from an earlier one")
     }
 }

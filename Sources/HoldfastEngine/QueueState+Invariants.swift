@@ -44,6 +44,10 @@ extension QueueState {
             precondition(holder.until != nil || entries[holder.job] != nil, "a key's holder is in the state")
         }
         for sequence in effects.values { precondition(needed.contains(sequence), "an effect's record is needed") }
+        for cursor in cursors.values {
+            let isShownAll = cursor.next > lastShown
+            precondition(!isShownAll || cursor.next == lastSequence.next, "a cursor at the end stays there")
+        }
         if let first = expiries.first { precondition(isLive(first), "the next expiry is live") }
         if let first = runs.first { precondition(isLive(first), "the next run is live") }
         checkRotations()

@@ -46,6 +46,14 @@ extension QueueState {
                 throw illegal(record, "names no queue")
             }
         case .clock: break
+        case .cursorSet(let set):
+            guard isLegal(set, at: record.sequence) || Safeguard.replayedCursor.isOff else {
+                throw illegal(record, "puts a cursor where none can stand")
+            }
+        case .cursorRemove(let remove):
+            guard cursors[Name(remove.name)] != nil || Safeguard.replayedCursor.isOff else {
+                throw illegal(record, "removes cursor \(remove.name), which is not in the state")
+            }
         }
     }
 

@@ -22,7 +22,7 @@ struct UniqueHolder: Hashable, Sendable {
     let until: Int64?
 }
 
-/// Jobs, unique keys, effects and settings after some record.
+/// Jobs, unique keys, effects, cursors and settings after some record.
 package struct QueueState: Sendable {
     /// That of the last record applied.
     package internal(set) var lastSequence = SequenceNumber.zero
@@ -45,6 +45,9 @@ package struct QueueState: Sendable {
     /// The keys held for a time, by holder.
     var windows: [UInt64: UniqueKey] = [:]
     var effects: [EffectKey: UInt64] = [:]
+    var cursors: [Name: Cursor] = [:]
+    /// The last record that is not about a cursor, as far as a cursor depends on it.
+    var lastShown = SequenceNumber.zero
 
     /// Leases, start-by times and windows; may hold stale elements below its top.
     var expiries = DeadlineHeap<Due>()

@@ -31,6 +31,9 @@
 //     10 effect         name(scope) · name(key) · [1: ref(job) · ref(token)] · rest(value)
 //     16 queueSettings  name(queue); flag 1: pausing is set, to flag 2
 //     17 clock          nothing
+//     18 cursorSet      name(cursor) · varint(sequence - next) · [1: varint(bytes); default 2^28]
+//                       · [2: varint(age, ms); default 7 days]
+//     19 cursorRemove   name(cursor)
 
 package import HoldfastBytes
 
@@ -70,6 +73,10 @@ enum RecordFlags {
     static let pauseIsOn: UInt64 = 2
     static let queueSettings = pauseIsSet | pauseIsOn
 
+    static let cursorBytes: UInt64 = 1
+    static let cursorAge: UInt64 = 2
+    static let cursorSet = cursorBytes | cursorAge
+
     static let defaultMaxAttempts: UInt32 = 5
 }
 
@@ -89,8 +96,20 @@ extension Mutation {
         case .effect: .effect
         case .queueSettings: .queueSettings
         case .clock: .clock
+        case .cursorSet: .cursorSet
+        case .cursorRemove: .cursorRemove
         }
     }
+}
+
+extension Mutation {
+    /// Whether it is about a cursor: consumers that go by cursors are not shown it.
+    package var isAboutCursor: Bool { kind.isAboutCursor }
+}
+
+extension RecordKind {
+    /// Whether its records are about cursors.
+    package var isAboutCursor: Bool { self == .cursorSet || self == .cursorRemove }
 }
 
 extension Record {
@@ -131,6 +150,10 @@ extension Record {
             writer.append(varint: settings.isPaused == nil ? 0 : RecordFlags.pauseIsSet | isOn)
             writer.append(counted: settings.queue)
         case .clock: writer.append(varint: 0)
+        case .cursorSet(let set): encode(set, into: &writer)
+        case .cursorRemove(let remove):
+            writer.append(varint: 0)
+            writer.append(counted: remove.name)
         }
     }
 
@@ -223,6 +246,18 @@ extension Record {
         writer.append(counted: effect.key)
         if let fence = effect.fence { append(fence.job, fence.token, to: &writer) }
         writer.append(effect.value)
+    }
+
+    private func encode(_ set: CursorSet, into writer: inout ByteWriter) {
+        let (caps, standard) = (set.cursor.caps, CursorCaps.standard)
+        var flags: UInt64 = 0
+        if caps.bytes != standard.bytes { flags |= RecordFlags.cursorBytes }
+        if caps.age != standard.age { flags |= RecordFlags.cursorAge }
+        writer.append(varint: flags)
+        writer.append(counted: set.name)
+        append(reference: set.cursor.next.rawValue, to: &writer)
+        if caps.bytes != standard.bytes { writer.append(varint: caps.bytes) }
+        if caps.age != standard.age { writer.append(varint: caps.age) }
     }
 
     private func append(_ instant: Timestamp, to writer: inout ByteWriter) {

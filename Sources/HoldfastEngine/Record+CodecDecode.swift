@@ -96,6 +96,10 @@ extension Mutation {
         case .clock:
             _ = try reader.flags(known: 0)
             self = .clock(ClockAdvance())
+        case .cursorSet: self = .cursorSet(try CursorSet(from: &reader, in: context))
+        case .cursorRemove:
+            _ = try reader.flags(known: 0)
+            self = .cursorRemove(CursorRemove(name: try reader.name()))
         }
     }
 }
@@ -220,6 +224,26 @@ extension Effect {
         var fence: Fence?
         if flags != 0 { fence = Fence(job: try reader.job(in: context), token: try reader.token(in: context)) }
         self.init(scope: scope, key: key, value: try reader.rest(atMost: RecordLimits.valueBytesMax), fence: fence)
+    }
+}
+
+extension CursorSet {
+    fileprivate init(from reader: inout ByteReader, in context: Record.Context) throws(ByteReaderError) {
+        let flags = try reader.flags(known: RecordFlags.cursorSet)
+        let name = try reader.name()
+        let start = reader.offset
+        let distance = try reader.varint(atMost: context.sequence.rawValue - 1)
+        var caps = CursorCaps.standard
+        if flags & RecordFlags.cursorBytes != 0 {
+            caps.bytes = try reader.varint(atMost: CursorCaps.bytesMax)
+            guard caps.bytes != CursorCaps.standard.bytes else { throw ByteReaderError(.notCanonical, at: start) }
+        }
+        if flags & RecordFlags.cursorAge != 0 {
+            caps.age = try reader.varint(atMost: CursorCaps.ageMax)
+            guard caps.age != CursorCaps.standard.age else { throw ByteReaderError(.notCanonical, at: start) }
+        }
+        let next = SequenceNumber(context.sequence.rawValue - distance)
+        self.init(name: name, cursor: Cursor(next: next, caps: caps))
     }
 }
 

@@ -34,6 +34,8 @@ package enum Mutation: Hashable, Sendable {
     case effect(Effect)
     case queueSettings(QueueSettings)
     case clock(ClockAdvance)
+    case cursorSet(CursorSet)
+    case cursorRemove(CursorRemove)
 }
 
 /// The stable number of a record's kind.
@@ -50,6 +52,8 @@ package enum RecordKind: UInt8, CaseIterable, Sendable {
     case effect = 10
     case queueSettings = 16
     case clock = 17
+    case cursorSet = 18
+    case cursorRemove = 19
 }
 
 /// Where a job waits: jobs of one lane differ in nothing but their id, so a ready job needs no entry of its own.
@@ -262,6 +266,21 @@ package struct ClockAdvance: Hashable, Sendable {
     package init() {}
 }
 
+/// A consumer of the log goes on at a record from here on: it begins, has come further, or was sent elsewhere.
+package struct CursorSet: Hashable, Sendable {
+    package var name: String
+    package var cursor: Cursor
+
+    package init(name: String, cursor: Cursor) { (self.name, self.cursor) = (name, cursor) }
+}
+
+/// A consumer is forgotten.
+package struct CursorRemove: Hashable, Sendable {
+    package var name: String
+
+    package init(name: String) { self.name = name }
+}
+
 /// Limits on what a record may hold; anything beyond is refused before it becomes a record, and `corrupt` in a file.
 package enum RecordLimits {
     package static let nameBytesMax = 255
@@ -272,4 +291,6 @@ package enum RecordLimits {
     /// The most a payload limit can be set to.
     package static let payloadBytesMax = 64 << 20
     package static let maxAttemptsMax: UInt32 = 1_000_000
+    /// Cursors in a store.
+    package static let cursorsMax = 1024
 }

@@ -31,6 +31,8 @@ package struct LogOptions: Sendable {
     package var checkpointEveryBytes: Int?
     /// The share of time that rewriting in the background may take, above 0 and at most 1; `nil` for none at all.
     package var compactionShare: Double? = 1
+    /// Whether every rewrite is proved before it is installed.
+    package var provesCompaction = false
     package init() {}
 
     package static let journalSegmentBytesMin = 64 << 10

@@ -51,8 +51,10 @@ extension ReferenceModel {
             if isPaused { paused.insert(queue) } else { paused.remove(queue) }
             result = (.done, wasPaused == isPaused ? 0 : 1)
         case .advanceClock: result = (.done, 1)
+        case .moveCursor(let name, let move): result = try moveCursor(name, move, next)
         }
         if result.records > 0 { last = next.advanced(by: UInt64(result.records - 1)) }
+        if case .moveCursor = command, result.records > 0 { leaveNobodyBehind() }
         return result
     }
 

@@ -36,6 +36,10 @@ public struct ReferenceModel {
     var keys: [HeldKey] = []
     var effects: [(scope: String, key: String, sequence: SequenceNumber)] = []
     var paused: Set<String> = []
+    /// Where each consumer said that it goes on, and what it may hold.
+    var cursors: [(name: String, cursor: Cursor)] = []
+    /// For each record about a cursor, the last record before it that is not, while there are cursors.
+    var cursorRecords: [SequenceNumber: SequenceNumber] = [:]
     /// How many jobs were acked.
     package internal(set) var completedCount: UInt64 = 0
     /// The last sequence number used.

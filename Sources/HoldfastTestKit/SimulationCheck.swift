@@ -15,6 +15,7 @@ struct SimulationObservation {
     let jobs: [JobInfo]
     /// Values by scope and key.
     let effects: [String: [UInt8]]
+    let cursors: [StoreCursor]
 
     /// The leases granted by records `next` up to `next + count`, in their order.
     func grants(from next: SequenceNumber, count: Int) -> [LeaseGrant] {
@@ -63,6 +64,8 @@ extension SimulationState {
         case .done: try check(.done, replies.first, effectValues)
         case .deadline(let deadline):
             guard case .heartbeat(deadline) = replies.first else { throw mismatch(answer, replies) }
+        case .cursor(let place):
+            guard case .cursor(place.next, place.isNew) = replies.first else { throw mismatch(answer, replies) }
         case .redriven(let result):
             guard case .redriven(result.count, result.skipped) = replies.first else { throw mismatch(answer, replies) }
         }
@@ -148,6 +151,12 @@ extension SimulationState {
         for effect in model.effects
         where seen.effects[effect.scope + "/" + effect.key] != effectValues[effect.sequence.rawValue] {
             return "effect \(effect.scope)/\(effect.key) is another than was recorded at \(effect.sequence)"
+        }
+        let cursors = Dictionary(seen.cursors.map { ($0.name, $0.next) }) { first, _ in first }
+        let expected = model.standingCursors.mapValues(\.next)
+        if cursors != expected { return "the cursors are \(cursors), the model has \(expected)" }
+        if let lost = seen.cursors.first(where: { $0.isHolding != true }) {
+            return "cursor \(lost.name) holds nothing, though it has no limits"
         }
         return nil
     }

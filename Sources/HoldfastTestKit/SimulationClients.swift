@@ -61,7 +61,7 @@ struct SimulationClients {
         case 90: return .purge(random.pick(from: Self.queues), PurgeStates(rawValue: UInt8(random.pick(0...7))))
         case 91..<96 where canAdvance: return .advance(Self.span(&random))
         case 96..<98: return .job(someJob(&random))
-        case 98: return .stats
+        case 98: return random.chance(1, in: 3) ? .stats : cursor(&random)
         default: return .now
         }
     }
@@ -77,6 +77,16 @@ struct SimulationClients {
     }
 
     // MARK: - Parts
+
+    private func cursor(_ random: inout SeededRandom) -> SimulationOperation {
+        let name = "cursor\(random.pick(0...2))"
+        switch random.pick(0...9) {
+        case 0...3: return .openCursor(name)
+        case 4...7: return .advanceCursor(name, someJob(&random).sequence.next)
+        case 8: return .resetCursor(name)
+        default: return .removeCursor(name)
+        }
+    }
 
     private mutating func relief(_ client: Int, _ random: inout SeededRandom) -> SimulationOperation {
         guard let lease = held[client].last else {

@@ -22,6 +22,10 @@ enum SimulationOperation {
     case drain(String)
     case purge(String, PurgeStates)
     case advance(Int64)
+    case openCursor(String)
+    case advanceCursor(String, SequenceNumber)
+    case resetCursor(String)
+    case removeCursor(String)
     case job(JobID)
     case stats
     case now
@@ -72,6 +76,14 @@ enum SimulationOperation {
         case .drain(let queue): return wait(store.submitDrain(queue)) { .drained($0) }
         case .purge(let queue, let states): return wait(store.submitPurge(queue: queue, states: states)) { .purged($0) }
         case .advance(let milliseconds): return wait(store.submitAdvanceClock(by: milliseconds)) { .time($0) }
+        case .openCursor(let name):
+            // Without bounds, so that it is never told that it has missed anything.
+            let limits = CursorLimits(bytes: 1 << 60, age: .seconds(86_400 * 365 * 1000))
+            return wait(store.submitOpenCursor(name, from: .now, limits: limits)) { .cursor($0) }
+        case .advanceCursor(let name, let next):
+            return wait(store.submitAdvance(cursor: name, to: next)) { .cursor($0) }
+        case .resetCursor(let name): return wait(store.submitReset(cursor: name, to: .now)) { .cursor($0) }
+        case .removeCursor(let name): return wait(store.submitRemoveCursor(name)) { _ in .done }
         case .job(let id): return wait(store.submitJob(id)) { .job($0) }
         case .stats: return wait(store.submitStats()) { .stats($0) }
         case .now: return wait(store.submitNow()) { .time($0) }
@@ -93,6 +105,7 @@ enum SimulationAnswer {
     case purged(PurgeResult)
     case time(Timestamp)
     case job(JobInfo?)
+    case cursor(CursorPlace)
     case stats(StoreStats)
 
     /// What was leased, as far as the model needs it where the order of groups is open.

@@ -13,6 +13,7 @@ extension SimulationRun {
     /// Draws how the store is used in this run.
     func drawOptions(_ random: inout SeededRandom) {
         options.journalSegmentBytes = JobStoreOptions.journalSegmentBytesMin
+        options.provesCompaction = true
         options.durability = random.chance(3, in: 4) ? .commit : random.pick(from: [.none, .interval(milliseconds: 1)])
         options.history = random.pick(from: [.none, .bytes(64 << 10), .unlimited])
         options.checkpointEveryBytes = random.chance(1, in: 5) ? 20_000 : nil
@@ -269,7 +270,8 @@ extension SimulationRun {
                 if let error = error as? JobStoreError { throw error }
             }
         }
-        return SimulationObservation(time: time, stats: stats, jobs: jobs, effects: effects)
+        return SimulationObservation(
+            time: time, stats: stats, jobs: jobs, effects: effects, cursors: try store.blocking.cursors())
     }
 }
 

@@ -92,6 +92,7 @@ struct SimulationState {
             case .cancel(let job, _), .redrive(let job):
                 if ended[job] != nil { throw Refusal(codes: [.invalidState, .notFound]) }
                 throw Refusal(codes: [model.index(of: job) == nil ? .notFound : .invalidState])
+            case .moveCursor: throw Refusal(codes: [error.code == .notFound ? .notFound : .invalidState])
             default: throw Refusal(codes: [error.code == .leaseLost ? .leaseLost : .notFound])
             }
         }
@@ -138,6 +139,10 @@ struct SimulationState {
         case .setPaused(let queue, let isPaused): .setPaused(queue: queue, isPaused)
         case .drain(let queue): .setPaused(queue: queue, true)
         case .advance: .advanceClock
+        case .openCursor(let name): .moveCursor(name, .create(at: model.last.next, CursorCaps(bytes: 0, age: 0)))
+        case .advanceCursor(let name, let next): .moveCursor(name, .advance(to: next))
+        case .resetCursor(let name): .moveCursor(name, .reset(to: model.last.next))
+        case .removeCursor(let name): .moveCursor(name, .remove)
         case .batch, .purge, .job, .stats, .now: nil
         }
     }

@@ -78,7 +78,7 @@ package struct HistoryBuilder {
         case .queueSettings(let settings):
             guard let isPaused = settings.isPaused else { break }
             history.inputs.append(RecordedInput(time: time, action: .pause(queue(settings.queue), isPaused)))
-        case .effect, .clock: break
+        case .effect, .clock, .cursorSet, .cursorRemove: break
         }
         return history.jobs.count < RecordedHistory.jobsMax
     }

@@ -9,7 +9,7 @@ import Testing
 
 /// What the store is used for when the power goes.
 enum StoreWorkload: String, CaseIterable, Sendable {
-    case fullCycle, batches, effects, properties, maintenance, churn
+    case fullCycle, batches, effects, properties, maintenance, churn, cursors
 
     /// The operations, one commit each at most; a refusal is an operation like any other.
     func steps(seed: Int) -> [(StoreSteps) throws -> Void] {
@@ -50,6 +50,16 @@ enum StoreWorkload: String, CaseIterable, Sendable {
                 { try $0.store.compact() }, { try $0.ack(result: 9) }, { try $0.batch(count: 2, size: 100_000) },
                 { try $0.store.checkpoint() }, { try $0.store.compact() }, { try $0.store.close() },
             ]
+        case .cursors:
+            // What is done is dropped up to the consumer, and no further.
+            return [{ try $0.openCursor("c") }]
+                + (0..<5).flatMap { _ -> [(StoreSteps) throws -> Void] in
+                    [
+                        { try $0.batch(count: 3, size: 9_000 + size) }, { try $0.lease("q", limit: 5) },
+                        { try $0.advanceCursor("c") }, { try $0.ackInBatch() }, { try $0.openCursor("d") },
+                        { try $0.store.reset(cursor: "d", to: .now) }, { try $0.store.removeCursor("d") },
+                    ]
+                } + [{ try $0.store.compact() }, { try $0.advanceCursor("c") }, { try $0.store.close() }]
         case .churn:
             // What is done is dropped in the background: every round fills a segment and ends the jobs before.
             return (0..<8).flatMap { _ -> [(StoreSteps) throws -> Void] in
@@ -65,10 +75,11 @@ enum StoreWorkload: String, CaseIterable, Sendable {
 /// One client of a store, from the calling thread.
 final class StoreSteps {
     let store: BlockingJobStore
+    private let jobStore: JobStore
     private var leases: [Lease] = []
     private var latest: JobID?
 
-    init(_ store: JobStore) { self.store = store.blocking }
+    init(_ store: JobStore) { (self.store, jobStore) = (store.blocking, store) }
 
     func enqueue(_ queue: String, size: Int, _ change: (inout EnqueueOptions) -> Void = { _ in }) throws {
         var options = EnqueueOptions()
@@ -84,6 +95,13 @@ final class StoreSteps {
     func bury() throws { if let lease = leases.popLast() { try store.bury(lease, error: "no use") } }
     func redrive(_ queue: String) throws { _ = try store.redrive(queue: queue) }
     func advance(_ milliseconds: Int64) throws { try store.advanceClock(by: milliseconds) }
+    func openCursor(_ name: String) throws {
+        _ = try jobStore.submitOpenCursor(name, from: .oldest, limits: CursorLimits()).valueBlocking()
+    }
+    func advanceCursor(_ name: String) throws {
+        guard let lease = leases.first else { return }
+        try store.advance(cursor: name, to: lease.id.sequence)
+    }
     func cancelLatest() throws { if let latest { try store.cancel(latest) } }
     func batch(count: Int, size: Int) throws {
         _ = try store.batch(
@@ -111,6 +129,7 @@ extension CrashTrace {
         var options = JobStoreOptions()
         options.clock = ManualClock()
         options.history = .none
+        options.provesCompaction = true
         options.compaction = .automatic(share: 1)
         options.journalSegmentBytes = JobStoreOptions.journalSegmentBytesMin
         options.fileSystem = disk
@@ -165,6 +184,9 @@ struct StoreCheck {
         let isNew = recovered.insert(image.contentHash(ignoring: ["\(CrashStore.path)/lost"]))
         defer { try? store.blocking.close() }
         guard isNew else { return }
+        for cursor in try store.blocking.cursors() {
+            #expect(cursor.isHolding == true, "\(cursor) has lost records (\(reproduction))")
+        }
         try checkUse(store.blocking)
         let again = try JobStore.openBlocking(at: CrashStore.path, options: CrashTrace.options(image))
         #expect(try again.blocking.digest().hex == digest, "a second recovery differs (\(reproduction))")

@@ -12,6 +12,8 @@ import Testing
         try engine.enqueue("q1", delay: 50)
         try engine.run(.setPaused(queue: "paused", true))
         try engine.run(.effect(scope: "s", key: "k", value: [1, 2], fence: nil))
+        try engine.run(.moveCursor("behind", .create(at: SequenceNumber(3), CursorCaps(bytes: 9, age: 1))))
+        try engine.run(.moveCursor("end", .create(at: engine.state.lastSequence.next, .standard)))
         let leases = try engine.lease(8, from: ["q1", "q0"])
         try engine.ack(leases[0])
         try engine.requeue(leases[1], delay: 10)

@@ -159,6 +159,9 @@ struct ModelComparison {
         }
         let ids = live.unfinishedJobs(queue: nil, state: nil, after: JobID(0), limit: .max / 4, at: now)
         try require(ids == model.jobIDs, "jobs: \(ids), not \(model.jobIDs)")
+        let cursors = Dictionary(uniqueKeysWithValues: live.allCursors.map { ($0.name, $0.cursor) })
+        try require(
+            cursors == model.standingCursors, "cursors: \(cursors), not \(model.standingCursors)")
         if random.chance(1, in: 25) {
             var writer = ByteWriter()
             live.encodeImage(into: &writer)
@@ -191,7 +194,20 @@ extension ModelComparison {
         case 10:
             return .setPaused(queue: random.pick(from: ["q", "r"]), random.chance(1, in: 4))
         case 11: return .advanceClock
+        case 12: return .moveCursor(random.pick(from: ["c", "d", "e"]), cursorMove())
         default: return settlingCommand()
+        }
+    }
+
+    private mutating func cursorMove() -> CursorMove {
+        let last = live.lastSequence.rawValue
+        let next = SequenceNumber(
+            random.pick(from: [0, last + 2, last + 1, last + 1, last, UInt64(random.pick(0...Int(last))), last / 2]))
+        switch random.pick(0...9) {
+        case 0...3: return .create(at: next, CursorCaps(bytes: UInt64(random.pick(0...9)), age: 1))
+        case 4...7: return .advance(to: next)
+        case 8: return .reset(to: next)
+        default: return .remove
         }
     }
 

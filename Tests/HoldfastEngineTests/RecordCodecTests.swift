@@ -62,6 +62,18 @@ import Testing
         (.queueSettings(QueueSettings(queue: "q", isPaused: false)), "ac02 01 0171"),
         (.queueSettings(QueueSettings(queue: "q", isPaused: true)), "ac02 03 0171"),
         (.clock(ClockAdvance()), "ac02 00"),
+        (
+            .cursorSet(CursorSet(name: "c", cursor: Cursor(next: SequenceNumber(1), caps: .standard))),
+            "ac02 00 0163 e707"
+        ),
+        (
+            .cursorSet(
+                CursorSet(
+                    name: "c",
+                    cursor: Cursor(next: SequenceNumber(1000), caps: CursorCaps(bytes: 300, age: 1)))),
+            "ac02 03 0163 00 ac02 01"
+        ),
+        (.cursorRemove(CursorRemove(name: "c")), "ac02 00 0163"),
     ]
 
     @Test(arguments: 0..<golden.count) func theBytesOfEveryKindArePinned(index: Int) throws {
@@ -73,7 +85,7 @@ import Testing
 
     @Test func everyKindHasGoldenBytesAndAStableNumber() {
         #expect(Set(Self.golden.map(\.0.kind)) == Set(RecordKind.allCases))
-        #expect(RecordKind.allCases.map(\.rawValue) == [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 16, 17])
+        #expect(RecordKind.allCases.map(\.rawValue) == [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 16, 17, 18, 19])
     }
 
     @Test func randomRecordsComeBackAsTheyWere() throws {
@@ -117,7 +129,8 @@ import Testing
     }
 
     @Test func whatALaterVersionWroteIsToldApart() throws {
-        #expect(code(18, [0, 0]) == .unsupportedFormat)
+        #expect(code(20, [0, 0]) == .unsupportedFormat)
+        #expect(code(18, [0, 4, 1, 0x63, 0]) == .unsupportedFormat)
         #expect(code(0, [0, 0]) == .unsupportedFormat)
         #expect(code(1, [0, 0x80, 2, 1, 0x71]) == .unsupportedFormat)
         #expect(code(7, [0, 0, 3, 1, 1]) == .unsupportedFormat)
@@ -139,6 +152,9 @@ import Testing
             (8, [0, 0, 0]),  // a record that refers to itself
             (8, [0, 0, 100]),  // to one before the first
             (16, [0, 2, 1, 0x71]),  // paused without being set
+            (18, [0, 1, 1, 0x63, 0, 0x80, 0x80, 0x80, 0x80, 1]),  // the usual bytes spelled out
+            (18, [0, 2, 1, 0x63, 0, 0x80, 0x88, 0xB2, 0xA0, 2]),  // the usual age spelled out
+            (18, [0, 0, 1, 0x63, 100]),  // a cursor before the first record
             (3, [0, 0, 1, 1, 1]),  // a deadline before 1970
             (1, [0, 0, 1, 0xFF]),  // no UTF-8
         ] as [(UInt8, [UInt8])])

@@ -14,7 +14,7 @@ enum RecordSamples {
     static func mutation(_ random: inout SeededRandom, before sequence: UInt64) -> Mutation {
         let job = JobID(UInt64.random(in: 1..<sequence, using: &random))
         let token = LeaseToken(UInt64.random(in: 1..<sequence, using: &random))
-        switch random.pick(0...11) {
+        switch random.pick(0...13) {
         case 0: return .enqueue(enqueue(&random))
         case 1:
             let attempt = UInt32(random.pick(from: [0, 1, 2, 300, Int(UInt32.max)]))
@@ -49,6 +49,13 @@ enum RecordSamples {
                 Effect(scope: text(&random), key: text(&random), value: bytes(&random) ?? [], fence: fence))
         case 10:
             return .queueSettings(QueueSettings(queue: text(&random), isPaused: random.pick(from: [nil, false, true])))
+        case 11: return .cursorRemove(CursorRemove(name: text(&random)))
+        case 12:
+            let caps = CursorCaps(
+                bytes: random.pick(from: [CursorCaps.standard.bytes, 0, CursorCaps.bytesMax]),
+                age: random.pick(from: [CursorCaps.standard.age, 0, CursorCaps.ageMax]))
+            let next = SequenceNumber(UInt64.random(in: 1...sequence, using: &random))
+            return .cursorSet(CursorSet(name: text(&random), cursor: Cursor(next: next, caps: caps)))
         default: return .clock(ClockAdvance())
         }
     }

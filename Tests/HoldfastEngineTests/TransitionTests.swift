@@ -21,6 +21,10 @@ import Testing
         let lease = { (job: JobID, attempt: UInt32) in
             Mutation.lease(LeaseGrant(job: job, lane: lane, attempt: attempt, deadline: .max, worker: ""))
         }
+        let cursor = { (name: String, next: UInt64) in
+            Mutation.cursorSet(
+                CursorSet(name: name, cursor: Cursor(next: SequenceNumber(next), caps: .standard)))
+        }
         let illegal: [Mutation] = [
             lease(JobID(7), 1), lease(plain, 2), lease(scheduled, 1),
             .heartbeat(Heartbeat(job: plain, token: token, deadline: .max)),
@@ -36,6 +40,7 @@ import Testing
             .enqueue(Enqueue(lane: Lane(queue: "q", maxAttempts: 0))),
             .effect(Effect(scope: "s", key: "k", value: [], fence: Effect.Fence(job: plain, token: token))),
             .queueSettings(QueueSettings(queue: "", isPaused: true)),
+            cursor("c", 0), cursor("c", 4), cursor("", 1), .cursorRemove(CursorRemove(name: "c")),
         ]
         let digest = engine.state.digest()
         for mutation in illegal {

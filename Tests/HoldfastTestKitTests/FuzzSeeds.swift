@@ -154,6 +154,15 @@ enum FuzzSeeds {
         {"op":"jobs","state":"dead","queue":"a","limit":3,"after":0}
         {"op":"purge","queue":"a"}
         """#,
+        "cursor": #"""
+        {"op":"enqueue","queue":"a","payload":"x"}
+        {"op":"cursor_open","cursor":"c","from":"oldest","bytes_cap":9,"age_cap_ms":1}
+        {"op":"cursor_advance","cursor":"c","to":2}
+        {"op":"cursor_reset","cursor":"c","to":1}
+        {"op":"cursors"}
+        {"op":"compact","prove":true}
+        {"op":"cursor_remove","cursor":"c"}
+        """#,
         "queue": #"""
         {"op":"pause","queue":"a"}
         {"op":"drain","queue":"a"}

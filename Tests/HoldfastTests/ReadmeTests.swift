@@ -226,6 +226,15 @@ import Testing
             if event.record.kind == "ack" { break }
         }
         // README ends
+        // README begins: cursor
+        let mailer = try await store.events(cursor: "mailer", from: .oldest)
+        for try await event in mailer {
+            print(event.sequence, event.record.kind)
+            try await mailer.commit()
+            if event.record.kind == "ack" { break }
+        }
+        // README ends
+        #expect(try await store.cursors().map(\.lagRecords) == [0])
         #expect(next == SequenceNumber(4))
         try await store.close()
     }

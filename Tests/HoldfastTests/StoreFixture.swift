@@ -45,6 +45,7 @@ final class StoreFixture: Sendable {
     var options: JobStoreOptions {
         var options = JobStoreOptions()
         options.clock = clock
+        options.provesCompaction = true
         options.journalSegmentBytes = JobStoreOptions.journalSegmentBytesMin
         return options
     }

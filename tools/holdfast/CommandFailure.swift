@@ -73,7 +73,10 @@ enum LogMessage {
     /// says which store a command line is about.
     static func plain(_ message: String, store: String? = nil) -> String {
         var result = message
-        if let store { result.replace("holdfast salvage STORE NEW", with: "holdfast salvage \(store) NEW") }
+        if let store {
+            result.replace("holdfast salvage STORE NEW", with: "holdfast salvage \(store) NEW")
+            result.replace("holdfast verify STORE", with: "holdfast verify \(store)")
+        }
         for row in RecoveryDecision.rows {
             let words = row.name.drop { $0 != " " }.dropFirst()
             result.replace("(\(row.name))", with: "(\(words))")

@@ -45,10 +45,10 @@ import Holdfast
             CommandGroup(
                 name: "Stores",
                 subcommands: [
-                    DumpCommand.self, TailCommand.self, VerifyCommand.self, AuditHeadCommand.self, SalvageCommand.self,
-                    ExplainCommand.self,
-                    StatCommand.self, CheckpointCommand.self, CompactCommand.self, BackupCommand.self,
-                    RestoreCommand.self, ForkCommand.self, ReplayCommand.self,
+                    DumpCommand.self, TailCommand.self, CursorsCommand.self, CursorCommand.self, VerifyCommand.self,
+                    AuditHeadCommand.self, SalvageCommand.self, ExplainCommand.self, StatCommand.self,
+                    CheckpointCommand.self, CompactCommand.self, BackupCommand.self, RestoreCommand.self,
+                    ForkCommand.self, ReplayCommand.self,
                 ]),
             CommandGroup(name: "Programs", subcommands: [ShellCommand.self]),
         ])

@@ -156,9 +156,11 @@ extension WriteAheadLog {
     /// Seals the journal and rewrites the sealed segments without what is no longer needed.
     ///
     /// - Throws: `.noSpace`, `.corrupt`, `.poisoned`, `.closed`; the segments stay as they were.
-    package func compact() throws(LogError) -> CompactionResult {
+    ///
+    /// - Parameter proving: Whether the store is replayed before and after, and installed only if nothing changed.
+    package func compact(proving: Bool = false) throws(LogError) -> CompactionResult {
         let answer = MaintenanceRequest.Answer<CompactionResult>()
-        return try ask(.compact(answer), answer)
+        return try ask(.compact(answer, proves: proving), answer)
     }
 
     private func ask<Value>(

@@ -157,7 +157,9 @@ extension WriteAheadLog {
     // MARK: - On demand
 
     /// Ends the journal's segment and rewrites all sealed ones without what is no longer needed.
-    func compactNow() throws(LogError) -> CompactionResult {
+    ///
+    /// - Parameter proves: Whether it is proved first.
+    func compactNow(proves: Bool) throws(LogError) -> CompactionResult {
         try sealEverything()
         var result = CompactionResult()
         let old = manifest.sealed
@@ -169,10 +171,12 @@ extension WriteAheadLog {
         guard covered >= lastSealed.lastSequence else {
             throw LogError(.ioFailed, "the checkpoint that compaction needs was not written: try again")
         }
-        let made = try replace(old, policy: policy, covered: covered, high: true, isBackground: false)
+        let made = try replace(
+            old, policy: policy, covered: covered, high: true, isBackground: false, proves: proves)
         result.segmentsAfter = made.segments.count
         result.bytesAfter = made.segments.reduce(0) { $0 + $1.bytes }
         result.recordsDropped = made.dropped
+        result.proof = made.proof
         return result
     }
 
@@ -186,7 +190,8 @@ extension WriteAheadLog {
 
     /// Puts what `policy` keeps of neighbours in their place. Images cover the records up to `covered`.
     private func replace(
-        _ old: [Manifest.Sealed], policy: any RetentionPolicy, covered: SequenceNumber, high: Bool, isBackground: Bool
+        _ old: [Manifest.Sealed], policy: any RetentionPolicy, covered: SequenceNumber, high: Bool, isBackground: Bool,
+        proves: Bool = false
     ) throws(LogError) -> Rewritten {
         guard let first = old.first, let last = old.last,
             let start = manifest.sealed.firstIndex(where: { $0.id == first.id })
@@ -209,6 +214,11 @@ extension WriteAheadLog {
         precondition(
             made.droppedThrough <= covered || Safeguard.compactionImage.isOff || Safeguard.compactionCover.isOff,
             "a record that no image covers is never dropped")
+        if proves || options.provesCompaction {
+            made.proof = try prove(
+                made.segments, inPlaceOf: start..<(start + old.count), droppedThrough: made.droppedThrough,
+                isBackground: isBackground)
+        }
         // Sealing went on meanwhile, behind what is replaced.
         var changed = manifest
         changed.sealed.replaceSubrange(start..<(start + old.count), with: made.segments)
@@ -275,7 +285,7 @@ extension WriteAheadLog {
     ///
     /// - Throws: `.closed` when the log is being closed or the background turned off, `.noSpace` when the disk got
     ///   full: nothing was rewritten then.
-    private func breathe(isBackground: Bool) throws(LogError) {
+    func breathe(isBackground: Bool) throws(LogError) {
         let began = ContinuousClock.now
         try serveOthers()
         if isBackground { try pause(servedFor: ContinuousClock.now - began) }

@@ -12,7 +12,7 @@ enum MaintenanceRequest: Sendable {
     /// A journal segment for one commit group that fits nowhere else.
     case oversized(bytes: Int)
     case checkpoint(Answer<SequenceNumber>)
-    case compact(Answer<CompactionResult>)
+    case compact(Answer<CompactionResult>, proves: Bool)
 
     /// Where a result is left for the caller, guarded by the log's lock.
     var isOversized: Bool { if case .oversized = self { true } else { false } }
@@ -31,6 +31,8 @@ package struct CompactionResult: Hashable, Sendable {
     package var segmentsBefore = 0
     package var segmentsAfter = 0
     package var recordsDropped: UInt64 = 0
+    /// What proving it came to, where that was asked for and there was something to do.
+    package var proof: RewriteProof?
 }
 
 /// What the log counts about itself.
@@ -65,6 +67,8 @@ package protocol LogDelegate: AnyObject, Sendable {
     func keptHistory() throws(LogError) -> KeptHistory?
     /// The key under which `entries(key:from:)` finds a record (a job's id), or `nil`.
     func key(sequence: SequenceNumber, kind: UInt8, body: Span<UInt8>) -> UInt64?
+    /// Replays the store as it is and as it would be after a rewrite; `nil` when it can't.
+    func prove(_ rewrite: ProposedRewrite) throws(LogError) -> RewriteProof?
     /// The log failed for good; called once.
     func logDidFail(_ error: LogError)
 }
@@ -72,6 +76,8 @@ package protocol LogDelegate: AnyObject, Sendable {
 extension LogDelegate {
     /// None.
     package func keptHistory() throws(LogError) -> KeptHistory? { nil }
+    /// Can't.
+    package func prove(_ rewrite: ProposedRewrite) throws(LogError) -> RewriteProof? { nil }
 }
 
 /// Says which records a rewrite must keep.
@@ -195,9 +201,9 @@ extension WriteAheadLog {
                     try spendingReserve { () throws(LogError) in try installCheckpoint(copies: 1) }
                 }
                 try reply(outcome) { answer.outcome = $0 }
-            case .request(.compact(let answer)):
+            case .request(.compact(let answer, let proves)):
                 let outcome = Result { () throws(LogError) in
-                    try spendingReserve { () throws(LogError) in try compactNow() }
+                    try spendingReserve { () throws(LogError) in try compactNow(proves: proves) }
                 }
                 // What can't be read can't be rewritten, but nothing was written either: only the caller is told.
                 if outcome.isUnreadable {
@@ -259,7 +265,7 @@ extension WriteAheadLog {
             switch request {
             case .oversized: break
             case .checkpoint(let answer): answer.outcome = .failure(error)
-            case .compact(let answer): answer.outcome = .failure(error)
+            case .compact(let answer, _): answer.outcome = .failure(error)
             }
         }
         requests.removeAll()

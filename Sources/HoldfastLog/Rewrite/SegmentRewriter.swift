@@ -122,6 +122,8 @@ extension WriteAheadLog {
         var droppedThrough = SequenceNumber.zero
         /// The audit chain's value there, where it could be computed.
         var anchor: AuditPoint?
+        /// What a proof of it came to, if there was one.
+        var proof: RewriteProof?
         var bytes: UInt64 { segments.reduce(0) { $0 + UInt64($1.bytes) } }
     }
 

@@ -13,11 +13,27 @@ struct CompactCommand: ParsableCommand {
 
     @OptionGroup var store: StoreArgument
 
+    @Flag(
+        help: """
+            Replay the store before and after and compare; what would change it is not installed (exit code 4).
+            """)
+    var prove = false
+
     @Flag(help: "One JSON object, as the shell's operation compact replies.")
     var json = false
 
     func run() throws {
-        let reply = try StoreAccess.with(store.directory) { try $0.request("compact") }
+        let reply = try StoreAccess.with(store.directory) { access in
+            let reply = try access.reply("compact") { if prove { $0.field("prove", true) } }
+            guard reply["ok"]?.bool != true else { return reply }
+            var failure = StoreAccess.failure(reply)
+            if prove, reply["error"]?["code"]?.string == "corrupt" {
+                let message = LogMessage.plain(failure.message, store: store.directory)
+                failure = CommandFailure(message, exitCode: CommandFailure.damagedCode)
+            }
+            throw failure
+        }
+        let proof = reply["proof"]
         func integer(_ name: StaticString) -> Int { Int(reply[name]?.integer ?? 0) }
         if json {
             var writer = JSONWriter()
@@ -26,9 +42,21 @@ struct CompactCommand: ParsableCommand {
             writer.field("bytes_after", integer("bytes_after"))
             writer.field("segments_before", integer("segments_before"))
             writer.field("segments_after", integer("segments_after"))
+            if let proof {
+                writer.key("proof")
+                writer.value(raw: [UInt8](proof.raw))
+            }
             writer.endObject()
             writer.endLine()
             return try Terminal.write(writer.bytes)
+        }
+        if prove {
+            try Terminal.print(
+                proof.map { proof in
+                    let (before, after) = (proof["digest_before"]?.string ?? "", proof["digest_after"]?.string ?? "")
+                    return "proved: after record \(Terminal.grouped(proof["seq"]?.integer ?? 0)) the state is "
+                        + "\(before) before and \(after) after"
+                } ?? "nothing to prove: there is no segment to rewrite")
         }
         let rows = [
             ["", "before", "after"],

@@ -21,7 +21,8 @@ struct ShellCommand: ParsableCommand {
               {"ok":true}
 
             Operations: enqueue, batch, lease, heartbeat, ack, requeue, bury, cancel, redrive, effect, job, jobs, \
-            history, stats, digest, pause, resume, drain, purge, checkpoint, compact, advance, now. Every request may \
+            history, stats, digest, pause, resume, drain, purge, checkpoint, compact, \
+            cursors, cursor_open, cursor_advance, cursor_reset, cursor_remove, advance, now. Every request may \
             carry "req", which its reply repeats. Other commands reach the store meanwhile through STORE/socket, which \
             speaks the same protocol.
 

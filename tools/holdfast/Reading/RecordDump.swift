@@ -23,6 +23,8 @@ struct RecordDump {
     private let filter: RecordFilter
     private let format: Format
     private let showsPayloads: Bool
+    /// Whether a pass ends when the output was written, and records about cursors are left out.
+    private let isForCursor: Bool
     /// The jobs seen so far that belong to the queue that is asked for: most records name the job alone.
     private var jobsOfQueue: Set<JobID> = []
     /// The next record to look for.
@@ -30,12 +32,15 @@ struct RecordDump {
     private var nextPosition: (segment: UInt64, offset: Int) = (0, 0)
     private var writer = JSONWriter()
     private var text: [UInt8] = []
+    /// How much was written.
+    private(set) var writtenBytes = 0
     /// Whether nothing more can match, or nobody reads.
     private(set) var isOver = false
     /// Why the output could not be written, other than that nobody reads it.
     private(set) var failure: CommandFailure?
 
-    init(filter: RecordFilter, format: Format, showsPayloads: Bool) {
+    init(filter: RecordFilter, format: Format, showsPayloads: Bool, isForCursor: Bool = false) {
+        self.isForCursor = isForCursor
         self.filter = filter
         self.format = format
         self.showsPayloads = showsPayloads
@@ -45,6 +50,9 @@ struct RecordDump {
             nextSequence = max(filter.sequences.lowerBound, filter.job?.sequence ?? .zero)
         }
     }
+
+    /// Goes on at `next` at the earliest: what lies before it is not to be shown.
+    mutating func skip(to next: SequenceNumber) { nextSequence = max(nextSequence, next) }
 
     // MARK: - Records
 
@@ -71,6 +79,7 @@ struct RecordDump {
         guard record.sequence >= filter.sequences.lowerBound else { return true }
         if let since = filter.since, record.time < since { return true }
         if let wanted = filter.job, wanted != job { return true }
+        if isForCursor, record.mutation.isAboutCursor { return true }
         let history = HistoryRecord(record)
         if !filter.kinds.isEmpty && !filter.kinds.contains(history.kind) { return true }
         switch format {
@@ -184,8 +193,9 @@ struct RecordDump {
     // MARK: - Output
 
     private mutating func flushIfFull() -> Bool {
-        if text.count + writer.bytes.count >= Self.outputBytes { flush() }
-        return !isOver
+        guard text.count + writer.bytes.count >= Self.outputBytes else { return !isOver }
+        flush()
+        return !isOver && !isForCursor
     }
 
     /// Writes what was printed so far; nobody reading it ends the dump.
@@ -194,6 +204,7 @@ struct RecordDump {
         writer.removeAll()
         text.removeAll(keepingCapacity: true)
         guard !bytes.isEmpty else { return }
+        writtenBytes += bytes.count
         do throws(CommandFailure) {
             if try !Terminal.isRead(after: bytes) { isOver = true }
         } catch {

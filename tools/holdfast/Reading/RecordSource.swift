@@ -96,5 +96,12 @@ extension Mutation {
 
 extension RecordKind {
     /// What `dump` and `history` call it.
-    var printedName: String { self == .queueSettings ? "queue_settings" : "\(self)" }
+    var printedName: String {
+        switch self {
+        case .queueSettings: "queue_settings"
+        case .cursorSet: "cursor_set"
+        case .cursorRemove: "cursor_remove"
+        default: "\(self)"
+        }
+    }
 }

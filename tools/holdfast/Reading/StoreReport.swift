@@ -25,6 +25,8 @@ struct StoreReport {
     let journalSegments: Int
     /// What the owner wrote into the lock, if there is one.
     let owner: String?
+    /// The consumers of its log.
+    var cursors: [CursorRow]
     /// For a store as it was: when that was, and its fingerprint.
     let past: (time: Timestamp, digest: String)?
 
@@ -43,6 +45,7 @@ struct StoreReport {
                 leased: entry.counts.leased, dead: entry.counts.dead, isPaused: entry.isPaused)
         }
         completed = state.completedCount
+        cursors = StoreCursor.read(reader, state, at: SystemClock().wallNow()).map(CursorRow.init)
         let manifest = reader.manifest
         logBytes = Self.bytes(manifest)
         sealedSegments = manifest.sealed.count
@@ -61,6 +64,7 @@ struct StoreReport {
                 dead: queue.dead, isPaused: queue.isPaused)
         }
         completed = stats.completed
+        cursors = snapshot.cursors.map(CursorRow.init)
         logBytes = Self.bytes(reader.manifest)
         sealedSegments = reader.manifest.sealed.count
         journalSegments = reader.manifest.journals.count
@@ -83,6 +87,7 @@ struct StoreReport {
                 leased: integer(value, "leased"), dead: integer(value, "dead"), isPaused: value["paused"]?.bool == true)
         }
         completed = UInt64(integer(reply, "completed"))
+        cursors = []
         logBytes = integer(reply, "log_bytes")
         sealedSegments = integer(reply, "sealed_segments")
         journalSegments = integer(reply, "journal_segments")
@@ -103,7 +108,9 @@ struct StoreReport {
         }
         if let reply = askOwner(directory) {
             guard reply["ok"]?.bool == true else { throw StoreAccess.failure(reply) }
-            return StoreReport(reply: reply)
+            var report = StoreReport(reply: reply)
+            report.cursors = CursorRow.rows(askOwner(directory, #"{"op":"cursors"}"#))
+            return report
         }
         do throws(LogError) {
             return try StoreReport(files: directory)
@@ -112,12 +119,12 @@ struct StoreReport {
         }
     }
 
-    private static func askOwner(_ directory: String) -> JSONValue? {
+    private static func askOwner(_ directory: String, _ request: String = #"{"op":"stats"}"#) -> JSONValue? {
         let descriptor = try? UnixSocket.connect(directory: directory, name: StoreSocket.name, isPatient: false)
         guard let descriptor else { return nil }
         let connection = ShellConnection(descriptor)
         defer { connection.close() }
-        return try? connection.exchange([UInt8](#"{"op":"stats"}"#.utf8), milliseconds: patienceMilliseconds)
+        return try? connection.exchange([UInt8](request.utf8), milliseconds: patienceMilliseconds)
     }
 
     // MARK: - Output
@@ -145,6 +152,7 @@ struct StoreReport {
         writer.field("sealed_segments", sealedSegments)
         writer.field("journal_segments", journalSegments)
         writer.field("in_use", owner != nil)
+        writer.field("cursors", cursors)
         if let past {
             writer.field("at_ms", past.time.milliseconds)
             writer.field("digest", past.digest)
@@ -165,7 +173,8 @@ struct StoreReport {
                 + Self.space(logBytes, sealed: sealedSegments, journal: journalSegments)
                 + (owner.map { ", in use by \($0.split(separator: "\n").first.map(String.init) ?? $0)" } ?? "")
         ]
-        guard !queues.isEmpty else { return lines + ["no jobs are waiting, running or dead"] }
+        let consumers = cursors.isEmpty ? [] : [""] + CursorRow.lines(cursors)
+        guard !queues.isEmpty else { return lines + ["no jobs are waiting, running or dead"] + consumers }
         let nameColumns = max(5, min(30, queues.map(\.name.count).max() ?? 0))
         let numberColumns = max(9, queues.map { Terminal.grouped($0.total).count }.max() ?? 0)
         let widest = max(1, queues.map(\.total).max() ?? 1)
@@ -179,7 +188,7 @@ struct StoreReport {
                 Columns.left(queue.name, nameColumns) + "  " + numbers.joined(separator: "  ") + "  "
                     + Self.bar(queue, widest: widest) + (queue.isPaused ? " paused" : ""))
         }
-        return lines
+        return lines + consumers
     }
 
     /// A small store is large for the sake of its journal, whose files are there in full from the start.

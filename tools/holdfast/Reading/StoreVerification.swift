@@ -100,7 +100,8 @@ struct StoreVerification {
             ahead.removeFirst()
             guard let state else { return }
             do throws(LogError) {
-                guard try records.state(at: checkpoint).digest() != state.digest() else { return }
+                let found = try records.state(at: checkpoint).digest(withCursors: true)
+                guard found != state.digest(withCursors: true) else { return }
                 let name = records.reader.layout.relative(records.reader.layout.path(checkpoint, copy: 0))
                 throw LogError(
                     .corrupt, "\(name) holds another state than the records up to \(checkpoint.sequence) give",

@@ -115,6 +115,13 @@ extension JSONWriter {
         field("bytes_after", summary.bytesAfter)
         field("segments_before", summary.segmentsBefore)
         field("segments_after", summary.segmentsAfter)
+        guard let proof = summary.proof else { return }
+        key("proof")
+        beginObject()
+        field("seq", proof.sequence.rawValue)
+        field("digest_before", proof.before)
+        field("digest_after", proof.after)
+        endObject()
     }
 
     mutating func fields(of stats: StoreStats) {

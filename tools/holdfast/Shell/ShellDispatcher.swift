@@ -65,7 +65,7 @@ struct ShellDispatcher: Sendable {
                 $1.field("pending", $0.pending)
                 $1.field("leased", $0.leased)
             }
-        case "checkpoint", "compact": return maintenance(name)
+        case "checkpoint", "compact": return maintenance(name, proves: try fields.flag("prove") ?? false)
         default: return try inspection(name, fields)
         }
     }
@@ -161,6 +161,7 @@ struct ShellDispatcher: Sendable {
                 $1.field("now_ms", $0.milliseconds)
             }
         default:
+            if let body = try cursorOperation(name, fields) { return body }
             throw JobStoreError(
                 .badRequest, "`op` is \"\(name.prefix(40))\", which is no operation; see holdfast shell --help")
         }
@@ -260,13 +261,13 @@ struct ShellDispatcher: Sendable {
 
     // MARK: - Maintenance
 
-    private func maintenance(_ name: String) -> PendingReply.Body {
+    private func maintenance(_ name: String, proves: Bool) -> PendingReply.Body {
         finished { () throws(JobStoreError) in
             if name == "checkpoint" {
                 let sequence = try store.blocking.checkpoint()
                 return { $0.field("seq", sequence.rawValue) }
             }
-            let summary = try store.blocking.compact()
+            let summary = try store.blocking.compact(proving: proves)
             return { $0.fields(of: summary) }
         }
     }
