@@ -140,10 +140,10 @@ extension QueueState {
 
     // MARK: - In digest and image
 
-    /// Appends nothing where there are no cursors, so that such a state has the bytes that it always had.
+    /// Appends how many cursors there are, and what they are.
     func encodeCursors(into writer: inout ByteWriter) {
-        guard !cursors.isEmpty else { return }
         writer.append(varint: UInt64(cursors.count))
+        guard !cursors.isEmpty else { return }
         writer.append(varint: lastShown.rawValue)
         for (name, cursor) in cursors.sorted(by: { $0.key < $1.key }) {
             writer.append(counted: name.string)
@@ -153,10 +153,10 @@ extension QueueState {
         }
     }
 
-    /// Reads what `encodeCursors` appended for one cursor or more.
+    /// Reads what `encodeCursors` appended.
     mutating func decodeCursors(_ reader: inout ByteReader) throws {
         let count = try reader.varint(atMost: UInt64(RecordLimits.cursorsMax))
-        guard count > 0 else { throw Self.corruptImage("it has room for cursors and none") }
+        guard count > 0 else { return }
         lastShown = SequenceNumber(try reader.varint(atMost: lastSequence.rawValue))
         var previous: Name?
         for _ in 0..<count {

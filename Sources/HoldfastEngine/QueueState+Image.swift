@@ -52,7 +52,7 @@ extension QueueState {
         try decodeEntries(&reader, lanes)
         try decodeWindows(&reader, queues)
         try decodeEffects(&reader)
-        if version == Self.imageVersion, !reader.isAtEnd { try decodeCursors(&reader) }
+        if version == Self.imageVersion { try decodeCursors(&reader) }
         guard reader.isAtEnd else { throw Self.corruptImage("bytes follow its end") }
         for lane in lanes where table.lanes[lane].population == 0 { throw Self.corruptImage("a lane holds no job") }
         for turn in turns { try restore(turn) }

@@ -51,6 +51,7 @@ public enum DecoderProbe {
         guard let again = try? QueueState(image: writer.bytes) else {
             preconditionFailure("an image can be read again")
         }
-        precondition(again.digest(withCursors: true) == state.digest(withCursors: true), "an image read again is the same state")
+        let isSame = again.digest(withCursors: true) == state.digest(withCursors: true)
+        precondition(isSame, "an image read again is the same state")
     }
 }

@@ -143,12 +143,12 @@ extension CrashTrace {
         let progress = Locked(0)
         disk.recordCrashPoints { progress.withLock { $0 } }
         let steps = StoreSteps(store)
-        var digests = [try store.blocking.digest().hex]
+        var digests = [try store.blocking.wholeDigest()]
         for step in workload.steps(seed: seed) {
             do { try step(steps) } catch let error as JobStoreError where error.code == .leaseLost {}
             progress.withLock { $0 += 1 }
             // A closed store has the state it had.
-            digests.append((try? store.blocking.digest().hex) ?? digests[digests.count - 1])
+            digests.append((try? store.blocking.wholeDigest()) ?? digests[digests.count - 1])
         }
         try store.blocking.close()
         let known = digests
@@ -156,6 +156,13 @@ extension CrashTrace {
         return CrashTrace(name: name, points: disk.crashPoints) { disk, point, reproduction, recovered in
             try StoreCheck(disk: disk, digests: known, answered: point.note, reproduction: reproduction).run(recovered)
         }
+    }
+}
+
+extension BlockingJobStore {
+    /// The digest, and where each consumer goes on.
+    func wholeDigest() throws -> String {
+        try digest().hex + cursors().map { " \($0.name) \($0.next)" }.joined()
     }
 }
 
@@ -175,7 +182,7 @@ struct StoreCheck {
             Issue.record("the store was refused: \(error) (\(reproduction))")
             return
         }
-        let digest = try store.blocking.digest().hex
+        let digest = try store.blocking.wholeDigest()
         if !digests[answered...].contains(digest) {
             let place = digests.firstIndex(of: digest).map { "that after \($0) operations" } ?? "unknown"
             Issue.record("after \(answered) answers the state is \(place) (\(reproduction))")
@@ -189,7 +196,7 @@ struct StoreCheck {
         }
         try checkUse(store.blocking)
         let again = try JobStore.openBlocking(at: CrashStore.path, options: CrashTrace.options(image))
-        #expect(try again.blocking.digest().hex == digest, "a second recovery differs (\(reproduction))")
+        #expect(try again.blocking.wholeDigest() == digest, "a second recovery differs (\(reproduction))")
         try again.blocking.close()
     }
 
@@ -200,10 +207,10 @@ struct StoreCheck {
             let lease = try #require(try store.lease(from: "after").first)
             #expect(lease.id == id && lease.payload == [1, 2, 3], "\(reproduction)")
             try store.ack(lease)
-            let digest = try store.digest().hex
+            let digest = try store.wholeDigest()
             let next = disk.crashImage(.nothingPending)
             let again = try JobStore.openBlocking(at: CrashStore.path, options: CrashTrace.options(next))
-            #expect(try again.blocking.digest().hex == digest, "the next crash loses changes (\(reproduction))")
+            #expect(try again.blocking.wholeDigest() == digest, "the next crash loses changes (\(reproduction))")
             try again.blocking.close()
         } catch {
             Issue.record("the reopened store does not work: \(error) (\(reproduction))")
