@@ -43,7 +43,7 @@ struct CompactionProver {
         var newStarts = [try state(bases.last, ofComplete: rewrite.after)]
         if bases.count > 1 { newStarts.append(try state(bases.first, ofComplete: rewrite.after)) }
         let before = try replay(rewrite.before, oldStart, keptFrom)
-        let digest = before.states[0].digest(withCursors: true).description
+        let digest = before.states[0].digest().description
         var proof = RewriteProof(sequence: rewrite.last, before: digest, after: "unknown")
         let after: Outcome
         do throws(LogError) { after = try replay(rewrite.after, newStarts, keptFrom) } catch {
@@ -51,8 +51,12 @@ struct CompactionProver {
             proof.problem = error.message
             return proof
         }
-        let digests = after.states.map { $0.digest(withCursors: true).description }
+        let digests = after.states.map { $0.digest().description }
         proof.after = digests.first { $0 != digest } ?? digest
+        let whole = before.states[0].digest(withCursors: true)
+        if after.states.contains(where: { $0.digest(withCursors: true) != whole }) {
+            proof.problem = "cursors would be elsewhere"
+        }
         if (after.count, after.fingerprint) != (before.count, before.fingerprint) {
             proof.problem = "of \(before.count) records that are needed it would have \(after.count)"
         }
