@@ -89,10 +89,10 @@ import Testing
         let store = try JobStore.openBlocking(at: CrashStore.path, options: CrashTrace.options(SimulatedFileSystem()))
         defer { try? store.blocking.close() }
         let steps = StoreSteps(store)
-        var digests = [try store.blocking.digest().hex]
+        var digests = [try store.blocking.wholeDigest()]
         for step in workload.steps(seed: 0) {
             do { try step(steps) } catch let error as JobStoreError where error.code == .leaseLost {}
-            digests.append((try? store.blocking.digest().hex) ?? digests[digests.count - 1])
+            digests.append((try? store.blocking.wholeDigest()) ?? digests[digests.count - 1])
         }
         return digests
     }

@@ -5,7 +5,11 @@ package import HoldfastBytes
 
 extension WriteAheadLog {
     /// Writes and installs an image, in `copies` files. Returns the sequence number it stands for.
-    func installCheckpoint(copies: Int, unlessStarving: Bool = false) throws(LogError) -> SequenceNumber {
+    ///
+    /// - Parameter isUrgent: Whether it is written as fast as it can be; otherwise commits hardly notice.
+    func installCheckpoint(
+        copies: Int, unlessStarving: Bool = false, isUrgent: Bool = true
+    ) throws(LogError) -> SequenceNumber {
         guard let delegate = lock.withLock({ delegate }) else { return .zero }
         let (counted, last, imageBytes) = lock.withLock { (pacing.take(), next.rawValue - 1, pacing.imageBytes) }
         var isInstalled = false
@@ -28,6 +32,7 @@ extension WriteAheadLog {
             guard try syncForCheckpoint(unlessStarving: unlessStarving) else { return .zero }
         }
         let durable = lock.withLock { durablePosition }
+        var resumed = ContinuousClock.now
         var checkpoint = Manifest.Checkpoint(sequence: sequence, bytes: 0, copies: copies)
         // A copy that the manifest names is never written again: a crash would leave it in pieces.
         let present = manifest.checkpoints.first { $0.sequence == sequence }?.copies ?? 0
@@ -35,7 +40,11 @@ extension WriteAheadLog {
             for copy in present..<copies {
                 checkpoint.bytes = try CheckpointFile.write(
                     fileSystem, path: layout.path(checkpoint, copy: copy), store: files.store, sequence: sequence,
-                    durable: durable, image: image.bytes)
+                    durable: durable, image: image.bytes
+                ) {
+                    if !isUrgent { rest(since: resumed) }
+                    resumed = .now
+                }
             }
             if Safeguard.checkpointNameSync.isOn { try fileSystem.syncDirectory(layout.checkpointsDirectory) }
         } catch {
@@ -68,6 +77,21 @@ extension WriteAheadLog {
         }
         return sequence
     }
+
+    /// Leaves the device to commits for several times as long as it was used, unless somebody waits for this thread.
+    private func rest(since start: ContinuousClock.Instant) {
+        let end = ContinuousClock.now + (.now - start) * Self.restFactor
+        lock.lock()
+        defer { lock.unlock() }
+        while !isClosing, requests.isEmpty, !isStarving, !isTight, !hasUrgentWork {
+            if case .failed = state.phase { return }
+            let left = (end - .now) / .milliseconds(1)
+            guard left > 0 else { return }
+            _ = maintenanceSignal.wait(lock, milliseconds: max(1, Int(left)))
+        }
+    }
+
+    private static let restFactor = 4
 
     /// Takes out of `changed` the checkpoints that nobody needs, and returns them. On a full disk recovery's are
     /// enough.

@@ -216,7 +216,7 @@ extension WriteAheadLog {
             case .holdReserve: return try holdReserveAgain()
             case .checkpoint(let unlessStarving):
                 try spendingReserve { () throws(LogError) in
-                    _ = try installCheckpoint(copies: 1, unlessStarving: unlessStarving)
+                    _ = try installCheckpoint(copies: 1, unlessStarving: unlessStarving, isUrgent: !unlessStarving)
                 }
             case .compactSome: try compactSome()
             case .replenish: try replenish()

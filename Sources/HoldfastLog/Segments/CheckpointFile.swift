@@ -76,17 +76,26 @@ package struct CheckpointFile: Sendable {
         }
     }
 
+    /// What is written between two calls of `breathe`.
+    private static let pieceBytes = 512 << 10
+
     /// Writes a checkpoint to `path` and syncs it; the directory is the caller's to sync.
+    ///
+    /// - Parameter breathe: Called between the pieces of a large image.
     static func write(
         _ fileSystem: any FileSystem, path: String, store: StoreIdentity, sequence: SequenceNumber,
-        durable: LogPosition, image: Span<UInt8>
+        durable: LogPosition, image: Span<UInt8>, breathe: () -> Void = {}
     ) throws(IOFailure) -> Int {
         try fileSystem.unlinkIfPresent(path)
         let file = try fileSystem.open(path, .create)
         defer { file.close() }
         let head = Self.head(store: store, sequence: sequence, durable: durable, image: image)
         try file.write(head.bytes, at: 0)
-        if image.count > 0 { try file.write(image, at: head.count) }
+        for start in stride(from: 0, to: image.count, by: pieceBytes) {
+            if start > 0 { breathe() }
+            let piece = image.extracting(start..<min(start + pieceBytes, image.count))
+            try file.write(piece, at: head.count + start)
+        }
         if Safeguard.checkpointSync.isOn { try file.sync() }
         return head.count + image.count
     }
