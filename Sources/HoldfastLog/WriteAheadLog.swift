@@ -179,6 +179,8 @@ package final class WriteAheadLog: @unchecked Sendable {
     var measurements: [SegmentID: CompactionCandidate.Measurement] = [:]
     var unreadable: Set<SegmentID> = []
     var isCompactionsTurn = false
+    /// Room was made since somebody asked for something was answered.
+    var isRequestsTurn = false
     /// When a rewrite has had as much time as what it gave way to before, so that it is for others again.
     var othersTurn = ContinuousClock.now
     /// Since when rewriting in the background went on without a pause.

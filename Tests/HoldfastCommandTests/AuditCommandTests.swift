@@ -104,6 +104,24 @@ struct AuditCommandTests {
         #expect(try CommandHarness.holdfast("verify", store, "--expect", late).exit == .code(0))
     }
 
+    /// A job that is older than what was dropped was covered by nothing, and the answer was that all is proved.
+    @Test func whatWasKeptFromBeforeIsNotProvedEither() throws {
+        let shell = try ShellProcess(store, "--history", "none")
+        try shell.ask(#"{"op":"enqueue","queue":"kept","payload":"x"}"#)
+        try shell.ask(#"{"op":"enqueue","queue":"q","payload":"x"}"#)
+        try shell.ask(#"{"op":"lease","queue":"q"}"#)
+        try shell.ask(#"{"op":"ack","id":2,"token":3}"#)
+        try shell.ask(#"{"op":"compact"}"#)
+        try shell.ask(#"{"op":"enqueue","queue":"q","payload":"x"}"#)
+        #expect(try shell.finish() == .code(0))
+        let verified = try CommandHarness.holdfast("verify", store, "--expect", try head())
+        #expect(verified.exit == .code(5), "\(verified.output)")
+        #expect(verified.lines.last?.hasPrefix("PARTLY ") == true, "\(verified.output)")
+        #expect(verified.lines.last?.hasSuffix("what is left from before can't be proved: 1 record") == true)
+        let json = try CommandHarness.holdfast("verify", store, "--json", "--expect", try head())
+        #expect(json.output.contains(#""unproved_records":1"#), "\(json.output)")
+    }
+
     @Test func aKeyIsReadFromAFileAndNowhereShown() throws {
         _ = try CommandHarness.holdfast("enqueue", store, "--queue", "q", "a")
         let key = try file("key", Array("a secret of 24 bytes....".utf8))

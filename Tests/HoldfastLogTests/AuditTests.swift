@@ -130,6 +130,9 @@ import Testing
         ]
         var found = try verify(disk, heads, beside: opened)
         #expect(found.problems.isEmpty && found.verdicts == expected, "\(found)")
+        var reader = try LogReader.open(directory: Self.path, fileSystem: disk)
+        let audits = reader.verify(expecting: [heads[2]], progress: { _, _ in }, { _, _ in }).audits
+        #expect(audits.map(\.unproved) == [40], "those of the first batch were kept, and are covered by nothing")
         // What is carried is compared all the same.
         let forged = AuditHead(sequence: bound, hash: heads[0].hash)
         #expect(try verify(disk, [forged]).verdicts == [.differs(sound: .zero, files: [])])

@@ -84,14 +84,14 @@ struct BacklogBench: AsyncParsableCommand {
     private func measureCheckpoints(_ path: String) async throws {
         for _ in 0..<4 {
             // Both write the same records; one is never due for a checkpoint, the other always.
-            try await measure(path, checkpointEveryBytes: 1 << 40)
-            try await measure(path, checkpointEveryBytes: 1 << 10)
+            try await measure(path, besideCheckpoints: false)
+            try await measure(path, besideCheckpoints: true)
         }
     }
 
-    private func measure(_ path: String, checkpointEveryBytes: Int) async throws {
+    private func measure(_ path: String, besideCheckpoints: Bool) async throws {
         var options = JobStoreOptions()
-        options.checkpointEveryBytes = checkpointEveryBytes
+        options.checkpointEveryBytes = besideCheckpoints ? 1 << 10 : 1 << 40
         let store = try await JobStore.open(at: path, options: options)
         let before = try await store.stats().rewrittenBytes
         let latencies = try await Workload.run(
@@ -100,7 +100,7 @@ struct BacklogBench: AsyncParsableCommand {
         let rewritten = try await store.stats().rewrittenBytes - before
         print(
             """
-            {"workload":"enqueue","backlog":\(jobs),"beside":"\(checkpointEveryBytes > jobs ? "none" : "checkpoints")",\
+            {"workload":"enqueue","backlog":\(jobs),"beside":"\(besideCheckpoints ? "checkpoints" : "none")",\
             "rewritten_mib":\(rewritten >> 20),"jobs_per_s":\(latencies.perSecond),\
             "p50_us":\(latencies.microseconds(0.5)),"p99_us":\(latencies.microseconds(0.99)),\
             "max_us":\(latencies.microseconds(1))}

@@ -28,7 +28,7 @@ final class POSIXFile: File {
     private let descriptor: Atomic<Int32>
     /// Where what was not passed to the device yet begins, as far as it was written in order.
     private let writtenBack = Atomic(0)
-    /// A commit of the journal waits behind no more than this of another file.
+    /// A commit of the journal waits behind no more than this of a file that is being made.
     private static let writeBackBytes = 128 << 10
 
     init(path: String, mode: OpenMode) throws(IOFailure) {
@@ -74,7 +74,7 @@ final class POSIXFile: File {
             let alignment = Self.commitAlignment
             precondition(bytes.isAligned(to: alignment) && offset % alignment == 0, "a commit write must be aligned")
         }
-        guard bytes.count <= Self.writeBackBytes || mode == .commit else {
+        guard bytes.count <= Self.writeBackBytes || mode != .create else {
             for start in stride(from: 0, to: bytes.count, by: Self.writeBackBytes) {
                 let part = bytes.extracting(start..<min(start + Self.writeBackBytes, bytes.count))
                 try write(part, at: offset + start)
@@ -100,7 +100,7 @@ final class POSIXFile: File {
             // O_DSYNC stops at the device's cache there.
             if mode == .commit { try sync() }
         #endif
-        if mode != .commit { try writeBack(offset..<(offset + bytes.count)) }
+        if mode == .create { try writeBack(offset..<(offset + bytes.count)) }
     }
 
     /// Passes on what was written in order, once it is enough: a sync at the end would find all of it, and whatever

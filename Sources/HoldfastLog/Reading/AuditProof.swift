@@ -3,7 +3,8 @@
 // whoever changed records but not the manifest. Whoever changed both consistently is found by the heads alone.
 //
 // Below the anchor records were dropped, and nothing can be computed. A value that is only carried there is never
-// called proved, even where it is the published one.
+// called proved, even where it is the published one. Records that were kept there, because somebody needs them, are
+// read and can't be proved: how many there are is said, lest a forger hide among them.
 
 package import HoldfastBytes
 
@@ -29,10 +30,20 @@ package struct AuditFinding: Hashable, Sendable {
         case noChain
         /// Damage hides records behind it or before.
         case damaged
+        /// The owner replaced files faster than they could be read.
+        case replaced
     }
 
     package let head: AuditHead
     package let verdict: Verdict
+    /// Records that are in the log and at or below the chain's anchor: no head proves anything of them.
+    package let unproved: UInt64
+
+    package init(head: AuditHead, verdict: Verdict, unproved: UInt64) {
+        self.head = head
+        self.verdict = verdict
+        self.unproved = unproved
+    }
 }
 
 /// Computes the chain while records are read, and judges heads by it.
@@ -52,6 +63,8 @@ package struct AuditProof {
     private var sound: SequenceNumber
     /// The files with records behind it.
     private var files: [String] = []
+    /// Records at or below the anchor.
+    private var unproved: UInt64 = 0
 
     /// Begins a proof.
     ///
@@ -76,7 +89,10 @@ package struct AuditProof {
 
     /// Takes the next record.
     package mutating func take(_ entry: borrowing EntryView, file: String) {
-        guard let covered = point?.through, entry.sequence > covered else { return }
+        guard let covered = point?.through, entry.sequence > covered else {
+            if let audit, entry.sequence <= audit.anchor.through { unproved += 1 }
+            return
+        }
         while let next = pending.last, heads[next].sequence < entry.sequence { judgeNext(isAtEnd: false) }
         if files.last != file { files.append(file) }
         point?.append(entry)
@@ -105,7 +121,9 @@ package struct AuditProof {
     /// Returns what is found of each head, in their order.
     package mutating func finish() -> [AuditFinding] {
         while !pending.isEmpty { judgeNext(isAtEnd: true) }
-        return zip(heads, verdicts).map { head, verdict in AuditFinding(head: head, verdict: verdict ?? .damaged) }
+        return zip(heads, verdicts).map { head, verdict in
+            AuditFinding(head: head, verdict: verdict ?? .damaged, unproved: unproved)
+        }
     }
 
     // MARK: - Judging

@@ -64,7 +64,8 @@ extension WriteAheadLog {
 }
 
 extension LogReader {
-    /// Returns the head of the chain after the last record that this reader shows, which must not follow the owner.
+    /// Returns the head of the chain after the last record that is known to be durable. This reader must not follow the
+    /// owner. What a crash left in the page cache only, nobody vouches for, until the store was opened again.
     ///
     /// - Throws: `.corrupt` for damage behind the sealed segments, or where the store has no chain yet; `.ioFailed`.
     package func auditHead(key: AuditKey?) throws(LogError) -> AuditHead {
@@ -75,9 +76,11 @@ extension LogReader {
                     + "holdfast checkpoint \(layout.root)",
                 file: "MANIFEST")
         }
+        let bound = durableEnd
         var reader = self
         try reader.forEachFrame(from: point.through.next) { (source, frame) throws(LogError) in
             guard frame.header.recordCount > 0 else { return true }
+            guard source.header.role == .sealed || frame.header.position < bound else { return false }
             return try frame.forEachEntry(file: source.name) { (entry, _) throws(LogError) in
                 point.append(entry)
                 return true

@@ -108,6 +108,11 @@ package struct LogReader: Sendable {
         return holder == nil || Safeguard.readerWatermark.isOff ? scan.tailPosition : min(scan.tailPosition, known)
     }
 
+    /// The position up to which the log vouches for itself, whoever owns it.
+    var durableEnd: LogPosition {
+        scan.closedEpoch == manifest.epoch ? end : min(end, max(scan.watermark, knownDurable))
+    }
+
     /// The journal segments with frames to show, oldest first.
     package var journalSources: [SegmentSource] {
         scan.segments.prefix(scan.tail + 1).compactMap { segment in

@@ -160,8 +160,9 @@ extension WriteAheadLog {
             return isOthersTurn && !(isRewriting && request.isCompaction)
         }
         if let next {
-            // While there is no room everybody waits; whoever asks for something else waits alone.
-            if isStarving || isTight, !requests[next].isOversized, !isHeldBack, !isMaintenanceStopping {
+            // While there is no room everybody waits; whoever asks for something else waits alone, but not for ever.
+            let isRoomFirst = (isStarving || isTight) && !isRequestsTurn && !requests[next].isOversized
+            if isRoomFirst, !isHeldBack, !isMaintenanceStopping {
                 if !full.isEmpty { return .seal }
                 if isRingShort, !isReserveSpent { return .replenish }
             }
@@ -193,6 +194,11 @@ extension WriteAheadLog {
 
     func perform(_ work: Work) {
         if case .compactSome = work { isCompactionsTurn = false } else { isCompactionsTurn = true }
+        switch work {
+        case .request: isRequestsTurn = false
+        case .replenish: isRequestsTurn = true
+        default: break
+        }
         do {
             switch work {
             case .request(.oversized(let bytes)): try addOversized(bytes)

@@ -44,17 +44,22 @@ package struct NewStoreWriter: ~Copyable {
         lock = try Self.prepare(layout, fileSystem)
         self.layout = layout
         self.fileSystem = fileSystem
-        manifest = Manifest(store: StoreIdentity(bytes: Randomness.bytes(StoreIdentity.byteCount)))
-        manifest.epoch = source?.epoch ?? Epoch(1)
-        manifest.nextSegment = source?.nextSegment ?? manifest.nextSegment
-        let chain: Manifest.Audit =
-            if let inherited = source?.audit, inherited.anchor.through <= last {
-                inherited
-            } else {
-                Manifest.Audit(store: manifest.store, origin: last)
-            }
-        manifest.audit = chain
-        audit = chain.anchor
+        (manifest, audit) = Self.beginning(continuing: source, through: last)
+    }
+
+    /// What the new store begins with.
+    private static func beginning(
+        continuing source: Manifest?, through last: SequenceNumber
+    ) -> (manifest: Manifest, audit: AuditPoint) {
+        var manifest = Manifest(store: StoreIdentity(bytes: Randomness.bytes(StoreIdentity.byteCount)))
+        var audit = Manifest.Audit(store: manifest.store, origin: last)
+        if let source {
+            manifest.epoch = source.epoch
+            manifest.nextSegment = source.nextSegment
+            if let inherited = source.audit, inherited.anchor.through <= last { audit = inherited }
+        }
+        manifest.audit = audit
+        return (manifest, audit.anchor)
     }
 
     /// Makes the directories and returns the new store's lock.

@@ -17,8 +17,9 @@ struct VerifyCommand: ParsableCommand {
             With --expect it also proves, from the records, that the log up to a published head is what was \
             published, and says which records that is so of: compaction may have dropped older ones.
 
-            Exit codes: 0 the store is sound, and every head is proved; 4 it is damaged; 1 it is sound, but not what \
-            was published; 5 it is sound, but a head can't be proved (any more); 2 it can't be read.
+            Exit codes: 0 the store is sound, and every record that is left up to each head is proved; 4 it is \
+            damaged; 1 it is sound, but not what was published; 5 it is sound, but a head, or a record that was kept \
+            when those around it were dropped, can't be proved (any more); 2 it can't be read.
             """)
 
     @OptionGroup var store: StoreArgument
@@ -79,9 +80,9 @@ struct VerifyCommand: ParsableCommand {
                 "\(store.directory) is sound, but not what was published: its records were changed, or the head or the "
                     + "key is another store's; compare it with a backup from before")
         }
-        if !audits.allSatisfy(\.isProved) {
+        if !audits.allSatisfy(\.isWhollyProved) {
             throw CommandFailure(
-                "\(store.directory) is sound, but not every head can be proved, as is said above",
+                "\(store.directory) is sound, but not all of it can be proved, as is said above",
                 exitCode: CommandFailure.unprovedCode)
         }
     }

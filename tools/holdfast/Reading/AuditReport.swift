@@ -5,14 +5,17 @@ import HoldfastBytes
 import HoldfastLog
 
 extension AuditFinding {
-    /// Whether the log is the published one, as far as its records reach.
-    var isProved: Bool { if case .proved = verdict { true } else { false } }
+    /// Whether the log is the published one, as far as the chain reaches.
+    private var isProved: Bool { if case .proved = verdict { true } else { false } }
+
+    /// Whether every record that is left up to the head is what was published.
+    var isWhollyProved: Bool { isProved && unproved == 0 }
 
     /// Whether the log is another one than was published.
     var isContradicted: Bool {
         switch verdict {
         case .differs, .noRecord, .beyondEnd: true
-        case .proved, .beyondDurable, .carried, .dropped, .noChain, .damaged: false
+        case .proved, .beyondDurable, .carried, .dropped, .noChain, .damaged, .replaced: false
         }
     }
 
@@ -28,6 +31,7 @@ extension AuditFinding {
         case .dropped: "dropped"
         case .noChain: "no_chain"
         case .damaged: "damaged"
+        case .replaced: "replaced"
         }
     }
 
@@ -36,7 +40,8 @@ extension AuditFinding {
 
     /// One line.
     var line: String {
-        let word = isProved ? "PROVED  " : isContradicted ? "DIFFERS " : "UNPROVED"
+        let word =
+            isWhollyProved ? "PROVED  " : isProved ? "PARTLY  " : isContradicted ? "DIFFERS " : "UNPROVED"
         return "\(word) \(head.sequence):\(head.hexadecimal.prefix(12))…  \(sentence)"
     }
 
@@ -45,8 +50,11 @@ extension AuditFinding {
         let last = head.sequence
         switch verdict {
         case .proved(let first):
-            if first > last { return "the chain begins here: no record precedes it" }
+            if first > last { return "the chain begins here: it covers no record before" }
             let proved = "the records \(first) to \(last) are what was published"
+            if unproved > 0 {
+                return "\(proved); what is left from before can't be proved: \(Terminal.count(unproved, "record"))"
+            }
             return first.rawValue == 1
                 ? proved : "\(proved); what came before was dropped, or is older than the chain"
         case .differs(let sound, let files):
@@ -59,11 +67,12 @@ extension AuditFinding {
         case .beyondDurable(let end):
             return "the store is in use, and known to be durable up to record \(end) so far: ask again in a moment"
         case .carried:
-            return "the store carries this value, but records behind it were dropped: nothing is left to prove"
+            return "the store carries this value, but what led to it is older than the chain or was dropped"
         case .dropped(let bound):
             return "nothing can be proved up to record \(bound): records were dropped, or are older than the chain"
         case .noChain: return "the store was last written by a version without an audit chain: nothing can be proved"
         case .damaged: return "damage hides what would prove it"
+        case .replaced: return "the owner replaced files while they were read: make a backup, and verify that"
         }
     }
 
@@ -74,6 +83,7 @@ extension AuditFinding {
         writer.field("verdict", name)
         writer.key("proved_from")
         if let provedFrom { writer.value(provedFrom.rawValue) } else { writer.null() }
+        writer.field("unproved_records", unproved)
         writer.field("message", sentence)
     }
 }

@@ -39,7 +39,13 @@ struct StoreVerification {
             kept.stateProblems.removeAll()
             if !kept.problems.isEmpty { return kept }
             // An owner that is always faster: what it left in place is sound, the rest was replaced before it was read.
-            if attempts == LogReader.attemptsMax { return kept }
+            if attempts == LogReader.attemptsMax {
+                kept.log.audits = kept.log.audits.map { finding in
+                    guard finding.verdict == .damaged else { return finding }
+                    return AuditFinding(head: finding.head, verdict: .replaced, unproved: finding.unproved)
+                }
+                return kept
+            }
         }
     }
 
