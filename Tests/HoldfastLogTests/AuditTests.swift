@@ -42,6 +42,12 @@ import Testing
             heads.append(try opened.log.auditHead(key: key))
             if batch == 3 || batch == 7 { _ = try opened.log.compact() }
         }
+        // Sealing takes its time; where the ring is full, commits wait for it.
+        var number = 480
+        while opened.log.currentManifest.sealed.count < 2 {
+            try await opened.commit([body(number, bytes: 700)], kind: kind(12))
+            number += 1
+        }
         try opened.log.close()
         return heads
     }
