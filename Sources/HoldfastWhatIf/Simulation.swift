@@ -19,8 +19,10 @@ package struct Simulation {
         var next: Int32 = -1
         /// The recorded attempt that is or was driven again.
         var playing: Int32 = -1
-        /// How many attempts began.
-        var attempts: UInt32 = 0
+        /// How it ends this time, unless its lease ends first.
+        var outcome = RecordedAttempt.Outcome.ack
+        /// How many attempts count: those before the range do until a redrive.
+        var attempts: UInt32
         /// Whether the last attempt was cut short by the end of its lease.
         var wasCutShort = false
         var isDead = false
@@ -49,6 +51,9 @@ package struct Simulation {
     private var arrivals = 0
     private var inputs = 0
     private var now: Int64
+    /// How many attempts began that were not recorded as they were, and how many may.
+    private var unrecorded = 0
+    private let unrecordedMax: Int
 
     /// How many workers there are.
     package let workers: Int
@@ -66,7 +71,8 @@ package struct Simulation {
         measurement = RunMeasurement(
             queues: history.queues.count, jobs: history.jobs.count, deadline: history.end)
         jobs.reserveCapacity(history.jobs.count)
-        for job in history.jobs { jobs.append(Job(next: job.firstAttempt)) }
+        for job in history.jobs { jobs.append(Job(next: job.firstAttempt, attempts: job.attemptsBefore)) }
+        unrecordedMax = Self.unrecordedFactor * (history.attempts.count + history.jobs.count)
         ids.reserveCapacity(history.jobs.count)
         var shared = Pool(queues: [], free: settings.sharedWorkers ?? 0)
         for (queue, own) in settings.queues.enumerated() {
@@ -82,13 +88,17 @@ package struct Simulation {
         workers = pools.reduce(0) { $0 + $1.free }
     }
 
-    /// Runs until nothing more can happen.
+    /// For each recorded attempt, and for each job, so many more may begin. Settings and logs may allow a million
+    /// attempts a job; a run stays as long as its recording is, not as long as they allow.
+    private static let unrecordedFactor = 4
+
+    /// Runs until nothing more can happen, or too much did of which nothing is recorded.
     ///
     /// - Parameter progress: Gets the count of jobs that came, now and then.
     /// - Throws: What the state refuses; it refuses nothing of what is asked here.
     package consuming func run(progress: (Int) -> Void = { _ in }) throws(EngineError) -> RunMeasurement {
         var rounds = 0
-        while let time = nextInstant() {
+        while !isStopped, let time = nextInstant() {
             assert(time >= now, "time does not go back")
             now = time
             repeat {
@@ -97,14 +107,25 @@ package struct Simulation {
                 try finishWork()
                 try takeInputs()
                 try lease()
-            } while (busy.first?.time ?? .max) <= now
+            } while !isStopped && (busy.first?.time ?? .max) <= now
             rounds += 1
             if rounds.isMultiple(of: 4096) { progress(arrivals) }
         }
         let history = history
+        if isStopped {
+            measurement.isStopped = true
+            // Those that never came are unfinished, too.
+            for job in arrivals..<jobs.count where !history.isLeftOut(job) {
+                let recorded = history.jobs[job]
+                measurement.arrive(
+                    job, history.queue(of: job), runnableAt: max(recorded.runAt, recorded.arrivedAt))
+            }
+        }
         measurement.finish(at: max(now, history.end)) { history.isLeftOut($0) }
         return measurement
     }
+
+    private var isStopped: Bool { unrecorded > unrecordedMax }
 
     private func nextInstant() -> Int64? {
         var next = Int64.max
@@ -153,8 +174,7 @@ package struct Simulation {
                 switch expire {
                 case .lease(let id, _, let isDead):
                     let job = index(id)
-                    let attempt = Int(jobs[job].playing)
-                    jobs[job].wasCutShort = history.attempts[attempt].outcome != .expire
+                    jobs[job].wasCutShort = jobs[job].outcome != .expire
                     measurement.endLease(job, at: now, isExpired: true)
                     settled(job)
                     if isDead { die(job) } else { wait(job, from: now) }
@@ -175,16 +195,15 @@ package struct Simulation {
             let job = Int(worker.job)
             // A worker that comes back late has lost the lease.
             guard jobs[job].token == worker.token else { continue }
-            let attempt = history.attempts[Int(jobs[job].playing)]
+            let (attempt, outcome) = (history.attempts[Int(jobs[job].playing)], jobs[job].outcome)
             let (id, token) = (JobID(jobs[job].id), LeaseToken(worker.token))
             let command: Command
-            switch attempt.outcome {
+            switch outcome {
             case .bury: command = .bury(job: id, token: token, reason: .buried, error: nil)
             case .requeue:
-                let recorded = history.jobs[job]
                 let rule = settings.queues[history.queue(of: job)].retry
                 let delay = rule.delay(
-                    job: recorded.id, attempt: recorded.attemptsBefore + jobs[job].attempts, recorded: attempt.delay)
+                    job: history.jobs[job].id, attempt: jobs[job].attempts, recorded: attempt.delay)
                 command = .requeue(job: id, token: token, delayMilliseconds: delay, error: nil, countsAttempt: true)
             case .giveBack:
                 jobs[job].attempts -= 1
@@ -196,7 +215,7 @@ package struct Simulation {
             apply(decision.mutations)
             measurement.endLease(job, at: now)
             settled(job)
-            switch (attempt.outcome, decision.reply) {
+            switch (outcome, decision.reply) {
             case (.bury, _), (_, .requeued(.dead)): die(job)
             case (_, .requeued(.ready)): wait(job, from: now)
             case (_, .requeued(.scheduled(let runAt))): wait(job, from: runAt.milliseconds)
@@ -252,12 +271,11 @@ package struct Simulation {
         measurement.arrive(job, queue, runnableAt: max(recorded.runAt, recorded.arrivedAt))
     }
 
-    /// The lane of a job under the settings. Attempts that began before the range count.
+    /// The lane of a job under the settings.
     private func lane(of job: Int) -> Lane {
         let recorded = history.jobs[job]
         var lane = history.lanes[Int(recorded.lane)]
         lane.maxAttempts = settings.queues[history.queue(of: job)].maxAttempts ?? lane.maxAttempts
-        lane.maxAttempts = max(lane.maxAttempts, recorded.attemptsBefore + 1) - recorded.attemptsBefore
         return lane
     }
 
@@ -321,9 +339,12 @@ package struct Simulation {
         let play = play(job, settings.queues[queue])
         var grant = grant
         grant.deadline = Timestamp(milliseconds: now).advanced(byMilliseconds: play.lease)
+        // The state knows nothing of attempts before the range. There may have been more than are allowed now; the
+        // next is then the last.
+        jobs[job].attempts += 1
+        grant.attempt = min(jobs[job].attempts, grant.lane.maxAttempts)
         apply(.one(.lease(grant)))
         jobs[job].token = state.lastSequence.rawValue
-        jobs[job].attempts += 1
         leased[queue] += 1
         waiting[queue] -= 1
         pools[pool].free -= 1
@@ -339,22 +360,38 @@ package struct Simulation {
         let next = jobs[job].next
         if next >= 0, history.attempts[Int(next)].outcome != .open {
             jobs[job].playing = next
-        } else if next >= 0 || !jobs[job].wasCutShort {
+            jobs[job].outcome = history.attempts[Int(next)].outcome
+        } else {
             // One that was cut short takes as long when it is tried again; of others nothing is known.
-            if next >= 0 { served = history.attempts[Int(next)].service }
-            jobs[job].playing = history.draw(for: job, number: jobs[job].attempts) ?? max(next, 0)
-            measurement.noteDrawn(job)
+            if next >= 0 || !jobs[job].wasCutShort {
+                if next >= 0 { served = history.attempts[Int(next)].service }
+                draw(job, next)
+            }
+            unrecorded += 1
         }
         if next >= 0 { jobs[job].next = history.attempts[Int(next)].next }
         jobs[job].wasCutShort = false
         let attempt = history.attempts[Int(jobs[job].playing)]
         let length = settings.leaseMilliseconds ?? attempt.lease
-        if attempt.outcome == .expire {
+        if jobs[job].outcome == .expire {
             // Its worker is gone; another takes its place when the lease ends.
             let end = max(attempt.heartbeatAt, 0) + length
             return (end, end)
         }
         let service = max(Int64((Double(attempt.service) / settings.speed).rounded()), served)
         return (service, attempt.heartbeatAt >= 0 ? max(service + 1, length) : length)
+    }
+
+    /// Draws the attempt that is driven again. Where no recorded one tells how it ends, it is as long as the job's own
+    /// and ends well: one that is only given back would come again for ever.
+    private mutating func draw(_ job: Int, _ next: Int32) {
+        if let drawn = history.draw(for: job, number: jobs[job].attempts) {
+            jobs[job].playing = drawn
+            jobs[job].outcome = history.attempts[Int(drawn)].outcome
+        } else {
+            jobs[job].playing = next >= 0 ? next : max(jobs[job].playing, 0)
+            jobs[job].outcome = .ack
+        }
+        measurement.noteDrawn(job)
     }
 }
