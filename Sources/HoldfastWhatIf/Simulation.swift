@@ -32,8 +32,12 @@ package struct Simulation {
     private struct Pool {
         var queues: [Int]
         var free: Int
+        /// Jobs that wait in `queues`.
+        var waiting = 0
         /// Where in `queues` the next lease is asked for.
         var turn = 0
+        /// Whether it has a free worker and a waiting job.
+        var isOpen: Bool { free > 0 && waiting > 0 }
     }
 
     private let history: RecordedHistory
@@ -44,6 +48,10 @@ package struct Simulation {
     /// The ids in the state, in the order in which jobs came; with the index of each job.
     private var ids: [(id: UInt64, job: Int32)] = []
     private var pools: [Pool] = []
+    /// The pool that serves each queue; there may be none.
+    private var poolOfQueue: [Int]
+    /// The pools that are open: the only ones to look at, of perhaps thousands.
+    private var openPools: Set<Int> = []
     private var busy = WorkerHeap()
     /// Jobs of each queue that are leased, and that wait.
     private var leased: [Int]
@@ -68,6 +76,7 @@ package struct Simulation {
         now = history.start
         leased = [Int](repeating: 0, count: history.queues.count)
         waiting = leased
+        poolOfQueue = [Int](repeating: 0, count: history.queues.count)
         measurement = RunMeasurement(
             queues: history.queues.count, jobs: history.jobs.count, deadline: history.end)
         jobs.reserveCapacity(history.jobs.count)
@@ -85,6 +94,9 @@ package struct Simulation {
         if !shared.queues.isEmpty { pools.append(shared) }
         // Without any attempt nothing tells how long one takes.
         if history.attempts.isEmpty { pools = [] }
+        for (pool, serving) in pools.enumerated() {
+            for queue in serving.queues { poolOfQueue[queue] = pool }
+        }
         workers = pools.reduce(0) { $0 + $1.free }
     }
 
@@ -180,7 +192,7 @@ package struct Simulation {
                     if isDead { die(job) } else { wait(job, from: now) }
                 case .startBy(let id):
                     let job = index(id)
-                    waiting[history.queue(of: job)] -= 1
+                    noteWaiting(history.queue(of: job), -1)
                     die(job)
                 case .uniqueKey: break
                 }
@@ -191,7 +203,7 @@ package struct Simulation {
     private mutating func finishWork() throws(EngineError) {
         while let worker = busy.first, worker.time <= now {
             busy.popFirst()
-            pools[Int(worker.pool)].free += 1
+            noteFree(Int(worker.pool), 1)
             let job = Int(worker.job)
             // A worker that comes back late has lost the lease.
             guard jobs[job].token == worker.token else { continue }
@@ -231,7 +243,7 @@ package struct Simulation {
     }
 
     private mutating func wait(_ job: Int, from time: Int64) {
-        waiting[history.queue(of: job)] += 1
+        noteWaiting(history.queue(of: job), 1)
         measurement.wait(job, from: time)
     }
 
@@ -267,7 +279,7 @@ package struct Simulation {
         jobs[job].id = state.lastSequence.next.rawValue
         ids.append((jobs[job].id, Int32(job)))
         apply(try decide(.enqueue(enqueue)).mutations)
-        waiting[queue] += 1
+        noteWaiting(queue, 1)
         measurement.arrive(job, queue, runnableAt: max(recorded.runAt, recorded.arrivedAt))
     }
 
@@ -286,7 +298,7 @@ package struct Simulation {
         if jobs[job].token > 0 {
             settled(job)
         } else if !jobs[job].isDead {
-            waiting[history.queue(of: job)] -= 1
+            noteWaiting(history.queue(of: job), -1)
         }
         jobs[job].isDead = false
         measurement.cancel(job, at: now)
@@ -297,7 +309,7 @@ package struct Simulation {
         apply(try decide(.redrive(job: JobID(jobs[job].id))).mutations)
         jobs[job].isDead = false
         jobs[job].attempts = 0
-        waiting[history.queue(of: job)] += 1
+        noteWaiting(history.queue(of: job), 1)
         measurement.arrive(job, history.queue(of: job), runnableAt: now)
     }
 
@@ -308,7 +320,7 @@ package struct Simulation {
     // MARK: - Workers
 
     private mutating func lease() throws(EngineError) {
-        for pool in pools.indices where pools[pool].free > 0 {
+        for pool in openPools.sorted() {
             let queues = pools[pool].queues
             if queues.count == 1 {
                 _ = try lease(from: queues[0], limit: pools[pool].free, for: pool)
@@ -322,6 +334,27 @@ package struct Simulation {
                 empty = try lease(from: queue, limit: 1, for: pool) > 0 ? 0 : empty + 1
             }
         }
+    }
+
+    private mutating func noteWaiting(_ queue: Int, _ change: Int) {
+        waiting[queue] += change
+        assert(waiting[queue] >= 0, "no more jobs end to wait than began to")
+        guard !pools.isEmpty else { return }
+        let pool = poolOfQueue[queue]
+        let wasOpen = pools[pool].isOpen
+        pools[pool].waiting += change
+        noteOpen(pool, wasOpen)
+    }
+
+    private mutating func noteFree(_ pool: Int, _ change: Int) {
+        let wasOpen = pools[pool].isOpen
+        pools[pool].free += change
+        noteOpen(pool, wasOpen)
+    }
+
+    private mutating func noteOpen(_ pool: Int, _ wasOpen: Bool) {
+        guard pools[pool].isOpen != wasOpen else { return }
+        if wasOpen { openPools.remove(pool) } else { openPools.insert(pool) }
     }
 
     /// Leases up to `limit` jobs of a queue; returns how many.
@@ -346,8 +379,8 @@ package struct Simulation {
         apply(.one(.lease(grant)))
         jobs[job].token = state.lastSequence.rawValue
         leased[queue] += 1
-        waiting[queue] -= 1
-        pools[pool].free -= 1
+        noteWaiting(queue, -1)
+        noteFree(pool, -1)
         busy.push(
             WorkerHeap.Element(
                 time: now + play.service, token: jobs[job].token, job: Int32(job), pool: Int32(pool)))

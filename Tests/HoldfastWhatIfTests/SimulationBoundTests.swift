@@ -18,8 +18,7 @@ struct SimulationBoundTests {
             at: 30)
         let (history, measurement) = try log.history()
         #expect(measurement.tally().unfinished == 1)
-        // Given back after 30 ms as recorded; the next is as long and ends well. A queue that is left so for a time
-        // beyond the end leaves the job where it was.
+        // Given back after 30 ms as recorded; the next is as long and ends well.
         let tally = try history.run()
         #expect(tally.jobs == 1 && tally.completed == 1 && tally.attempts == 2 && tally.drawn == 1)
         #expect(tally.latency.sorted == [30 + (delay ?? 0) + 30])
@@ -47,6 +46,35 @@ struct SimulationBoundTests {
         #expect(history.samples.map(\.count) == [1, 0])
         let tally = try history.run()
         #expect(tally.completed == 2 && tally.drawn == 1 && tally.latency.sorted == [25, 26])
+    }
+
+    // MARK: - Many queues
+
+    /// Each queue has workers of its own; a limit and a pause hold some back until another event frees them.
+    @Test func everyQueueOfManyIsServed() throws {
+        var log = Recording()
+        let names = (0..<40).map { "q\($0)" }
+        var jobs: [JobID] = []
+        for (index, name) in names.enumerated() {
+            if index.isMultiple(of: 7) { try log.add(.setPaused(queue: name, true), at: 0) }
+            jobs.append(try log.enqueue(name, at: 0))
+            jobs.append(try log.enqueue(name, at: 0, delay: Int64(index)))
+        }
+        for (index, name) in names.enumerated() where index.isMultiple(of: 7) {
+            try log.add(.setPaused(queue: name, false), at: 100)
+        }
+        for name in names {
+            try log.lease(name, at: 100)
+            try log.lease(name, at: 100)
+        }
+        for job in jobs { try log.ack(job, at: 150) }
+        let (history, _) = try log.history()
+        #expect(try history.run().completed == 80)
+        let limited = try history.run { $0.limit = 1 }
+        #expect(limited.completed == 80 && limited.latency.sorted.last == 200 && limited.drawn == 0)
+        var settings = WhatIfSettings(queues: names.count)
+        settings.sharedWorkers = 3
+        #expect(try Simulation(history, settings).run().tally().completed == 80)
     }
 
     // MARK: - Attempts before the range
