@@ -25,6 +25,7 @@ package struct HistoryBuilder {
     private var leasedNow: [Int] = []
     /// What was there before the range.
     private let base: QueueState
+    private let bounds: RecordedHistory.Bounds
     private var start: Int64?
 
     /// Begins a range.
@@ -32,8 +33,13 @@ package struct HistoryBuilder {
     /// - Parameters:
     ///   - base: The state before the first record.
     ///   - start: The first instant; that of the first record when `nil`.
-    package init(after base: QueueState, from start: Timestamp? = nil) {
+    ///   - bounds: How much there is room for.
+    package init(
+        after base: QueueState, from start: Timestamp? = nil, bounds: RecordedHistory.Bounds = .init()
+    ) {
+        assert(bounds.attempts < Int(Int32.max) && bounds.jobs < Int(Int32.max), "indices have 32 bits")
         self.base = base
+        self.bounds = bounds
         self.start = start?.milliseconds
     }
 
@@ -80,7 +86,8 @@ package struct HistoryBuilder {
             history.inputs.append(RecordedInput(time: time, action: .pause(queue(settings.queue), isPaused)))
         case .effect, .clock, .cursorSet, .cursorRemove: break
         }
-        return history.jobs.count < RecordedHistory.jobsMax
+        return history.jobs.count < bounds.jobs && history.attempts.count < bounds.attempts
+            && history.inputs.count < bounds.inputs
     }
 
     /// Ends the range.
@@ -206,7 +213,7 @@ package struct HistoryBuilder {
         }
         waiting.sort { $0.id < $1.id }
         let leased = base.unfinishedJobs(
-            queue: nil, state: .leased, after: JobID(0), limit: RecordedHistory.jobsMax,
+            queue: nil, state: .leased, after: JobID(0), limit: bounds.jobs,
             at: Timestamp(milliseconds: start))
         for id in leased {
             guard let status = base.status(of: id) else { continue }

@@ -63,8 +63,18 @@ package struct RecordedInput: Hashable, Sendable {
 
 /// A range of the log, ready to be driven again.
 package struct RecordedHistory: Sendable {
-    /// The most jobs of a range: with what is measured of each they take some gigabytes.
-    package static let jobsMax = 16_000_000
+    /// How much a range may hold.
+    package struct Bounds: Hashable, Sendable {
+        /// With what is measured of each they take some gigabytes.
+        package var jobs = 16_000_000
+        /// The most attempts. They are referred to by 32 bits.
+        package var attempts = 64_000_000
+        /// The most cancels, redrives and pauses together.
+        package var inputs = 64_000_000
+
+        /// The usual ones.
+        package init() {}
+    }
 
     /// The names of the queues.
     package internal(set) var queues: [String] = []
@@ -90,7 +100,7 @@ package struct RecordedHistory: Sendable {
     package internal(set) var leftOut = 0
     /// Records in the range.
     package internal(set) var records = 0
-    /// Attempts that ended by themselves, by queue: those after a failed one where there are any, else all.
+    /// Attempts that ended and were not given back, by queue: those after a failed one where there are any, else all.
     package internal(set) var samples: [[Int32]] = []
 
     /// Returns the queue of a job.
@@ -99,8 +109,8 @@ package struct RecordedHistory: Sendable {
     /// Whether a job is left out.
     func isLeftOut(_ job: Int) -> Bool { jobs[job].runAt > end }
 
-    /// Returns an attempt of the job's queue that ended by itself, always the same for the same numbers; `nil` when no
-    /// queue has any.
+    /// Returns one of the samples of the job's queue, or of the queue that has most where it has none; always the same
+    /// for the same numbers; `nil` when no queue has any.
     func draw(for job: Int, number: UInt32) -> Int32? {
         var pool = samples[queue(of: job)]
         if pool.isEmpty { pool = samples.max { $0.count < $1.count } ?? [] }

@@ -22,6 +22,8 @@ package struct RunMeasurement: Sendable {
     private var queues: [QueueTally]
     /// What was done by then counts as done in time.
     private let deadline: Int64
+    /// Whether the run was stopped before all was done.
+    package internal(set) var isStopped = false
 
     /// Creates a measurement of nothing yet.
     init(queues: Int, jobs: Int = 0, deadline: Int64 = .max) {

@@ -19,8 +19,10 @@ package struct Simulation {
         var next: Int32 = -1
         /// The recorded attempt that is or was driven again.
         var playing: Int32 = -1
-        /// How many attempts began.
-        var attempts: UInt32 = 0
+        /// How it ends this time, unless its lease ends first.
+        var outcome = RecordedAttempt.Outcome.ack
+        /// How many attempts count: those before the range do until a redrive.
+        var attempts: UInt32
         /// Whether the last attempt was cut short by the end of its lease.
         var wasCutShort = false
         var isDead = false
@@ -30,8 +32,12 @@ package struct Simulation {
     private struct Pool {
         var queues: [Int]
         var free: Int
+        /// Jobs that wait in `queues`.
+        var waiting = 0
         /// Where in `queues` the next lease is asked for.
         var turn = 0
+        /// Whether it has a free worker and a waiting job.
+        var isOpen: Bool { free > 0 && waiting > 0 }
     }
 
     private let history: RecordedHistory
@@ -42,6 +48,10 @@ package struct Simulation {
     /// The ids in the state, in the order in which jobs came; with the index of each job.
     private var ids: [(id: UInt64, job: Int32)] = []
     private var pools: [Pool] = []
+    /// The pool that serves each queue; there may be none.
+    private var poolOfQueue: [Int]
+    /// The pools that are open: the only ones to look at, of perhaps thousands.
+    private var openPools: Set<Int> = []
     private var busy = WorkerHeap()
     /// Jobs of each queue that are leased, and that wait.
     private var leased: [Int]
@@ -49,6 +59,9 @@ package struct Simulation {
     private var arrivals = 0
     private var inputs = 0
     private var now: Int64
+    /// How many attempts began that were not recorded as they were, and how many may.
+    private var unrecorded = 0
+    private let unrecordedMax: Int
 
     /// How many workers there are.
     package let workers: Int
@@ -63,10 +76,12 @@ package struct Simulation {
         now = history.start
         leased = [Int](repeating: 0, count: history.queues.count)
         waiting = leased
+        poolOfQueue = [Int](repeating: 0, count: history.queues.count)
         measurement = RunMeasurement(
             queues: history.queues.count, jobs: history.jobs.count, deadline: history.end)
         jobs.reserveCapacity(history.jobs.count)
-        for job in history.jobs { jobs.append(Job(next: job.firstAttempt)) }
+        for job in history.jobs { jobs.append(Job(next: job.firstAttempt, attempts: job.attemptsBefore)) }
+        unrecordedMax = Self.unrecordedFactor * (history.attempts.count + history.jobs.count)
         ids.reserveCapacity(history.jobs.count)
         var shared = Pool(queues: [], free: settings.sharedWorkers ?? 0)
         for (queue, own) in settings.queues.enumerated() {
@@ -79,16 +94,23 @@ package struct Simulation {
         if !shared.queues.isEmpty { pools.append(shared) }
         // Without any attempt nothing tells how long one takes.
         if history.attempts.isEmpty { pools = [] }
+        for (pool, serving) in pools.enumerated() {
+            for queue in serving.queues { poolOfQueue[queue] = pool }
+        }
         workers = pools.reduce(0) { $0 + $1.free }
     }
 
-    /// Runs until nothing more can happen.
+    /// For each recorded attempt, and for each job, so many more may begin. Settings and logs may allow a million
+    /// attempts a job; a run stays as long as its recording is, not as long as they allow.
+    private static let unrecordedFactor = 4
+
+    /// Runs until nothing more can happen, or too much did of which nothing is recorded.
     ///
     /// - Parameter progress: Gets the count of jobs that came, now and then.
     /// - Throws: What the state refuses; it refuses nothing of what is asked here.
     package consuming func run(progress: (Int) -> Void = { _ in }) throws(EngineError) -> RunMeasurement {
         var rounds = 0
-        while let time = nextInstant() {
+        while !isStopped, let time = nextInstant() {
             assert(time >= now, "time does not go back")
             now = time
             repeat {
@@ -97,14 +119,25 @@ package struct Simulation {
                 try finishWork()
                 try takeInputs()
                 try lease()
-            } while (busy.first?.time ?? .max) <= now
+            } while !isStopped && (busy.first?.time ?? .max) <= now
             rounds += 1
             if rounds.isMultiple(of: 4096) { progress(arrivals) }
         }
         let history = history
+        if isStopped {
+            measurement.isStopped = true
+            // Those that never came are unfinished, too.
+            for job in arrivals..<jobs.count where !history.isLeftOut(job) {
+                let recorded = history.jobs[job]
+                measurement.arrive(
+                    job, history.queue(of: job), runnableAt: max(recorded.runAt, recorded.arrivedAt))
+            }
+        }
         measurement.finish(at: max(now, history.end)) { history.isLeftOut($0) }
         return measurement
     }
+
+    private var isStopped: Bool { unrecorded > unrecordedMax }
 
     private func nextInstant() -> Int64? {
         var next = Int64.max
@@ -153,14 +186,13 @@ package struct Simulation {
                 switch expire {
                 case .lease(let id, _, let isDead):
                     let job = index(id)
-                    let attempt = Int(jobs[job].playing)
-                    jobs[job].wasCutShort = history.attempts[attempt].outcome != .expire
+                    jobs[job].wasCutShort = jobs[job].outcome != .expire
                     measurement.endLease(job, at: now, isExpired: true)
                     settled(job)
                     if isDead { die(job) } else { wait(job, from: now) }
                 case .startBy(let id):
                     let job = index(id)
-                    waiting[history.queue(of: job)] -= 1
+                    noteWaiting(history.queue(of: job), -1)
                     die(job)
                 case .uniqueKey: break
                 }
@@ -171,20 +203,19 @@ package struct Simulation {
     private mutating func finishWork() throws(EngineError) {
         while let worker = busy.first, worker.time <= now {
             busy.popFirst()
-            pools[Int(worker.pool)].free += 1
+            noteFree(Int(worker.pool), 1)
             let job = Int(worker.job)
             // A worker that comes back late has lost the lease.
             guard jobs[job].token == worker.token else { continue }
-            let attempt = history.attempts[Int(jobs[job].playing)]
+            let (attempt, outcome) = (history.attempts[Int(jobs[job].playing)], jobs[job].outcome)
             let (id, token) = (JobID(jobs[job].id), LeaseToken(worker.token))
             let command: Command
-            switch attempt.outcome {
+            switch outcome {
             case .bury: command = .bury(job: id, token: token, reason: .buried, error: nil)
             case .requeue:
-                let recorded = history.jobs[job]
                 let rule = settings.queues[history.queue(of: job)].retry
                 let delay = rule.delay(
-                    job: recorded.id, attempt: recorded.attemptsBefore + jobs[job].attempts, recorded: attempt.delay)
+                    job: history.jobs[job].id, attempt: jobs[job].attempts, recorded: attempt.delay)
                 command = .requeue(job: id, token: token, delayMilliseconds: delay, error: nil, countsAttempt: true)
             case .giveBack:
                 jobs[job].attempts -= 1
@@ -196,7 +227,7 @@ package struct Simulation {
             apply(decision.mutations)
             measurement.endLease(job, at: now)
             settled(job)
-            switch (attempt.outcome, decision.reply) {
+            switch (outcome, decision.reply) {
             case (.bury, _), (_, .requeued(.dead)): die(job)
             case (_, .requeued(.ready)): wait(job, from: now)
             case (_, .requeued(.scheduled(let runAt))): wait(job, from: runAt.milliseconds)
@@ -212,7 +243,7 @@ package struct Simulation {
     }
 
     private mutating func wait(_ job: Int, from time: Int64) {
-        waiting[history.queue(of: job)] += 1
+        noteWaiting(history.queue(of: job), 1)
         measurement.wait(job, from: time)
     }
 
@@ -248,16 +279,15 @@ package struct Simulation {
         jobs[job].id = state.lastSequence.next.rawValue
         ids.append((jobs[job].id, Int32(job)))
         apply(try decide(.enqueue(enqueue)).mutations)
-        waiting[queue] += 1
+        noteWaiting(queue, 1)
         measurement.arrive(job, queue, runnableAt: max(recorded.runAt, recorded.arrivedAt))
     }
 
-    /// The lane of a job under the settings. Attempts that began before the range count.
+    /// The lane of a job under the settings.
     private func lane(of job: Int) -> Lane {
         let recorded = history.jobs[job]
         var lane = history.lanes[Int(recorded.lane)]
         lane.maxAttempts = settings.queues[history.queue(of: job)].maxAttempts ?? lane.maxAttempts
-        lane.maxAttempts = max(lane.maxAttempts, recorded.attemptsBefore + 1) - recorded.attemptsBefore
         return lane
     }
 
@@ -268,7 +298,7 @@ package struct Simulation {
         if jobs[job].token > 0 {
             settled(job)
         } else if !jobs[job].isDead {
-            waiting[history.queue(of: job)] -= 1
+            noteWaiting(history.queue(of: job), -1)
         }
         jobs[job].isDead = false
         measurement.cancel(job, at: now)
@@ -279,7 +309,7 @@ package struct Simulation {
         apply(try decide(.redrive(job: JobID(jobs[job].id))).mutations)
         jobs[job].isDead = false
         jobs[job].attempts = 0
-        waiting[history.queue(of: job)] += 1
+        noteWaiting(history.queue(of: job), 1)
         measurement.arrive(job, history.queue(of: job), runnableAt: now)
     }
 
@@ -290,7 +320,7 @@ package struct Simulation {
     // MARK: - Workers
 
     private mutating func lease() throws(EngineError) {
-        for pool in pools.indices where pools[pool].free > 0 {
+        for pool in openPools.sorted() {
             let queues = pools[pool].queues
             if queues.count == 1 {
                 _ = try lease(from: queues[0], limit: pools[pool].free, for: pool)
@@ -304,6 +334,27 @@ package struct Simulation {
                 empty = try lease(from: queue, limit: 1, for: pool) > 0 ? 0 : empty + 1
             }
         }
+    }
+
+    private mutating func noteWaiting(_ queue: Int, _ change: Int) {
+        waiting[queue] += change
+        assert(waiting[queue] >= 0, "no more jobs end to wait than began to")
+        guard !pools.isEmpty else { return }
+        let pool = poolOfQueue[queue]
+        let wasOpen = pools[pool].isOpen
+        pools[pool].waiting += change
+        noteOpen(pool, wasOpen)
+    }
+
+    private mutating func noteFree(_ pool: Int, _ change: Int) {
+        let wasOpen = pools[pool].isOpen
+        pools[pool].free += change
+        noteOpen(pool, wasOpen)
+    }
+
+    private mutating func noteOpen(_ pool: Int, _ wasOpen: Bool) {
+        guard pools[pool].isOpen != wasOpen else { return }
+        if wasOpen { openPools.remove(pool) } else { openPools.insert(pool) }
     }
 
     /// Leases up to `limit` jobs of a queue; returns how many.
@@ -321,12 +372,15 @@ package struct Simulation {
         let play = play(job, settings.queues[queue])
         var grant = grant
         grant.deadline = Timestamp(milliseconds: now).advanced(byMilliseconds: play.lease)
+        // The state knows nothing of attempts before the range. There may have been more than are allowed now; the
+        // next is then the last.
+        jobs[job].attempts += 1
+        grant.attempt = min(jobs[job].attempts, grant.lane.maxAttempts)
         apply(.one(.lease(grant)))
         jobs[job].token = state.lastSequence.rawValue
-        jobs[job].attempts += 1
         leased[queue] += 1
-        waiting[queue] -= 1
-        pools[pool].free -= 1
+        noteWaiting(queue, -1)
+        noteFree(pool, -1)
         busy.push(
             WorkerHeap.Element(
                 time: now + play.service, token: jobs[job].token, job: Int32(job), pool: Int32(pool)))
@@ -339,22 +393,38 @@ package struct Simulation {
         let next = jobs[job].next
         if next >= 0, history.attempts[Int(next)].outcome != .open {
             jobs[job].playing = next
-        } else if next >= 0 || !jobs[job].wasCutShort {
+            jobs[job].outcome = history.attempts[Int(next)].outcome
+        } else {
             // One that was cut short takes as long when it is tried again; of others nothing is known.
-            if next >= 0 { served = history.attempts[Int(next)].service }
-            jobs[job].playing = history.draw(for: job, number: jobs[job].attempts) ?? max(next, 0)
-            measurement.noteDrawn(job)
+            if next >= 0 || !jobs[job].wasCutShort {
+                if next >= 0 { served = history.attempts[Int(next)].service }
+                draw(job, next)
+            }
+            unrecorded += 1
         }
         if next >= 0 { jobs[job].next = history.attempts[Int(next)].next }
         jobs[job].wasCutShort = false
         let attempt = history.attempts[Int(jobs[job].playing)]
         let length = settings.leaseMilliseconds ?? attempt.lease
-        if attempt.outcome == .expire {
+        if jobs[job].outcome == .expire {
             // Its worker is gone; another takes its place when the lease ends.
             let end = max(attempt.heartbeatAt, 0) + length
             return (end, end)
         }
         let service = max(Int64((Double(attempt.service) / settings.speed).rounded()), served)
         return (service, attempt.heartbeatAt >= 0 ? max(service + 1, length) : length)
+    }
+
+    /// Draws the attempt that is driven again. Where no recorded one tells how it ends, it is as long as the job's own
+    /// and ends well: one that is only given back would come again for ever.
+    private mutating func draw(_ job: Int, _ next: Int32) {
+        if let drawn = history.draw(for: job, number: jobs[job].attempts) {
+            jobs[job].playing = drawn
+            jobs[job].outcome = history.attempts[Int(drawn)].outcome
+        } else {
+            jobs[job].playing = next >= 0 ? next : max(jobs[job].playing, 0)
+            jobs[job].outcome = .ack
+        }
+        measurement.noteDrawn(job)
     }
 }

@@ -187,6 +187,88 @@ struct ReplayCommandTests {
         #expect(damaged["all"]?["baseline"]?["completed"]?.integer ?? 0 > 0)
     }
 
+    /// Records of one job each, of which the 15th is damaged.
+    private func damagedAtFifteen() throws {
+        let shell = try ShellProcess(directory.store, arguments: ["--clock", "manual"])
+        for number in 1...20 {
+            try shell.ask(#"{"op":"enqueue","queue":"q","payload":"marker \#(10 + number)"}"#)
+        }
+        #expect(try shell.finish() == .code(0))
+        let files = POSIXFileSystem()
+        for name in try files.list(directory.store + "/journal") {
+            let path = "\(directory.store)/journal/\(name)"
+            var bytes = try files.contents(of: path)
+            guard let place = bytes.firstRange(of: Array("marker 25".utf8))?.lowerBound else { continue }
+            bytes[place] = UInt8(ascii: "M")
+            try files.unlink(path)
+            let file = try files.open(path, .create)
+            try file.write(bytes.span, at: 0)
+            file.close()
+        }
+    }
+
+    @Test func damageBehindTheRangeIsNotReported() throws {
+        try damagedAtFifteen()
+        let all = try CommandHarness.holdfast("replay", directory.store, "--json")
+        let damaged = try json(all, exit: 4)
+        #expect(damaged["damage"]?.string?.isEmpty == false && damaged["last_seq"]?.integer == 14)
+        for last in [5, 14] {
+            let result = try CommandHarness.holdfast("replay", directory.store, "--to", "\(last)", "--json")
+            let part = try json(result)
+            #expect(part["damage"]?.kind == .null && part["last_seq"]?.integer == Int64(last), "\(result.errors)")
+        }
+        let beyond = try CommandHarness.holdfast("replay", directory.store, "--to", "15")
+        #expect(beyond.exit == .code(4) && beyond.output.contains("damaged behind record 14"), "\(beyond.errors)")
+    }
+
+    @Test func aSecondReadingPassesOverNoOtherDamageThanTheFirstMet() {
+        let damage = LogError(.corrupt, "it is damaged", file: "segments/1", offset: 40)
+        #expect(HistoryReader.isSame(LogError(.corrupt, "again", file: "segments/1", offset: 40), as: damage))
+        let others = [
+            LogError(.ioFailed, "it is damaged", file: "segments/1", offset: 40),
+            LogError(.corrupt, "it is damaged", file: "segments/2", offset: 40),
+            LogError(.corrupt, "it is damaged", file: "segments/1", offset: 0),
+        ]
+        for other in others { #expect(!HistoryReader.isSame(other, as: damage)) }
+        #expect(!HistoryReader.isSame(damage, as: nil))
+    }
+
+    /// What was only given back tells nothing of how attempts end: the command came to no end.
+    @Test func aRangeOfAttemptsThatWereOnlyGivenBackIsReplayed() throws {
+        let shell = try ShellProcess(directory.store, arguments: ["--clock", "manual"])
+        try shell.ask(#"{"op":"enqueue","queue":"q","payload":""}"#)
+        let lease = try shell.ask(#"{"op":"lease","queue":"q","limit":1,"lease_ms":1000}"#)["leases"]?.elements?.first
+        let rest = #""id":1,"token":\#(lease?["token"]?.integer ?? 0)"#
+        try shell.ask(#"{"op":"requeue",\#(rest),"delay_ms":0,"counts":false}"#)
+        #expect(try shell.finish() == .code(0))
+        let report = try json(try CommandHarness.holdfast("replay", directory.store, "--json"))
+        let baseline = try #require(report["all"]?["baseline"])
+        #expect(baseline["completed"]?.integer == 1 && baseline["drawn_attempts"]?.integer == 1)
+        #expect(baseline["stopped"]?.bool == false)
+        let text = try CommandHarness.holdfast("replay", directory.store)
+        #expect(text.output.contains("no recorded one tells how they end"), "\(text.output)")
+        #expect(text.lines.allSatisfy { $0.count <= 100 }, "\(text.output)")
+    }
+
+    @Test func aRunThatWasStoppedSaysSo() throws {
+        let shell = try ShellProcess(directory.store, arguments: ["--clock", "manual"])
+        for queue in ["q", "r"] {
+            try shell.ask(#"{"op":"enqueue","queue":"\#(queue)","payload":"","max_attempts":1000000}"#)
+        }
+        let lease = try shell.ask(#"{"op":"lease","queue":"q","limit":1,"lease_ms":1000}"#)["leases"]?.elements?.first
+        let rest = #""id":1,"token":\#(lease?["token"]?.integer ?? 0)"#
+        try shell.ask(#"{"op":"requeue",\#(rest),"delay_ms":0}"#)
+        #expect(try shell.finish() == .code(0))
+        let report = try json(try CommandHarness.holdfast("replay", directory.store, "--json"))
+        let baseline = try #require(report["all"]?["baseline"])
+        #expect(baseline["stopped"]?.bool == true && baseline["unfinished"]?.integer == 2)
+        #expect(report["all"]?["recorded"]?["stopped"]?.bool == false)
+        let text = try CommandHarness.holdfast("replay", directory.store)
+        #expect(text.output.contains("baseline: stopped"), "\(text.output)")
+        #expect(text.output.contains("draws from the queue that has most"), "\(text.output)")
+        #expect(text.lines.allSatisfy { $0.count <= 100 }, "\(text.output)")
+    }
+
     @Test func whereNothingWasLeasedNothingCanBeSaid() throws {
         let shell = try ShellProcess(directory.store, arguments: [])
         try shell.ask(#"{"op":"enqueue","queue":"q","payload":""}"#)

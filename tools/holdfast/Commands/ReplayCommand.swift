@@ -12,7 +12,7 @@ struct ReplayCommand: ParsableCommand {
         abstract: "Drives what was recorded again under other settings, and compares.",
         discussion: """
             Reads the files of the store, which may be in use, and changes nothing; of a damaged one it takes what \
-            stands before the damage, and exits with 4. The jobs come when they came, and \
+            stands before the damage, and exits with 4 if that is in the range. The jobs come when they came, and \
             each attempt takes as long and ends as it did; retry delays, attempts, lease length and the number of \
             workers are what the settings say, a JSON object:
 
@@ -28,7 +28,8 @@ struct ReplayCommand: ParsableCommand {
               holdfast replay /tmp/store --settings new.json --plot new.svg
 
             Without settings it drives the recorded ones again: how far this baseline is from what was recorded says \
-            how far a what-if can be trusted. Attempts that never took place are drawn from the queue's others.
+            how far a what-if can be trusted. Attempts that never took place are drawn from the queue's recorded ones, \
+            or where it has none from those of the queue that has most.
             """)
 
     @OptionGroup var store: StoreArgument

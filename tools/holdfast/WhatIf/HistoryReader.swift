@@ -48,6 +48,14 @@ struct HistoryReader {
         }
     }
 
+    /// Whether `error`, met when reading a second time, is the damage that was met the first time.
+    static func isSame(_ error: LogError, as damage: LogError?) -> Bool {
+        guard let damage else { return false }
+        return error.code == damage.code && error.file == damage.file && error.offset == damage.offset
+    }
+
+    private static let bounds = RecordedHistory.Bounds()
+
     private enum Outcome {
         case read(Result)
         case dropped(oldest: SequenceNumber?)
@@ -61,7 +69,9 @@ struct HistoryReader {
             "the range begins before the kept history: the oldest that is available is --from \(oldest.next); "
                 + "a store opened with more history keeps more"
         case .dropped: "compaction has dropped what the range needs, and no older state is left"
-        case .tooMany: "the range holds more than \(RecordedHistory.jobsMax) jobs; narrow it with --from and --to"
+        case .tooMany:
+            "the range is too long: there is room for \(bounds.jobs) jobs, \(bounds.attempts) attempts and "
+                + "\(bounds.inputs) cancels, redrives and pauses; narrow it with --from and --to"
         }
     }
 
@@ -84,29 +94,39 @@ struct HistoryReader {
         guard case .found(let state) = base else { return .dropped(oldest: oldest) }
         var start: Timestamp?
         if case .time(let time) = from, state.lastSequence > .zero { start = time }
-        var builder = HistoryBuilder(after: state, from: start)
+        var builder = HistoryBuilder(after: state, from: start, bounds: Self.bounds)
         var (first, last) = (SequenceNumber.zero, state.lastSequence)
         var hasRoom = true
         var count = 0
         var end = SequenceNumber.max
         if case .sequence(let number) = to { end = number }
+        // Whether all of the range was read. What is behind it is of no concern, though it may be damaged: a number
+        // that compaction has dropped shows only by the next one.
+        var isWhole = false
         do throws(LogError) {
-            try records.forEachEntry(after: state.lastSequence, through: end) { (entry) throws(LogError) in
-                guard let record = try Record.decode(entry, "of \(directory)") else { return true }
-                if case .time(let time) = to, record.time > time { return false }
+            try records.forEachEntry(after: state.lastSequence, through: .max) { (entry) throws(LogError) in
+                isWhole = entry.sequence >= end
+                guard entry.sequence <= end else { return false }
+                guard let record = try Record.decode(entry, "of \(directory)") else { return !isWhole }
+                if case .time(let time) = to, record.time > time {
+                    isWhole = true
+                    return false
+                }
                 if first == .zero { first = record.sequence }
                 last = record.sequence
                 hasRoom = builder.add(record)
                 count += 1
                 if count.isMultiple(of: 4096) { progress(count) }
-                return hasRoom
+                return hasRoom && !isWhole
             }
-        } catch { if damage == nil { throw error } }
+        } catch {
+            guard isWhole || !hasRoom || Self.isSame(error, as: damage) else { throw error }
+        }
         guard hasRoom else { return .tooMany }
         let (history, measurement) = builder.finish()
         return .read(
             Result(
                 history: history, measurement: measurement, first: first, last: last, isCutOff: isCutOff,
-                damage: damage))
+                damage: isWhole ? nil : damage))
     }
 }

@@ -63,7 +63,7 @@ struct WhatIfReport {
             lines.append("\(Terminal.count(history.leftOut, "job")) delayed beyond the end are left out")
         }
         for queue in shown { lines += table(queue) }
-        lines += drawn
+        lines += drawn + stopped
         return lines
     }
 
@@ -99,9 +99,26 @@ struct WhatIfReport {
             let share = RunFigures.Row.Value.share(Double(tally.drawn) / Double(tally.attempts)).text
             lines.append(
                 "\(run.name): \(Terminal.count(tally.drawn, "attempt")) of \(Terminal.grouped(tally.attempts)) "
-                    + "(\(share)) took place in no recording; drawn from the queue's others")
+                    + "(\(share)) took place in no recording")
         }
-        return lines.isEmpty ? [] : [""] + lines
+        if lines.isEmpty { return [] }
+        let samples = queue.map { [history.samples[$0]] } ?? history.samples
+        if history.samples.allSatisfy(\.isEmpty) {
+            lines.append("no recorded one tells how they end: each ends well, after as long as one that was recorded")
+        } else {
+            lines.append("they are drawn from the queue's recorded ones, after a failure if there are such")
+            if samples.contains(where: \.isEmpty) {
+                lines.append("a queue that has none to draw from draws from the queue that has most")
+            }
+        }
+        return [""] + lines
+    }
+
+    /// What was not driven to its end.
+    private var stopped: [String] {
+        runs.filter(\.measurement.isStopped).map { run in
+            "\(run.name): stopped, too many attempts took place in no recording; the rest counts as unfinished"
+        }
     }
 
     // MARK: - For programs
@@ -146,6 +163,7 @@ struct WhatIfReport {
                 if let value = row.value { value.write(to: &writer) } else { writer.null() }
             }
             writer.field("drawn_attempts", figures.tally.drawn)
+            writer.field("stopped", run.measurement.isStopped)
             writer.endObject()
         }
         writer.endObject()
