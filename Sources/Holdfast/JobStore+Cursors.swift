@@ -138,9 +138,9 @@ struct CursorOperation: StoreOperation {
 
     var access: OperationAccess {
         switch wish {
-        case .open, .reset: .changes
-        // It lets go of records.
-        case .advance, .remove: .settles
+        case .reset: .changes
+        // They let go of records, or lead to that.
+        case .open, .advance, .remove: .settles
         }
     }
 

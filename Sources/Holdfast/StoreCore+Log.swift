@@ -66,9 +66,10 @@ extension StoreCore {
         let (needed, listing) = lock.withLock {
             (state.neededRecords, state.cursorCount > 0 ? cursorListing(at: readableTime) : nil)
         }
-        guard let listing, Safeguard.cursorPin.isOn else { return StoreRetention(needed: needed, keptFrom: start) }
-        let held: SequenceNumber?
-        do { held = try listing.held() } catch { held = .zero }
+        var held: SequenceNumber?
+        if let listing, Safeguard.cursorPin.isOn {
+            do { held = try listing.held() } catch { held = .zero }
+        }
         lock.withLock { heldAtRetention = held }
         return StoreRetention(needed: needed, keptFrom: [start, held].compactMap(\.self).min())
     }

@@ -345,6 +345,14 @@ extension SequenceBitmap.Chunk {
     /// Adds the members of another chunk with this key; returns false when some were there already. Leaves bits, which
     /// `settle` makes smaller.
     mutating func formDisjointUnion(with other: Self) -> Bool {
+        guard count + other.count >= Self.bitsCountMin else {
+            // Bits would take more memory than the numbers account for.
+            let runs = other.runs()
+            for index in stride(from: 0, to: runs.count, by: 2) {
+                for low in runs[index]...runs[index + 1] where !insert(low) { return false }
+            }
+            return true
+        }
         if form != .bits { self = bits() }
         var clash: UInt16 = 0
         func add(_ bits: UInt16, at index: Int) {

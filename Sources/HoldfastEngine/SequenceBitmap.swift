@@ -98,17 +98,35 @@ package struct SequenceBitmap: Sendable {
 
     /// Adds the members of `other`; returns false when some were there already. When all is added, `settle`.
     ///
-    /// - Complexity: O(chunks of both) for what goes behind what there is, else plus 8 KiB for each chunk of `other`.
+    /// - Complexity: O(chunks of both), and for each chunk that both have its numbers or 8 KiB, whichever is less.
     package mutating func formDisjointUnion(with other: SequenceBitmap) -> Bool {
+        var new: [Chunk] = []
         for chunk in other.chunks[other.head...] {
             let (index, isFound) = position(of: chunk.key)
             if !isFound {
-                place(chunk, at: index)
+                new.append(chunk)
             } else if !chunks[index].formDisjointUnion(with: chunk) {
                 return false
             }
             count += chunk.count
         }
+        guard let first = new.first else { return true }
+        guard let last = chunks.last, head < chunks.count, first.key < last.key else {
+            if head == chunks.count { (chunks, head) = ([], 0) }
+            chunks += new
+            return true
+        }
+        var merged: [Chunk] = []
+        merged.reserveCapacity(chunks.count - head + new.count)
+        var next = 0
+        for chunk in chunks[head...] {
+            while next < new.count, new[next].key < chunk.key {
+                merged.append(new[next])
+                next += 1
+            }
+            merged.append(chunk)
+        }
+        (chunks, head) = (merged + new[next...], 0)
         return true
     }
 

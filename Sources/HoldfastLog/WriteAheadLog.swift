@@ -132,7 +132,7 @@ package final class WriteAheadLog: @unchecked Sendable {
     var pacing: CheckpointPacing
     /// Something changed by which a rewrite may have become worth it.
     var isCompactionDue = true
-    /// `counters.recordBytes` at the last look at what is garbage that came to something.
+    /// `counters.recordBytes` when nothing was worth a rewrite, or there was no space for one.
     var bytesAtCompaction: UInt64 = 0
     /// See `LogOptions.compactionShare`; may be changed while the log is open.
     var compactionShare: Double?

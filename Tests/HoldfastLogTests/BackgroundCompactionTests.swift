@@ -143,6 +143,7 @@ import Testing
             #expect(!isCompaction(), "those who wait go first")
             log.counters.recordBytes = UInt64(2 * LogOptions.small.journalSegmentBytes)
             #expect(isCompaction(), "but not for ever")
+            #expect(log.isCompactionOverdue, "and sealing waits for a rewrite under way")
         }
     }
 

@@ -164,7 +164,7 @@ package struct LogReader: Sendable {
     /// Calls `body` with each frame from the one that may hold `sequence` on, in order, until it returns false. A
     /// frame may be shown twice when its segment was rewritten meanwhile: go by sequence number.
     ///
-    /// - Throws: `.corrupt` at the first damage, after everything before it was shown.
+    /// - Throws: `.corrupt` at the first damage, after everything before it was shown and unless that was enough.
     package mutating func forEachFrame(
         from sequence: SequenceNumber, _ body: (SegmentSource, Frame) throws(LogError) -> Bool
     ) throws(LogError) {
@@ -173,8 +173,8 @@ package struct LogReader: Sendable {
         while true {
             let start = next
             do throws(LogError) {
-                try walk(from: &next, body)
-                if let damage = journalDamage { throw damage }
+                let goesOn = try walk(from: &next, body)
+                if goesOn, let damage = journalDamage { throw damage }
                 return
             } catch {
                 attempts = next > start ? 1 : attempts + 1
@@ -188,7 +188,7 @@ package struct LogReader: Sendable {
 
     private func walk(
         from next: inout SequenceNumber, _ body: (SegmentSource, Frame) throws(LogError) -> Bool
-    ) throws(LogError) {
+    ) throws(LogError) -> Bool {
         var goesOn = true
         for segment in manifest.sealed where goesOn && segment.lastSequence >= next {
             var (source, seal) = try sealedSource(segment)
@@ -204,6 +204,7 @@ package struct LogReader: Sendable {
             }
             try show(source, from: &next, goesOn: &goesOn, body)
         }
+        return goesOn
     }
 
     private func show(

@@ -58,13 +58,17 @@ extension WriteAheadLog {
         }
     }
 
-    /// Whether so much was appended since the last step that the next one can't wait until no committer waits for room:
-    /// where committers always do, space would not come back at all. The caller holds the lock.
-    var isCompactionOwed: Bool {
-        counters.recordBytes - bytesAtCompaction >= UInt64(Self.owedSegments * options.journalSegmentBytes)
-    }
+    /// Whether so much was appended since nothing was worth a rewrite that the next one can't wait until no committer
+    /// waits for room: where committers always do, space would not come back at all. Sealing and rewrites take turns
+    /// then. The caller holds the lock.
+    var isCompactionOwed: Bool { compactionDebt >= UInt64(options.journalSegmentBytes) }
 
-    private static let owedSegments = 2
+    /// Whether it is so much that sealing waits for the rewrite under way to end, and commits with it: otherwise who
+    /// writes faster than can be rewritten would grow the store without bound. The caller holds the lock.
+    var isCompactionOverdue: Bool { compactionDebt >= UInt64(2 * options.journalSegmentBytes) }
+
+    /// What was appended since nothing was worth a rewrite.
+    private var compactionDebt: UInt64 { compactionShare == nil ? 0 : counters.recordBytes - bytesAtCompaction }
 
     private func takeStep() throws(LogError) {
         guard let delegate = lock.withLock({ delegate }) else { return }
@@ -96,7 +100,6 @@ extension WriteAheadLog {
         if Safeguard.compactionCommitWait.isOn {
             guard try awaitDurability(of: ticket, unlessStarving: !isOwed) else { return }
         }
-        lock.withLock { bytesAtCompaction = logBytes }
         let old = Array(manifest.sealed[run])
         try reading(old) { () throws(LogError) in
             _ = try replace(

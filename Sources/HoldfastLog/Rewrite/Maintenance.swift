@@ -155,6 +155,7 @@ extension WriteAheadLog {
     func nextWork(isRewriting: Bool = false) -> Work? {
         let isHeldBack = isDiskFull && !isRetryDue
         let isOthersTurn = !isRewriting || ContinuousClock.now >= othersTurn
+        let isSealingHeld = isRewriting && isCompactionOverdue
         let next = requests.firstIndex { request in
             if request.isOversized { return !isHeldBack }
             return isOthersTurn && !(isRewriting && request.isCompaction)
@@ -163,7 +164,7 @@ extension WriteAheadLog {
             // While there is no room everybody waits; whoever asks for something else waits alone, but not for ever.
             let isRoomFirst = (isStarving || isTight) && !isRequestsTurn && !requests[next].isOversized
             if isRoomFirst, !isHeldBack, !isMaintenanceStopping {
-                if !full.isEmpty { return .seal }
+                if !full.isEmpty, !isSealingHeld { return .seal }
                 if isRingShort, !isReserveSpent { return .replenish }
             }
             return .request(requests.remove(at: next))
@@ -175,7 +176,7 @@ extension WriteAheadLog {
         // Where sealing never ends, what it writes has to be made room for all the same: they take turns.
         if isCompactable, isCompactionsTurn, !isStarving || isCompactionOwed { return .compactSome }
         if pacing.isOverdue, !isReserveSpent, isOthersTurn { return .checkpoint(unlessStarving: false) }
-        if !full.isEmpty, isOthersTurn { return .seal }
+        if !full.isEmpty, isOthersTurn, !isSealingHeld { return .seal }
         // With the reserve given up, what is left of it is for sealing; but with nothing to seal and no spare left,
         // only a refused try tells those who wait that the disk is full.
         if isRingShort, !(isReserveSpent && idleFiles.isEmpty && !spares.isEmpty) { return .replenish }
@@ -218,7 +219,7 @@ extension WriteAheadLog {
                 }
                 try reply(outcome) { answer.outcome = $0 }
             case .reserve: try spendingReserve { () throws(LogError) in try extendReservation() }
-            case .seal: try spendingReserve { () throws(LogError) in try sealPending() }
+            case .seal: try spendingReserve { () throws(LogError) in try sealSome() }
             case .holdReserve: return try holdReserveAgain()
             case .checkpoint(let unlessStarving):
                 try spendingReserve { () throws(LogError) in

@@ -97,6 +97,12 @@ extension WriteAheadLog {
         try sealFull()
     }
 
+    /// Seals what has been full for longest, or all that is full where no rewrite is waiting for its turn.
+    func sealSome() throws(LogError) {
+        let segments = lock.withLock { isCompactionOwed ? Array(full.prefix(1)) : full }
+        if !segments.isEmpty { try seal(segments) }
+    }
+
     /// Seals what is full now. A second try must not take what the first one sealed before it failed.
     func sealPending() throws(LogError) {
         let segments = lock.withLock { full }

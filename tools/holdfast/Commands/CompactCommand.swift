@@ -50,6 +50,10 @@ struct CompactCommand: ParsableCommand {
             writer.endLine()
             return try Terminal.write(writer.bytes)
         }
+        if prove, proof == nil, integer("segments_before") > 0 {
+            throw CommandFailure(
+                "the store's owner compacted, but proved nothing: it is of an earlier version; restart it, then repeat")
+        }
         if prove {
             try Terminal.print(
                 proof.map { proof in

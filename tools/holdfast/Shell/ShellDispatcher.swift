@@ -65,7 +65,8 @@ struct ShellDispatcher: Sendable {
                 $1.field("pending", $0.pending)
                 $1.field("leased", $0.leased)
             }
-        case "checkpoint", "compact": return maintenance(name, proves: try fields.flag("prove") ?? false)
+        case "checkpoint": return maintenance(name, proves: false)
+        case "compact": return maintenance(name, proves: try fields.flag("prove") ?? false)
         default: return try inspection(name, fields)
         }
     }
