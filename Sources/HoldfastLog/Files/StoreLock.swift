@@ -112,8 +112,9 @@ final class StoreLock: FileLock {
         guard open >= 0 else { return }
         // Unlocked by name first: a child between fork and exec shares the description and would keep the lock alive.
         _ = holdfast_unlock(open)
-        _ = closeDescriptor(open)
+        // Out of the register before it is closed: the number of a removed file is free for another one from then on.
         Self.held.remove(identity)
+        _ = closeDescriptor(open)
     }
 
     // MARK: - Private
