@@ -64,7 +64,8 @@ extension WriteAheadLog {
     var isCompactionOwed: Bool { compactionDebt >= UInt64(options.journalSegmentBytes) }
 
     /// Whether it is so much that sealing waits for the rewrite under way to end, and commits with it: otherwise who
-    /// writes faster than can be rewritten would grow the store without bound. The caller holds the lock.
+    /// writes faster than can be rewritten would grow the store without bound. A rewrite that a caller asked for may
+    /// take as long as the store is large: nobody waits for that. The caller holds the lock.
     var isCompactionOverdue: Bool { compactionDebt >= UInt64(2 * options.journalSegmentBytes) }
 
     /// What was appended since nothing was worth a rewrite.
@@ -290,7 +291,7 @@ extension WriteAheadLog {
     ///   full: nothing was rewritten then.
     func breathe(isBackground: Bool) throws(LogError) {
         let began = ContinuousClock.now
-        try serveOthers()
+        try serveOthers(isBackground: isBackground)
         if isBackground { try pause(servedFor: ContinuousClock.now - began) }
         try lock.withLock { () throws(LogError) in
             if case .failed(let error) = state.phase { throw error }
@@ -299,8 +300,8 @@ extension WriteAheadLog {
     }
 
     /// Does what is more urgent than a rewrite. On a disk that it finds full the rewrite makes room first.
-    private func serveOthers() throws(LogError) {
-        while let work = lock.withLock({ nextWork(isRewriting: true) }) {
+    private func serveOthers(isBackground: Bool) throws(LogError) {
+        while let work = lock.withLock({ nextWork(isRewriting: true, holdsSealing: isBackground) }) {
             let began = ContinuousClock.now
             perform(work)
             othersTurn = .now + (.now - began)

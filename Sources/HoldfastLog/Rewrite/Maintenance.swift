@@ -152,10 +152,11 @@ extension WriteAheadLog {
     ///
     /// - Parameter isRewriting: Asked between two frames of a rewrite: nothing that rewrites sealed segments, and only
     ///   what can't wait for its end.
-    func nextWork(isRewriting: Bool = false) -> Work? {
+    /// - Parameter holdsSealing: Whether sealing may have to wait for the end of that rewrite.
+    func nextWork(isRewriting: Bool = false, holdsSealing: Bool = false) -> Work? {
         let isHeldBack = isDiskFull && !isRetryDue
         let isOthersTurn = !isRewriting || ContinuousClock.now >= othersTurn
-        let isSealingHeld = isRewriting && isCompactionOverdue
+        let isSealingHeld = holdsSealing && isCompactionOverdue
         let next = requests.firstIndex { request in
             if request.isOversized { return !isHeldBack }
             return isOthersTurn && !(isRewriting && request.isCompaction)
