@@ -178,7 +178,6 @@ package final class WriteAheadLog: @unchecked Sendable {
     /// What of sealed segments was needed when they were last read for that, and which could not be read.
     var measurements: [SegmentID: CompactionCandidate.Measurement] = [:]
     var unreadable: Set<SegmentID> = []
-    var isCompactionsTurn = false
     /// Room was made since somebody asked for something was answered.
     var isRequestsTurn = false
     /// When a rewrite has had as much time as what it gave way to before, so that it is for others again.

@@ -23,9 +23,10 @@ package enum Churn: String, CaseIterable, Sendable {
     package var payloadBytes: Int { self == .small ? 8 : 1000 }
 }
 
-/// Rounds of enqueue, lease and ack in which as many jobs go through as the store holds at a time.
+/// Rounds of enqueue, lease and ack in which as many jobs go through as the store holds at a time. They go in batches,
+/// so that what is live hardly changes.
 package struct ChurnRun: Sendable {
-    /// What was measured after a round.
+    /// What was measured in a round: after the batch where the disk held most of what it may hold.
     package struct Row: Hashable, Sendable {
         /// Jobs enqueued so far.
         package let jobs: Int
@@ -40,6 +41,8 @@ package struct ChurnRun: Sendable {
         /// Bytes written by sealing, compaction and checkpoints so far.
         package let rewrittenBytes: UInt64
 
+        /// Which part of what the disk may hold it holds.
+        package var share: Double { Double(diskBytes) / Double(boundBytes) }
         /// Bytes on disk for each that is needed.
         package var amplification: Double { Double(diskBytes) / Double(liveBytes) }
     }
@@ -83,20 +86,27 @@ package struct ChurnRun: Sendable {
             extraBytes += Self.deadCount * 150
         }
         let held = churn == .heartbeats ? try await held(store) : nil
-        var waiting: [Lease] = []
+        var leased: [Lease] = []
         var rows: [Row] = []
         for round in 0..<rounds {
-            try await enqueue(store, &random, &extraBytes)
-            try await settle(waiting, store, &extraBytes)
-            if let held { for _ in 0..<50 { try await store.heartbeat(held, for: .seconds(3600)) } }
-            waiting = try await store.lease(from: "q", limit: liveCount, for: .seconds(3600))
-            let stats = try await store.stats()
-            let live = extraBytes + liveCount * (churn.payloadBytes + 50)
-            rows.append(
-                Row(
-                    jobs: (round + 1) * liveCount, liveBytes: live, diskBytes: try usedBytes(),
+            var worst: Row?
+            for batch in 0..<(liveCount / Self.batchCount) {
+                try await enqueue(batch, store, &random, &extraBytes)
+                leased += try await store.lease(from: "q", limit: Self.batchCount, for: .seconds(3600))
+                let finished = leased.prefix(max(0, leased.count - liveCount))
+                try await settle(Array(finished), store, &extraBytes)
+                leased.removeFirst(finished.count)
+                if let held { for _ in 0..<6 { try await store.heartbeat(held, for: .seconds(3600)) } }
+                let stats = try await store.stats()
+                let live = extraBytes + leased.count * (churn.payloadBytes + 50)
+                let row = Row(
+                    jobs: round * liveCount + (batch + 1) * Self.batchCount, liveBytes: live,
+                    diskBytes: try usedBytes(),
                     boundBytes: live * 5 / 2 + 8 * segmentBytes + stats.checkpointBytes + Self.reserveBytes,
-                    recordBytes: stats.recordBytes, rewrittenBytes: stats.rewrittenBytes))
+                    recordBytes: stats.recordBytes, rewrittenBytes: stats.rewrittenBytes)
+                if row.share > worst?.share ?? 0 { worst = row }
+            }
+            if let worst { rows.append(worst) }
         }
         return rows
     }
@@ -106,22 +116,22 @@ package struct ChurnRun: Sendable {
         return try await store.lease(from: "held", for: .seconds(3600)).first
     }
 
-    private func enqueue(_ store: JobStore, _ random: inout SeededRandom, _ extraBytes: inout Int) async throws {
-        var batch: [BatchOperation] = []
-        for number in 0..<liveCount {
+    private func enqueue(
+        _ batch: Int, _ store: JobStore, _ random: inout SeededRandom, _ extraBytes: inout Int
+    ) async throws {
+        var operations: [BatchOperation] = []
+        for number in (batch * Self.batchCount)..<((batch + 1) * Self.batchCount) {
             let payload = random.bytes(churn.payloadBytes)
             if churn == .delayed, number % 100 == 0 {
                 var enqueue = EnqueueOptions()
                 enqueue.delay = .seconds(365 * 86_400)
-                batch.append(.enqueue(queue: "later", payload: payload, options: enqueue))
+                operations.append(.enqueue(queue: "later", payload: payload, options: enqueue))
                 extraBytes += payload.count + 50
             } else {
-                batch.append(.enqueue(queue: "q", payload: payload))
+                operations.append(.enqueue(queue: "q", payload: payload))
             }
         }
-        for start in stride(from: 0, to: batch.count, by: Self.batchCount) {
-            _ = try await store.batch(Array(batch[start..<min(start + Self.batchCount, batch.count)]))
-        }
+        _ = try await store.batch(operations)
     }
 
     private func settle(_ leases: [Lease], _ store: JobStore, _ extraBytes: inout Int) async throws {

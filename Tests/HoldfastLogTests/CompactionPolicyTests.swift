@@ -15,7 +15,7 @@ import Testing
     }
 
     private static func next(_ candidates: [CompactionCandidate], logBytes: UInt64 = 0) -> CompactionStep? {
-        CompactionPolicy.next(candidates, logBytes: logBytes)
+        CompactionPolicy.next(candidates, logBytes: logBytes, roomBytes: 32 << 20)
     }
 
     @Test func whatIsAllNeededStaysAsItIs() {
@@ -39,6 +39,18 @@ import Testing
     @Test func wastefulNeighboursBecomeOne() {
         let waste = Self.segment(needed: 10, measured: 100)
         #expect(Self.next([Self.segment(), waste, waste, waste, Self.segment(), waste]) == .rewrite(1..<4))
+    }
+
+    /// Both old and new lie on the disk until the old ones go.
+    @Test func oneRewriteMakesNoMoreThanThereIsRoomFor() {
+        // Three megabytes of each are needed.
+        let waste = Self.segment(4 << 20, needed: 10, measured: 3 << 20)
+        let six = [CompactionCandidate](repeating: waste, count: 6)
+        #expect(CompactionPolicy.next(six, logBytes: 0, roomBytes: 1 << 20) == .rewrite(0..<2), "an eighth: 6 MiB")
+        #expect(CompactionPolicy.next(six, logBytes: 0, roomBytes: 9 << 20) == .rewrite(0..<3))
+        let small = [CompactionCandidate](repeating: Self.segment(1000), count: 16)
+        #expect(CompactionPolicy.next(small, logBytes: 0, roomBytes: 31_999) == nil)
+        #expect(CompactionPolicy.next(small, logBytes: 0, roomBytes: 32_000) == .rewrite(0..<16))
     }
 
     @Test func itIsReadAgainOnceAQuarterLessIsNeededOrTheLogGrewByHalf() {
@@ -83,7 +95,7 @@ import Testing
             let bytes = random.pick(5_000...65_000)
             segments.append(Self.segment(bytes))
             written += bytes
-            while case .rewrite(let run)? = CompactionPolicy.next(segments, logBytes: 0) {
+            while case .rewrite(let run)? = Self.next(segments) {
                 let bytes = segments[run].reduce(0) { $0 + $1.bytes }
                 rewritten += bytes
                 segments.replaceSubrange(run, with: [Self.segment(bytes)])

@@ -28,7 +28,7 @@ extension Churn: CustomTestStringConvertible {
         let store = try await JobStore.open(at: "/store", options: options)
         let rows = try await run.run(store) { disk.snapshotFiles().values.reduce(0) { $0 + $1.count } }
         #expect(rows.count == run.rounds)
-        let space = rows.map { Double($0.diskBytes) / Double($0.boundBytes) }.max() ?? 0
+        let space = rows.map(\.share).max() ?? 0
         // What the first rounds cost is spread over few records.
         let writes = rows.dropFirst(10).map { Double($0.rewrittenBytes) / Double($0.recordBytes) }.max() ?? 0
         #expect(space <= 1)

@@ -141,7 +141,8 @@ extension WriteAheadLog {
         if let oversized {
             try addOversized(oversized)
         } else if lock.withLock({ isStarving && spares.isEmpty }) {
-            try sealFull()
+            try sealSome()
+            try fillRing()
         }
     }
 

@@ -46,10 +46,13 @@ extension WriteAheadLog {
         return manifest.checkpoints.count > 1 ? manifest.checkpoints[1].sequence : .zero
     }
 
-    /// Rewrites what is most worth it; where nothing is, nothing is due until something changes. On a full disk what it
-    /// wrote goes, and so does the wish, until something else made room.
+    /// Rewrites all that is worth it. Nothing is due then until something changes. On a full disk what it wrote goes,
+    /// and so does the wish, until something else made room.
     func compactSome() throws(LogError) {
-        do { try takeStep() } catch {
+        do {
+            try coverForCompaction()
+            try rewriteWasteful()
+        } catch {
             guard error.code == .noSpace else { throw error }
             lock.withLock {
                 isCompactionDue = false
@@ -58,32 +61,62 @@ extension WriteAheadLog {
         }
     }
 
-    /// Whether so much was appended since nothing was worth a rewrite that the next one can't wait until no committer
-    /// waits for room: where committers always do, space would not come back at all. Sealing and rewrites take turns
-    /// then. The caller holds the lock.
-    var isCompactionOwed: Bool { compactionDebt >= UInt64(options.journalSegmentBytes) }
+    /// Whether so much was appended since nothing was worth a rewrite that sealing waits until nothing is again, and
+    /// commits with it: otherwise who writes faster than can be rewritten would grow the store without bound. A rewrite
+    /// that a caller asked for may take as long as the store is large: nobody waits for that. The caller holds the
+    /// lock.
+    var isCompactionOwed: Bool {
+        compactionShare != nil && counters.recordBytes - bytesAtCompaction >= UInt64(options.journalSegmentBytes)
+    }
 
-    /// Whether it is so much that sealing waits for the rewrite under way to end, and commits with it: otherwise who
-    /// writes faster than can be rewritten would grow the store without bound. A rewrite that a caller asked for may
-    /// take as long as the store is large: nobody waits for that. The caller holds the lock.
-    var isCompactionOverdue: Bool { compactionDebt >= UInt64(2 * options.journalSegmentBytes) }
+    /// Where images lag so far behind the log that little may be dropped, writes one, twice. They are due more often
+    /// than this, but give way to sealing.
+    private func coverForCompaction() throws(LogError) {
+        let covered = coveredThrough
+        let uncovered = manifest.sealed.reversed().prefix { $0.lastSequence > covered }.reduce(0) { $0 + $1.bytes }
+        let isLagging = lock.withLock {
+            !isReserveSpent && uncovered >= 2 * max(options.journalSegmentBytes, pacing.imageBytes)
+        }
+        if isLagging { _ = try installCheckpoint(copies: 2, isUrgent: false) }
+    }
 
-    /// What was appended since nothing was worth a rewrite.
-    private var compactionDebt: UInt64 { compactionShare == nil ? 0 : counters.recordBytes - bytesAtCompaction }
-
-    private func takeStep() throws(LogError) {
+    private func rewriteWasteful() throws(LogError) {
         guard let delegate = lock.withLock({ delegate }) else { return }
         let policy = CoveredRetention(policy: retention(of: delegate), covered: coveredThrough)
-        let (ticket, logBytes, isShort, isOwed) = lock.withLock {
-            (state.ticket, counters.recordBytes, isReserveSpent, isCompactionOwed)
+        let (ticket, logBytes, isOwed) = lock.withLock { (state.ticket, counters.recordBytes, isCompactionOwed) }
+        var isDurable = Safeguard.compactionCommitWait.isOff
+        while let run = try nextRun(policy, logBytes: logBytes) {
+            if !isDurable {
+                guard try awaitDurability(of: ticket, unlessStarving: !isOwed) else { return }
+                isDurable = true
+            }
+            let old = Array(manifest.sealed[run])
+            try reading(old) { () throws(LogError) in
+                _ = try replace(
+                    old, policy: policy, covered: policy.covered, high: ContinuousClock.now - lastSealing > .seconds(2),
+                    isBackground: true)
+            }
+            // A caller's compaction does all of this anyway.
+            if lock.withLock({ requests.contains(where: \.isCompaction) }) { return }
         }
+        lock.withLock {
+            isCompactionDue = false
+            bytesAtCompaction = logBytes
+        }
+    }
+
+    /// Returns which sealed segments to rewrite next; reads those of which that has to be known.
+    private func nextRun(_ policy: CoveredRetention, logBytes: UInt64) throws(LogError) -> Range<Int>? {
         var candidates = candidates(policy)
-        if isShort {
+        if lock.withLock({ isReserveSpent }) {
             // With the reserve given up, only what needs no space.
             for index in candidates.indices where candidates[index].needed > 0 { candidates[index].staysAsItIs = true }
         }
+        func next() -> CompactionStep? {
+            CompactionPolicy.next(candidates, logBytes: logBytes, roomBytes: options.journalSegmentBytes)
+        }
         // Sealing may go on between two frames; it only adds behind what is looked at here.
-        while case .measure(let index)? = CompactionPolicy.next(candidates, logBytes: logBytes) {
+        while case .measure(let index)? = next() {
             let segment = manifest.sealed[index]
             try reading([segment]) { () throws(LogError) in
                 measurements[segment.id] = CompactionCandidate.Measurement(
@@ -92,21 +125,8 @@ extension WriteAheadLog {
             candidates[index].measurement = measurements[segment.id]
             candidates[index].staysAsItIs = unreadable.contains(segment.id)
         }
-        guard case .rewrite(let run)? = CompactionPolicy.next(candidates, logBytes: logBytes) else {
-            return lock.withLock {
-                isCompactionDue = false
-                bytesAtCompaction = logBytes
-            }
-        }
-        if Safeguard.compactionCommitWait.isOn {
-            guard try awaitDurability(of: ticket, unlessStarving: !isOwed) else { return }
-        }
-        let old = Array(manifest.sealed[run])
-        try reading(old) { () throws(LogError) in
-            _ = try replace(
-                old, policy: policy, covered: policy.covered, high: ContinuousClock.now - lastSealing > .seconds(2),
-                isBackground: true)
-        }
+        guard case .rewrite(let run)? = next() else { return nil }
+        return run
     }
 
     private func candidates(_ policy: CoveredRetention) -> [CompactionCandidate] {

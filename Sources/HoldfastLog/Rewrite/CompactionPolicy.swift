@@ -5,6 +5,8 @@
 //    space writes no more in all than was ever appended.
 //  - Neighbours that are small become one, so that a trickle of commits does not leave thousands of files. A record
 //    ends up in a segment eight times larger at least, so this happens to it a few times only.
+//  - What is rewritten lies on the disk twice for a while. So one rewrite makes an eighth of what there is, or as much
+//    as there is always room for.
 //
 // How many records are needed is known from memory. How many bytes they have is not: the segment is read for that,
 // and read again once that number has fallen by a quarter, or fallen at all while the log grew by half.
@@ -88,24 +90,27 @@ package enum CompactionPolicy {
     /// Returns the next step, or `nil` when all is as it should be.
     ///
     /// - Parameter logBytes: Bytes of all records ever appended, as far as is known: only differences count.
-    package static func next(_ candidates: [CompactionCandidate], logBytes: UInt64) -> CompactionStep? {
-        let growth = UInt64(candidates.reduce(0) { $0 + $1.rawBytes } / 2)
+    /// - Parameter roomBytes: What a rewrite may always take of the disk until what it replaces is gone.
+    package static func next(
+        _ candidates: [CompactionCandidate], logBytes: UInt64, roomBytes: Int
+    ) -> CompactionStep? {
+        let total = candidates.reduce(0) { $0 + $1.rawBytes }
+        let growth = UInt64(total / 2)
+        let madeBytesMax = min(WriteAheadLog.sealedRawBytesTarget, max(roomBytes, total / 8))
         if let index = candidates.firstIndex(where: { $0.isToBeMeasured(logBytes: logBytes, growth: growth) }) {
             return .measure(index)
         }
         // With all of them judged, neighbours go together.
-        if let run = wastefulRun(candidates) { return .rewrite(run) }
-        return smallRun(candidates).map { .rewrite($0) }
+        if let run = wastefulRun(candidates, madeBytesMax: madeBytesMax) { return .rewrite(run) }
+        return smallRun(candidates, madeBytesMax: madeBytesMax).map { .rewrite($0) }
     }
 
-    /// The oldest wasteful segment with those behind it, up to a segment's worth of what is needed.
-    private static func wastefulRun(_ candidates: [CompactionCandidate]) -> Range<Int>? {
+    /// The oldest wasteful segment with those behind it, as long as not too much of them is needed.
+    private static func wastefulRun(_ candidates: [CompactionCandidate], madeBytesMax: Int) -> Range<Int>? {
         guard let start = candidates.firstIndex(where: \.isWasteful) else { return nil }
         var end = start
         var (needed, read) = (0, 0)
-        while end < candidates.count, candidates[end].isWasteful, needed < WriteAheadLog.sealedRawBytesTarget,
-            read < readBytesMax
-        {
+        while end < candidates.count, candidates[end].isWasteful, needed < madeBytesMax, read < readBytesMax {
             needed += candidates[end].neededBytes
             read += candidates[end].needed > 0 ? candidates[end].rawBytes : 0
             end += 1
@@ -114,7 +119,7 @@ package enum CompactionPolicy {
     }
 
     /// The newest neighbours that are enough, and of which none is much larger than the others.
-    package static func smallRun(_ candidates: [CompactionCandidate]) -> Range<Int>? {
+    private static func smallRun(_ candidates: [CompactionCandidate], madeBytesMax: Int) -> Range<Int>? {
         for end in stride(from: candidates.count, through: mergeCount, by: -1) {
             var (start, total, largest, raw) = (end, 0, 0, 0)
             while start > 0, end - start < mergeCountMax, !candidates[start - 1].staysAsItIs {
@@ -123,7 +128,7 @@ package enum CompactionPolicy {
                 largest = max(largest, candidates[start].bytes)
                 raw += candidates[start].rawBytes
                 // What does not fit into one segment would be as many as before.
-                if raw > WriteAheadLog.sealedRawBytesTarget { break }
+                if raw > madeBytesMax { break }
                 if end - start >= mergeCount, largest * mergeGrowth <= total { return start..<end }
             }
         }

@@ -156,7 +156,8 @@ extension WriteAheadLog {
     func nextWork(isRewriting: Bool = false, holdsSealing: Bool = false) -> Work? {
         let isHeldBack = isDiskFull && !isRetryDue
         let isOthersTurn = !isRewriting || ContinuousClock.now >= othersTurn
-        let isSealingHeld = holdsSealing && isCompactionOverdue
+        let isCompactable = isCompactionDue && compactionShare != nil && !isClosing && !isRewriting
+        let isSealingHeld = isCompactionOwed && (isCompactable || holdsSealing)
         let next = requests.firstIndex { request in
             if request.isOversized { return !isHeldBack }
             return isOthersTurn && !(isRewriting && request.isCompaction)
@@ -166,6 +167,7 @@ extension WriteAheadLog {
             let isRoomFirst = (isStarving || isTight) && !isRequestsTurn && !requests[next].isOversized
             if isRoomFirst, !isHeldBack, !isMaintenanceStopping {
                 if !full.isEmpty, !isSealingHeld { return .seal }
+                if !full.isEmpty, isCompactable { return .compactSome }
                 if isRingShort, !isReserveSpent { return .replenish }
             }
             return .request(requests.remove(at: next))
@@ -173,9 +175,7 @@ extension WriteAheadLog {
         if oversizedWantedBytes > 0 { return .prepareOversized(bytes: oversizedWantedBytes) }
         if isHeldBack || isMaintenanceStopping { return nil }
         if isReservationShort { return .reserve }
-        let isCompactable = isCompactionDue && compactionShare != nil && !isClosing && !isRewriting
-        // Where sealing never ends, what it writes has to be made room for all the same: they take turns.
-        if isCompactable, isCompactionsTurn, !isStarving || isCompactionOwed { return .compactSome }
+        if isCompactable, isSealingHeld || !isStarving { return .compactSome }
         if pacing.isOverdue, !isReserveSpent, isOthersTurn { return .checkpoint(unlessStarving: false) }
         if !full.isEmpty, isOthersTurn, !isSealingHeld { return .seal }
         // With the reserve given up, what is left of it is for sealing; but with nothing to seal and no spare left,
@@ -184,7 +184,7 @@ extension WriteAheadLog {
         if isRewriting { return nil }
         if pacing.isDue, !isReserveSpent { return .checkpoint(unlessStarving: true) }
         if isReserveDue { return .holdReserve }
-        return isCompactable ? .compactSome : nil
+        return nil
     }
 
     private var isReservationShort: Bool { reserved.rawValue - next.rawValue <= Self.reservationStride / 2 }
@@ -195,7 +195,6 @@ extension WriteAheadLog {
     }
 
     func perform(_ work: Work) {
-        if case .compactSome = work { isCompactionsTurn = false } else { isCompactionsTurn = true }
         switch work {
         case .request: isRequestsTurn = false
         case .replenish: isRequestsTurn = true

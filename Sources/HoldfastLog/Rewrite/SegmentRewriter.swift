@@ -112,6 +112,11 @@ extension WriteAheadLog {
     /// Seals what is full and gives the files back to the ring.
     func sealFull() throws(LogError) {
         try sealPending()
+        try fillRing()
+    }
+
+    /// Makes spares until the ring is complete.
+    func fillRing() throws(LogError) {
         while isRingShort {
             if idleFiles.isEmpty, lock.withLock({ isReserveSpent }) { return }
             try replenish()
