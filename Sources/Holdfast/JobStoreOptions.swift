@@ -29,8 +29,9 @@ public struct JobStoreOptions: Sendable {
 
     /// Who rewrites the log without the records that nobody needs, and when.
     public enum Compaction: Hashable, Sendable {
-        /// The store itself, in the background, in at most this share of one thread's time; above 0, at most 1. About
-        /// half of what is kept may then be garbage.
+        /// The store itself, in the background, in at most this share of one thread's time, above 0, at most 1, as long
+        /// as that keeps up. Where more is appended, appends wait for it. About half of what is kept may then be
+        /// garbage.
         case automatic(share: Double)
         /// `compact` alone. Small segments stay as they are, too.
         case onDemand

@@ -134,6 +134,10 @@ package final class WriteAheadLog: @unchecked Sendable {
     var isCompactionDue = true
     /// `counters.recordBytes` when nothing was worth a rewrite, or there was no space for one.
     var bytesAtCompaction: UInt64 = 0
+    /// Bytes that the background still has to read or rewrite for what was sealed since nothing was worth it. Until
+    /// then it seals no more, and commits wait: otherwise who writes faster than can be rewritten would grow the store
+    /// without bound. A rewrite that a caller asked for may take as long as the store is large: nobody waits for that.
+    var compactionOwed = 0
     /// See `LogOptions.compactionShare`; may be changed while the log is open.
     var compactionShare: Double?
     var delegate: (any LogDelegate)?

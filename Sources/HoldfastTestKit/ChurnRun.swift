@@ -18,9 +18,17 @@ package enum Churn: String, CaseIterable, Sendable {
     case effects
     /// Jobs of a few bytes each.
     case small
+    /// Batches that do not fit into a journal segment.
+    case large
 
     /// The size of a job's payload.
-    package var payloadBytes: Int { self == .small ? 8 : 1000 }
+    package var payloadBytes: Int {
+        switch self {
+        case .small: 8
+        case .large: 20_000
+        default: 1000
+        }
+    }
 }
 
 /// Rounds of enqueue, lease and ack in which as many jobs go through as the store holds at a time. They go in batches,
@@ -54,15 +62,18 @@ package struct ChurnRun: Sendable {
     /// Jobs that are unfinished at a time.
     package var liveCount = 200
     /// How often as many go through.
-    package var rounds = 100
+    package var rounds: Int
 
-    /// Jobs of one batch: together they fit into a journal segment.
+    /// Jobs of one batch.
     private static let batchCount = 25
     private static let reserveBytes = 512 << 10
     private static let deadCount = 400
 
     /// Creates a run.
-    package init(_ churn: Churn) { self.churn = churn }
+    package init(_ churn: Churn) {
+        self.churn = churn
+        rounds = churn == .large ? 20 : 100
+    }
 
     /// Changes what a store needs to be opened with: no history, and compaction in all of a thread's time.
     package func apply(to options: inout JobStoreOptions) {
@@ -86,6 +97,8 @@ package struct ChurnRun: Sendable {
             extraBytes += Self.deadCount * 150
         }
         let held = churn == .heartbeats ? try await held(store) : nil
+        // A batch that does not fit into a segment gets a file of its own.
+        let fileBytes = max(segmentBytes, Self.batchCount * churn.payloadBytes)
         var leased: [Lease] = []
         var rows: [Row] = []
         for round in 0..<rounds {
@@ -102,7 +115,7 @@ package struct ChurnRun: Sendable {
                 let row = Row(
                     jobs: round * liveCount + (batch + 1) * Self.batchCount, liveBytes: live,
                     diskBytes: try usedBytes(),
-                    boundBytes: live * 5 / 2 + 8 * segmentBytes + stats.checkpointBytes + Self.reserveBytes,
+                    boundBytes: live * 5 / 2 + 8 * fileBytes + stats.checkpointBytes + Self.reserveBytes,
                     recordBytes: stats.recordBytes, rewrittenBytes: stats.rewrittenBytes)
                 if row.share > worst?.share ?? 0 { worst = row }
             }

@@ -130,53 +130,74 @@ import Testing
         try store.log.close()
     }
 
-    /// A committer that waited for room whenever the maintenance thread looked kept it from ever compacting.
-    @Test func whereCommittersAlwaysWaitForRoomCompactionHasItsTurn() throws {
+    /// A committer that waited for room whenever the maintenance thread looked kept it from ever compacting; and where
+    /// both took turns, a loaded machine broke the bound on space.
+    @Test func whereCommittersAlwaysWaitForRoomSealingWaitsForCompaction() throws {
         let log = try EndingLog.open(disk)
         // It is not started: nobody else looks for work.
+        let next = Upcoming(log)
         log.lock.withLock {
             log.reserved = SequenceNumber(1 << 40)
             log.compactionShare = 1
             log.isStarving = true
-            func isCompaction() -> Bool { if case .compactSome? = log.nextWork() { true } else { false } }
-            #expect(!isCompaction(), "those who wait go first")
-            log.counters.recordBytes = UInt64(LogOptions.small.journalSegmentBytes)
-            #expect(isCompaction(), "but not for ever")
-            log.isCompactionDue = false
-            #expect(!isCompaction())
+            log.full = [EndingLog.fullSegment(1), EndingLog.fullSegment(2)]
+            #expect(next.isSealing(), "those who wait go first")
+        }
+        log.noteSealed([EndingLog.fullSegment(0)])
+        log.lock.withLock {
+            #expect(log.compactionOwed == 8 * 65_536)
+            #expect(next.isCompacting(), "but not for ever")
+            #expect(!next.isSealing(besideBackground: true) && next.isSealing(besideBackground: false))
+            // A group that fits into no segment gets a file of its own, which would have to be sealed as well.
+            log.oversizedWantedBytes = 1 << 20
+            #expect(!next.isCompacting(), "there are few of them")
+            log.full = (1...UInt64(log.options.journalSegmentCount)).map { EndingLog.fullSegment($0) }
+            #expect(next.isCompacting())
+            log.oversizedWantedBytes = 0
+        }
+        // Eight times as much is read as was sealed, and it may go on.
+        let full = log.lock.withLock {
+            log.isStarving = false
+            defer { log.full = [] }
+            return log.full
+        }
+        #expect(throws: Never.self) { try log.breathe(after: 8 * 65_536 - 1, isBackground: false) }
+        #expect(log.lock.withLock { log.compactionOwed } == 8 * 65_536, "what a caller asked for doesn't count")
+        #expect(throws: Never.self) { try log.breathe(after: 8 * 65_536 - 1, isBackground: true) }
+        #expect(log.lock.withLock { log.compactionOwed } == 1)
+        #expect(throws: Never.self) { try log.breathe(after: 2, isBackground: true) }
+        log.lock.withLock {
+            log.full = full
+            log.othersTurn = .now
+            #expect(next.isSealing(besideBackground: true))
         }
     }
 
     /// Back-to-back checkpoints kept the maintenance thread from sealing, and every commit waiting for room.
     @Test func whoAsksForACheckpointWaitsForThoseWhoWaitForRoom() throws {
         let log = try EndingLog.open(disk)
+        let next = Upcoming(log)
         log.lock.withLock {
             log.isStarving = true
             log.requests = [.checkpoint(MaintenanceRequest.Answer())]
-            let header = SegmentHeader(
-                role: .journal, store: log.manifest.store, id: SegmentID(1), salt: 1, epoch: Epoch(1), created: .zero)
-            let journal = Manifest.Journal(
-                id: SegmentID(1), slot: 1, base: .zero, bytes: 65_536, isOversized: false)
-            let source = SegmentSource(header: header, path: "/store/j", name: "j", end: 65_536)
-            log.full = [FullSegment(journal: journal, source: source, lastSequence: SequenceNumber(9), link: 0)]
-            func isSealing() -> Bool { if case .seal? = log.nextWork() { true } else { false } }
-            #expect(isSealing())
-            // A rewrite in the background ends first where too much was appended; one that a caller asked for does not.
-            log.reserved = SequenceNumber(1 << 40)
+            log.full = [EndingLog.fullSegment(1)]
+            #expect(next.isSealing())
             log.isStarving = false
-            log.requests = []
-            log.compactionShare = 1
-            log.counters.recordBytes = UInt64(LogOptions.small.journalSegmentBytes)
-            func isSealing(beside isBackground: Bool) -> Bool {
-                if case .seal? = log.nextWork(isRewriting: true, holdsSealing: isBackground) { true } else { false }
-            }
-            #expect(!isSealing(beside: true) && isSealing(beside: false))
-            log.isStarving = true
-            log.requests = [.checkpoint(MaintenanceRequest.Answer())]
-            log.compactionShare = nil
-            log.isStarving = false
-            #expect(!isSealing() && log.requests.isEmpty, "otherwise what is asked for goes first")
+            #expect(!next.isSealing() && log.requests.isEmpty, "otherwise what is asked for goes first")
         }
+    }
+}
+
+/// What the maintenance thread of a log that was not started would do. The caller holds the log's lock.
+private struct Upcoming {
+    let log: WriteAheadLog
+    init(_ log: WriteAheadLog) { self.log = log }
+
+    func isCompacting() -> Bool { if case .compactSome? = log.nextWork() { true } else { false } }
+    func isSealing() -> Bool { if case .seal? = log.nextWork() { true } else { false } }
+    /// Asked between two frames of a rewrite, in the background or for a caller.
+    func isSealing(besideBackground isBackground: Bool) -> Bool {
+        if case .seal? = log.nextWork(isRewriting: true, holdsSealing: isBackground) { true } else { false }
     }
 }
 
@@ -197,6 +218,18 @@ private final class EndingLog: LogDelegate, @unchecked Sendable {
         options.compactionShare = nil
         return try WriteAheadLog.open(
             directory: path, fileSystem: disk, options: options, createIfMissing: true, now: .zero)
+    }
+
+    /// A full segment of which no file exists.
+    static func fullSegment(_ number: UInt64) -> FullSegment {
+        let id = SegmentID(number)
+        let header = SegmentHeader(
+            role: .journal, store: StoreIdentity(bytes: [UInt8](repeating: 1, count: 16)), id: id, salt: 1,
+            epoch: Epoch(1), created: .zero)
+        let journal = Manifest.Journal(id: id, slot: number, base: .zero, bytes: 65_536, isOversized: false)
+        return FullSegment(
+            journal: journal, source: SegmentSource(header: header, path: "/store/j", name: "j", end: 65_536),
+            lastSequence: SequenceNumber(9), link: 0)
     }
 
     static func body(_ number: UInt64) -> [UInt8] {

@@ -54,20 +54,30 @@ extension WriteAheadLog {
             try rewriteWasteful()
         } catch {
             guard error.code == .noSpace else { throw error }
-            lock.withLock {
-                isCompactionDue = false
-                bytesAtCompaction = counters.recordBytes
-            }
+            noteCompacted(logBytes: lock.withLock { counters.recordBytes })
         }
     }
 
-    /// Whether so much was appended since nothing was worth a rewrite that sealing waits until nothing is again, and
-    /// commits with it: otherwise who writes faster than can be rewritten would grow the store without bound. A rewrite
-    /// that a caller asked for may take as long as the store is large: nobody waits for that. The caller holds the
-    /// lock.
-    var isCompactionOwed: Bool {
-        compactionShare != nil && counters.recordBytes - bytesAtCompaction >= UInt64(options.journalSegmentBytes)
+    private func noteCompacted(logBytes: UInt64) {
+        lock.withLock {
+            isCompactionDue = false
+            bytesAtCompaction = logBytes
+            compactionOwed = 0
+        }
     }
+
+    /// Counts what a sealing adds.
+    func noteSealed(_ segments: [FullSegment]) {
+        let bytes = segments.reduce(0) { $0 + $1.source.end }
+        lock.withLock {
+            isCompactionDue = true
+            if compactionShare != nil { compactionOwed += Self.compactionEffort * bytes }
+        }
+    }
+
+    /// For each byte sealed, so many are read or rewritten before more are, unless nothing is worth it. Two passes over
+    /// a store, one to see what is needed and one to rewrite it, let it grow by a quarter.
+    private static let compactionEffort = 8
 
     /// Where images lag so far behind the log that little may be dropped, writes one, twice. They are due more often
     /// than this, but give way to sealing.
@@ -77,13 +87,17 @@ extension WriteAheadLog {
         let isLagging = lock.withLock {
             !isReserveSpent && uncovered >= 2 * max(options.journalSegmentBytes, pacing.imageBytes)
         }
-        if isLagging { _ = try installCheckpoint(copies: 2, isUrgent: false) }
+        guard isLagging else { return }
+        do { _ = try installCheckpoint(copies: 2, isUrgent: false) } catch {
+            // What is covered already goes all the same.
+            guard error.code == .noSpace else { throw error }
+        }
     }
 
     private func rewriteWasteful() throws(LogError) {
         guard let delegate = lock.withLock({ delegate }) else { return }
         let policy = CoveredRetention(policy: retention(of: delegate), covered: coveredThrough)
-        let (ticket, logBytes, isOwed) = lock.withLock { (state.ticket, counters.recordBytes, isCompactionOwed) }
+        let (ticket, logBytes, isOwed) = lock.withLock { (state.ticket, counters.recordBytes, compactionOwed > 0) }
         var isDurable = Safeguard.compactionCommitWait.isOff
         while let run = try nextRun(policy, logBytes: logBytes) {
             if !isDurable {
@@ -92,17 +106,12 @@ extension WriteAheadLog {
             }
             let old = Array(manifest.sealed[run])
             try reading(old) { () throws(LogError) in
-                _ = try replace(
-                    old, policy: policy, covered: policy.covered, high: ContinuousClock.now - lastSealing > .seconds(2),
-                    isBackground: true)
+                _ = try replace(old, policy: policy, covered: policy.covered, high: isQuiet, isBackground: true)
             }
             // A caller's compaction does all of this anyway.
             if lock.withLock({ requests.contains(where: \.isCompaction) }) { return }
         }
-        lock.withLock {
-            isCompactionDue = false
-            bytesAtCompaction = logBytes
-        }
+        noteCompacted(logBytes: logBytes)
     }
 
     /// Returns which sealed segments to rewrite next; reads those of which that has to be known.
@@ -154,7 +163,7 @@ extension WriteAheadLog {
                     }
                     return true
                 }
-                try breathe(isBackground: true)
+                try breathe(after: frame.header.rawBytes, isBackground: true)
                 return true
             }
         }
@@ -227,7 +236,7 @@ extension WriteAheadLog {
             predecessor: start > 0 ? manifest.sealed[start - 1].lineage.chain : nil,
             audit: manifest.auditPoint(before: start), passing: Self.auditPoints(of: old, read: read), replacing: last,
             high: high
-        ) { () throws(LogError) in try breathe(isBackground: isBackground) }
+        ) { (bytes) throws(LogError) in try breathe(after: bytes, isBackground: isBackground) }
         for segment in old where !read.contains(segment) {
             made.dropped += segment.records
             if segment.lastSequence > made.droppedThrough {
@@ -305,12 +314,14 @@ extension WriteAheadLog {
     private static let paceMilliseconds: Int64 = 5
 
     /// Between two frames: does whatever else is to be done, and in the background pauses so long that the share of
-    /// time is kept.
+    /// time is kept, unless somebody waits.
     ///
+    /// - Parameter bytes: What was read since.
     /// - Throws: `.closed` when the log is being closed or the background turned off, `.noSpace` when the disk got
     ///   full: nothing was rewritten then.
-    func breathe(isBackground: Bool) throws(LogError) {
+    func breathe(after bytes: Int, isBackground: Bool) throws(LogError) {
         let began = ContinuousClock.now
+        if isBackground { lock.withLock { compactionOwed = max(0, compactionOwed - bytes) } }
         try serveOthers(isBackground: isBackground)
         if isBackground { try pause(servedFor: ContinuousClock.now - began) }
         try lock.withLock { () throws(LogError) in

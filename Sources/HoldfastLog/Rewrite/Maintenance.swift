@@ -157,7 +157,7 @@ extension WriteAheadLog {
         let isHeldBack = isDiskFull && !isRetryDue
         let isOthersTurn = !isRewriting || ContinuousClock.now >= othersTurn
         let isCompactable = isCompactionDue && compactionShare != nil && !isClosing && !isRewriting
-        let isSealingHeld = isCompactionOwed && (isCompactable || holdsSealing)
+        let isSealingHeld = compactionOwed > 0 && (isCompactable || holdsSealing)
         let next = requests.firstIndex { request in
             if request.isOversized { return !isHeldBack }
             return isOthersTurn && !(isRewriting && request.isCompaction)
@@ -172,9 +172,12 @@ extension WriteAheadLog {
             }
             return .request(requests.remove(at: next))
         }
-        if oversizedWantedBytes > 0 { return .prepareOversized(bytes: oversizedWantedBytes) }
+        // Nothing of such a group is applied yet: it can wait, and has to where they would pile up.
+        let isPilingUp = isSealingHeld && full.count >= options.journalSegmentCount
+        if oversizedWantedBytes > 0, !isPilingUp { return .prepareOversized(bytes: oversizedWantedBytes) }
         if isHeldBack || isMaintenanceStopping { return nil }
         if isReservationShort { return .reserve }
+        if isStarving, isRingShort, !idleFiles.isEmpty { return .replenish }
         if isCompactable, isSealingHeld || !isStarving { return .compactSome }
         if pacing.isOverdue, !isReserveSpent, isOthersTurn { return .checkpoint(unlessStarving: false) }
         if !full.isEmpty, isOthersTurn, !isSealingHeld { return .seal }
@@ -229,6 +232,8 @@ extension WriteAheadLog {
             case .replenish: try replenish()
             case .prepareOversized(let bytes): return try prepareOversized(bytes)
             }
+            // Compaction gives up where the disk is full, so its end says nothing of that.
+            if case .compactSome = work { return }
             lock.withLock {
                 isDiskFull = false
                 isRetryDue = false

@@ -65,7 +65,7 @@ package struct ProposedRewrite {
                     try body(entry)
                     return true
                 }
-                try log.breathe(isBackground: isBackground)
+                try log.breathe(after: frame.header.rawBytes, isBackground: isBackground)
                 return true
             }
         }

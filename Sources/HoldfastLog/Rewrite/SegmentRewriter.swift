@@ -25,7 +25,8 @@ extension WriteAheadLog {
         let sources = segments.map(\.source)
         let made = try rewrite(
             sources, policy: KeepAll(), predecessor: manifest.sealed.last?.lineage.chain, audit: manifest.auditEnd,
-            high: isQuiet(segments))
+            high: segments.count == 1 && isQuiet)
+        lastSealing = .now
         var changed = manifest
         changed.sealed += made.segments
         let ids = Set(segments.map(\.journal.id))
@@ -36,17 +37,15 @@ extension WriteAheadLog {
         lock.withLock {
             full.removeFirst(segments.count)
             counters.sealingBytes += made.bytes
-            isCompactionDue = true
         }
+        noteSealed(segments)
         for segment in segments { try retire(segment.journal) }
     }
 
     /// Whether the log fills slowly enough for the better compression, which takes 25 times the time of the fast one:
     /// commits wait for it where no other segment is left.
-    private func isQuiet(_ segments: [FullSegment]) -> Bool {
-        let now = ContinuousClock.now
-        defer { lastSealing = now }
-        return segments.count == 1 && now - lastSealing > .seconds(2)
+    var isQuiet: Bool {
+        ContinuousClock.now - lastSealing > .seconds(2) && lock.withLock { full.count <= 1 && !isStarving }
     }
 
     /// Sets a used file aside for the ring, or removes it when it does not fit there.
@@ -97,9 +96,9 @@ extension WriteAheadLog {
         try sealFull()
     }
 
-    /// Seals what has been full for longest, or all that is full where no rewrite is waiting for its turn.
+    /// Seals what has been full for longest, or all that is full where nothing makes room for it.
     func sealSome() throws(LogError) {
-        let segments = lock.withLock { isCompactionOwed ? Array(full.prefix(1)) : full }
+        let segments = lock.withLock { compactionShare != nil ? Array(full.prefix(1)) : full }
         if !segments.isEmpty { try seal(segments) }
     }
 
@@ -144,11 +143,11 @@ extension WriteAheadLog {
     /// - Parameter audit: The audit chain's value at or before the first record that it does not cover.
     /// - Parameter passed: Its value behind what is not read, by the segment that is read next.
     /// - Parameter replaced: The last of the segments which they take the place of, if any.
-    /// - Parameter breathe: Called between frames.
+    /// - Parameter breathe: Called between frames, with the bytes of the last one.
     func rewrite(
         _ sources: [SegmentSource], policy: any RetentionPolicy, predecessor: [UInt8]?, audit: AuditPoint?,
         passing passed: [SegmentID: AuditPoint] = [:], replacing replaced: Manifest.Sealed? = nil, high: Bool,
-        breathe: () throws(LogError) -> Void = {}
+        breathe: (Int) throws(LogError) -> Void = { _ in }
     ) throws(LogError) -> Rewritten {
         var output = RewriteOutput(
             log: self, chain: predecessor ?? [UInt8](repeating: 0, count: 32), audit: audit, high: high)
@@ -178,7 +177,7 @@ extension WriteAheadLog {
                         }
                         return true
                     }
-                    try breathe()
+                    try breathe(frame.header.rawBytes)
                     return true
                 }
             }
