@@ -21,6 +21,16 @@ struct SimulatedFileSystemContent {
     private struct Fragment {
         let offset: Int
         let bytes: [UInt8]
+        /// Kept, so that looking for what overlaps touches no array.
+        let end: Int
+
+        init(offset: Int, bytes: [UInt8]) {
+            self.offset = offset
+            self.bytes = bytes
+            end = offset + bytes.count
+        }
+
+        func overlaps(_ range: Range<Int>) -> Bool { offset < range.upperBound && end > range.lowerBound }
     }
 
     /// What readers see.
@@ -261,39 +271,44 @@ struct SimulatedFileSystemContent {
     /// Applies to each sector of a block as many of the writes to it, from the first on, as chance has it: a disk may
     /// have a sector as it was at any moment, but never a later write without an earlier one to the same sector.
     private mutating func settle(_ fragments: [Fragment], block: Int, _ chance: inout CrashChance) {
-        let isNew = durableBlocks.count <= block || durableBlocks[block] == nil
+        let before = block < durableBlocks.count ? durableBlocks[block] : nil
+        var bytes = before ?? Self.zeroBlock
+        var isTouched = false
         let whole = chance.isBlockwise ? chance.survivors(of: fragments.count) : 0
+        let fragments = fragments.span
         for sector in 0..<Self.blockBytes / Self.sectorBytes {
             let range = sector * Self.sectorBytes..<(sector + 1) * Self.sectorBytes
-            var touching: [(number: Int, fragment: Fragment)] = []
-            for (number, fragment) in fragments.enumerated()
-            where fragment.offset < range.upperBound && fragment.offset + fragment.bytes.count > range.lowerBound {
-                touching.append((number, fragment))
+            var (count, survivors) = (0, 0)
+            for number in fragments.indices where fragments[number].overlaps(range) {
+                count += 1
+                if number < whole { survivors += 1 }
             }
-            guard !touching.isEmpty else { continue }
-            let survivors =
-                chance.isBlockwise ? touching.count { $0.number < whole } : chance.survivors(of: touching.count)
-            if survivors == 0, isNew, let garbage = chance.garbage(Self.sectorBytes) {
-                apply(Fragment(offset: range.lowerBound, bytes: garbage), to: block, within: range)
+            guard count > 0 else { continue }
+            if !chance.isBlockwise { survivors = chance.survivors(of: count) }
+            if survivors == 0, before == nil, let garbage = chance.garbage(Self.sectorBytes) {
+                bytes.replaceSubrange(range, with: garbage)
+                isTouched = true
             }
-            for (_, fragment) in touching.prefix(survivors) { apply(fragment, to: block, within: range) }
-            if survivors < touching.count {
-                let torn = chance.tornBytes(of: range.count)
-                let part = range.lowerBound..<range.lowerBound + torn
-                if torn > 0 { apply(touching[survivors].fragment, to: block, within: part) }
+            let torn = survivors < count ? chance.tornBytes(of: range.count) : 0
+            for number in fragments.indices where fragments[number].overlaps(range) {
+                let reach = survivors > 0 ? range.count : torn
+                if reach > 0 {
+                    Self.copy(fragments[number], to: &bytes, within: range.prefix(reach))
+                    isTouched = true
+                }
+                if survivors == 0 { break }
+                survivors -= 1
             }
         }
+        if isTouched { Self.set(block, of: &durableBlocks, to: bytes) }
     }
 
-    /// Puts what a fragment has in a range of a block on the disk's side.
-    private mutating func apply(_ fragment: Fragment, to block: Int, within range: Range<Int>) {
+    /// Puts what a fragment has in a range of a block there.
+    private static func copy(_ fragment: borrowing Fragment, to bytes: inout [UInt8], within range: Range<Int>) {
         let start = max(range.lowerBound, fragment.offset)
-        let end = min(range.upperBound, fragment.offset + fragment.bytes.count)
+        let end = min(range.upperBound, fragment.end)
         guard start < end else { return }
-        if durableBlocks.count <= block || durableBlocks[block] == nil {
-            Self.set(block, of: &durableBlocks, to: Self.zeroBlock)
-        }
-        let part = fragment.bytes.span.extracting(start - fragment.offset..<end - fragment.offset)
-        Self.overwrite(&durableBlocks, block, part, at: start)
+        var span = bytes.mutableSpan
+        span.copy(fragment.bytes.span.extracting(start - fragment.offset..<end - fragment.offset), at: start)
     }
 }
