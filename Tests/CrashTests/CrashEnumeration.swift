@@ -85,21 +85,39 @@ final class CrashEnumeration: Sendable {
             guard number < jobs.count else { return }
             let (trace, point) = jobs[number]
             var tried = 0
-            for policy in policies(for: point, seed: seed &+ UInt64(number) &* 1_000_003, singlesMax: singlesMax) {
+            /// Returns whether the state was new.
+            func visit(_ policy: CrashPolicy) throws -> Bool {
                 tried += 1
                 let disk = point.image(policy)
                 let hash = disk.contentHash()
                 _ = states.insert(hash)
-                guard judged.insert(hash ^ UInt64(truncatingIfNeeded: point.note) &* 0x9E37_79B9_7F4A_7C15) else {
-                    continue
-                }
+                let expected = UInt64(truncatingIfNeeded: point.note) &* 0x9E37_79B9_7F4A_7C15
+                guard judged.insert(hash ^ expected) else { return false }
                 try trace.judge(disk, point, "\(trace.name), operation \(point.operation), \(policy)", recovered)
+                return true
+            }
+            for policy in policies(for: point, singlesMax: singlesMax) { _ = try visit(policy) }
+            // Where few things are pending, chance finds few new states: it tries elsewhere then.
+            var misses = 0
+            for draw in 0..<UInt64(point.itemCount > 0 ? randomStates : 0) where misses < Self.missesMax {
+                let policy = Self.random(draw, seed: seed &+ UInt64(number) &* 1_000_003)
+                misses = try visit(policy) ? 0 : misses + 1
             }
             work.withLock { $0.figures.tried += tried }
         }
     }
 
-    private func policies(for point: CrashPoint, seed: UInt64, singlesMax: Int) -> [CrashPolicy] {
+    private static let missesMax = 3
+
+    private static func random(_ draw: UInt64, seed: UInt64) -> CrashPolicy {
+        switch draw % 4 {
+        case 0, 1: .torn(seed: seed &+ draw)
+        case 2: .random(seed: seed &+ draw)
+        default: .randomBlocks(seed: seed &+ draw)
+        }
+    }
+
+    private func policies(for point: CrashPoint, singlesMax: Int) -> [CrashPolicy] {
         let items = point.itemCount
         guard items > 0 else { return [.nothingPending] }
         var policies: [CrashPolicy] = [.nothingPending, .everythingPending]
@@ -107,15 +125,6 @@ final class CrashEnumeration: Sendable {
             policies += (1..<(1 << UInt64(items))).map { .subset(items: $0) }
         } else if items <= singlesMax {
             policies += (0..<items).flatMap { [.only(item: $0), .allBut(item: $0)] }
-        }
-        // Chance finds few new states where few things are pending.
-        for number in 0..<UInt64(min(randomStates, items * items)) {
-            let seed = seed &+ number
-            switch number % 4 {
-            case 0, 1: policies.append(.torn(seed: seed))
-            case 2: policies.append(.random(seed: seed))
-            default: policies.append(.randomBlocks(seed: seed))
-            }
         }
         return policies
     }

@@ -129,7 +129,7 @@ enum Workload: String, CaseIterable, Sendable {
     /// seed.
     @Test(.enabled(if: Effort.isLong || Effort.soakSeconds != nil))
     func aMillionStatesLoseNothing() async throws {
-        let enumeration = CrashEnumeration(randomStates: 40)
+        let enumeration = CrashEnumeration(randomStates: 100)
         let end = ContinuousClock.now + .seconds(Effort.soakSeconds ?? 3_000)
         let first = Effort.soakSeconds == nil ? 1 : Int.random(in: 1...1_000_000)
         var seed = first
