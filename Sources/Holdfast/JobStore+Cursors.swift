@@ -20,13 +20,8 @@ extension JobStore {
     public func events(
         cursor: String, from start: StoreEvents.Start = .oldest, limits: CursorLimits = CursorLimits()
     ) async throws(JobStoreError) -> CursorEvents {
-        let opened = try await core.submitAsync(CursorOperation(cursor, .open(start, limits))).value()
-        var next = opened.next
-        // A compaction that began before may have dropped the oldest records since: then others are the oldest.
-        if opened.isNew, start == .oldest, core.lock.withLock({ core.log.compactedThrough }) >= next {
-            next = try await reset(cursor: cursor, to: .oldest)
-        }
-        return CursorEvents(core: core, name: cursor, next: next)
+        let place = try await core.submitAsync(CursorOperation(cursor, .open(start, limits))).value()
+        return CursorEvents(core: core, name: cursor, next: place.next)
     }
 
     /// Notes that the consumer has come to `next`: it has seen every record before.
@@ -150,7 +145,7 @@ struct CursorOperation: StoreOperation {
     }
 
     mutating func run(on core: StoreCore, at now: Timestamp) throws(JobStoreError) -> OperationOutcome<CursorPlace> {
-        let dropped = core.log.compactedThrough
+        let dropped = core.log.droppedThrough
         let move: CursorMove
         switch wish {
         case .open(let start, let limits):
@@ -168,11 +163,15 @@ struct CursorOperation: StoreOperation {
         guard case .cursor(let next, let isNew) = try core.perform(.moveCursor(name, move), at: now) else {
             return .value(CursorPlace(next: .zero, isNew: false))
         }
+        switch wish {
+        case .open, .reset: core.placedSinceRetention = min(core.placedSinceRetention ?? next, next)
+        case .advance, .remove: break
+        }
         return .value(CursorPlace(next: next, isNew: isNew))
     }
 
     private func place(_ start: StoreEvents.Start, on core: StoreCore) throws(JobStoreError) -> SequenceNumber {
-        let oldest = core.log.compactedThrough.next
+        let oldest = core.log.droppedThrough.next
         switch start {
         case .now: return core.state.lastSequence.next
         case .oldest: return oldest

@@ -24,6 +24,11 @@ final class LogBridge: LogDelegate {
         return core.retention()
     }
 
+    func isHeld(through sequence: SequenceNumber) -> Bool {
+        guard let placed = core?.placedSinceRetention, Safeguard.cursorPlacement.isOn else { return false }
+        return placed <= sequence
+    }
+
     func keptHistory() throws(LogError) -> KeptHistory? {
         guard let core else { preconditionFailure("the log's threads end before the store does") }
         guard let start = try core.historyStart() else { return nil }
@@ -64,7 +69,8 @@ extension StoreCore {
         let start: SequenceNumber?
         do { start = try historyStart() } catch { start = .zero }
         let (needed, listing) = lock.withLock {
-            (state.neededRecords, state.cursorCount > 0 ? cursorListing(at: readableTime) : nil)
+            placedSinceRetention = nil
+            return (state.neededRecords, state.cursorCount > 0 ? cursorListing(at: readableTime) : nil)
         }
         var held: SequenceNumber?
         if let listing, Safeguard.cursorPin.isOn {

@@ -35,6 +35,8 @@ final class StoreCore: @unchecked Sendable {
     var waiters = LeaseWaiters()
     var flights = EffectFlights()
     var window: HistoryWindow
+    /// The first record where a cursor was made, or sent, since compaction last asked what to keep.
+    var placedSinceRetention: SequenceNumber?
     /// The first record that a cursor held when compaction last asked what to keep.
     var heldAtRetention: SequenceNumber?
 

@@ -226,6 +226,8 @@ package enum Safeguard: String, CaseIterable, Sendable {
     case compactionNeed
     /// What a live consumer has not seen is not dropped.
     case cursorPin
+    /// A rewrite drops nothing from where a consumer was sent since it was decided what to keep.
+    case cursorPlacement
     /// The manifest says below which records no image suffices.
     case compactionBound
     /// A checkpoint from before a compaction is not replayed from.

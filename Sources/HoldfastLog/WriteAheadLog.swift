@@ -138,6 +138,8 @@ package final class WriteAheadLog: @unchecked Sendable {
     /// then it seals no more, and commits wait: otherwise who writes faster than can be rewritten would grow the store
     /// without bound. A rewrite that a caller asked for may take as long as the store is large: nobody waits for that.
     var compactionOwed = 0
+    /// The last record that a rewrite drops whose manifest is being installed.
+    var droppingThrough = SequenceNumber.zero
     /// See `LogOptions.compactionShare`; may be changed while the log is open.
     var compactionShare: Double?
     var delegate: (any LogDelegate)?

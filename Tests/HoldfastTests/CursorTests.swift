@@ -3,8 +3,17 @@
 
 import Holdfast
 import HoldfastBytes
+import HoldfastLog
 import HoldfastTestKit
 import Testing
+
+#if canImport(Glibc)
+    import Glibc
+#elseif canImport(Musl)
+    import Musl
+#else
+    import Darwin
+#endif
 
 @Suite(.timeLimit(.minutes(10))) struct CursorTests {
     /// Adds jobs with payloads that don't compress, and ends them.
@@ -28,6 +37,46 @@ import Testing
             if taken.count == count || event.sequence == last { break }
         }
         return taken
+    }
+
+    /// A compaction under way dropped what a new consumer had just been promised.
+    @Test(arguments: [StoreEvents.Start.oldest, .sequence(SequenceNumber(1))])
+    func whoBeginsWhileRecordsAreBeingDroppedIsShownThemAll(start: StoreEvents.Start) async throws {
+        let disk = SimulatedFileSystem()
+        var options = JobStoreOptions()
+        options.fileSystem = disk
+        options.history = .none
+        options.compaction = .onDemand
+        let store = try await JobStore.open(at: "/store", options: options)
+        try await Self.churn(store, 20)
+        let last = try await store.enqueue("end", payload: [1]).id.sequence
+        let (begun, begin) = AsyncStream.makeStream(of: Void.self)
+        let isOpen = Locked(false)
+        let opened = Task {
+            defer { isOpen.withLock { $0 = true } }
+            for await _ in begun {}
+            return try await store.events(cursor: "late", from: start)
+        }
+        // The first segment is the sealed one. The second is the rewritten one, which is not in force yet.
+        let segments = Locked(0)
+        disk.whileSyncing { path in
+            guard path.hasSuffix(".seg"),
+                segments.withLock({
+                    $0 += 1; return $0
+                }) == 2
+            else { return }
+            begin.finish()
+            while !isOpen.withLock({ $0 }) { sched_yield() }
+        }
+        let failure = await #expect(throws: JobStoreError.self) { try await store.compact() }
+        #expect(failure?.message.contains("compact again") == true)
+        disk.whileSyncing(nil)
+        let events = try await opened.value
+        #expect(try await Self.take(events, until: last).count == 61)
+        try await events.commit()
+        let summary = try await store.compact()
+        #expect(summary.bytesAfter < summary.bytesBefore / 2)
+        try await store.close()
     }
 
     @Test func aConsumerSeesEachRecordOnceOverRestartsAndCompactions() async throws {

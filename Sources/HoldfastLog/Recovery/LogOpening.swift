@@ -148,6 +148,9 @@ extension WriteAheadLog {
     /// A checkpoint below it does not suffice for a replay: records behind it were dropped.
     package var compactedThrough: SequenceNumber { manifest.compactedThrough }
 
+    /// The last record that may be gone soon. The caller holds the lock.
+    package var droppedThrough: SequenceNumber { max(manifest.compactedThrough, droppingThrough) }
+
     /// Calls `body` for each record after `sequence`, in order, with the time of its frame, until it returns false.
     ///
     /// - Throws: `.corrupt` when a frame is damaged, or what `body` throws.

@@ -105,9 +105,13 @@ extension WriteAheadLog {
                 isDurable = true
             }
             let old = Array(manifest.sealed[run])
+            var isStale = false
             try reading(old) { () throws(LogError) in
-                _ = try replace(old, policy: policy, covered: policy.covered, high: isQuiet, isBackground: true)
+                isStale =
+                    try replace(old, policy: policy, covered: policy.covered, high: isQuiet, isBackground: true) == nil
             }
+            // Then it is decided anew what to keep.
+            if isStale { return }
             // A caller's compaction does all of this anyway.
             if lock.withLock({ requests.contains(where: \.isCompaction) }) { return }
         }
@@ -204,8 +208,12 @@ extension WriteAheadLog {
         guard covered >= lastSealed.lastSequence else {
             throw LogError(.ioFailed, "the checkpoint that compaction needs was not written: try again")
         }
-        let made = try replace(
-            old, policy: policy, covered: covered, high: true, isBackground: false, proves: proves)
+        guard
+            let made = try replace(
+                old, policy: policy, covered: covered, high: true, isBackground: false, proves: proves)
+        else {
+            throw LogError(.ioFailed, "a cursor was sent to records that were to be dropped: compact again")
+        }
         result.segmentsAfter = made.segments.count
         result.bytesAfter = made.segments.reduce(0) { $0 + $1.bytes }
         result.recordsDropped = made.dropped
@@ -221,11 +229,12 @@ extension WriteAheadLog {
         return ReplayableRetention(policy, history: history(from: delegate), in: manifest) ?? policy
     }
 
-    /// Puts what `policy` keeps of neighbours in their place. Images cover the records up to `covered`.
+    /// Puts what `policy` keeps of neighbours in their place; `nil` when meanwhile more came to be needed. Images cover
+    /// the records up to `covered`.
     private func replace(
         _ old: [Manifest.Sealed], policy: any RetentionPolicy, covered: SequenceNumber, high: Bool, isBackground: Bool,
         proves: Bool = false
-    ) throws(LogError) -> Rewritten {
+    ) throws(LogError) -> Rewritten? {
         guard let first = old.first, let last = old.last,
             let start = manifest.sealed.firstIndex(where: { $0.id == first.id })
         else { return Rewritten() }
@@ -252,6 +261,8 @@ extension WriteAheadLog {
                 made.segments, inPlaceOf: start..<(start + old.count), droppedThrough: made.droppedThrough,
                 isBackground: isBackground)
         }
+        guard begin(dropping: made) else { return nil }
+        defer { lock.withLock { droppingThrough = .zero } }
         // Sealing went on meanwhile, behind what is replaced.
         var changed = manifest
         changed.sealed.replaceSubrange(start..<(start + old.count), with: made.segments)
@@ -274,12 +285,27 @@ extension WriteAheadLog {
         return made
     }
 
+    /// Checks, and sees to it, that nobody needs what `made` dropped; removes it otherwise.
+    private func begin(dropping made: Rewritten) -> Bool {
+        let isWanted = lock.withLock {
+            if made.dropped > 0, delegate?.isHeld(through: made.droppedThrough) == true { return false }
+            droppingThrough = made.droppedThrough
+            return true
+        }
+        if !isWanted { remove(made) }
+        return isWanted
+    }
+
+    private func remove(_ made: Rewritten) {
+        for segment in made.segments { try? fileSystem.unlinkIfPresent(layout.path(segment)) }
+    }
+
     /// The audit chain with its anchor where `made` dropped the last record.
     private func moved(_ audit: Manifest.Audit?, behind made: Rewritten) throws(LogError) -> Manifest.Audit? {
         guard var audit, made.droppedThrough > audit.anchor.through, Safeguard.auditAnchor.isOn else { return audit }
         guard let anchor = made.anchor, anchor.through >= made.droppedThrough else {
             // Only a manifest that contradicts itself leads here.
-            for segment in made.segments { try? fileSystem.unlinkIfPresent(layout.path(segment)) }
+            remove(made)
             throw LogError(
                 .corrupt,
                 "MANIFEST names audit values that do not follow each other: restore it from a backup, or run: holdfast "

@@ -63,6 +63,9 @@ package protocol LogDelegate: AnyObject, Sendable {
     /// Returns a test of which records a rewrite may not drop, by the state as it is now. The log asks before it takes
     /// the image that makes up for what is dropped.
     func retention() -> any RetentionPolicy
+    /// Whether something came to need records up to `sequence` since `retention` was asked, so that they must not be
+    /// dropped by what it said. Called under `lock`.
+    func isHeld(through sequence: SequenceNumber) -> Bool
     /// Returns which part of the log is kept for its own sake, `nil` for none.
     func keptHistory() throws(LogError) -> KeptHistory?
     /// The key under which `entries(key:from:)` finds a record (a job's id), or `nil`.
@@ -74,6 +77,8 @@ package protocol LogDelegate: AnyObject, Sendable {
 }
 
 extension LogDelegate {
+    /// Nothing did.
+    package func isHeld(through sequence: SequenceNumber) -> Bool { false }
     /// None.
     package func keptHistory() throws(LogError) -> KeptHistory? { nil }
     /// Can't.
