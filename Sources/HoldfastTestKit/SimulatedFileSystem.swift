@@ -106,6 +106,9 @@ public final class SimulatedFileSystem: @unchecked Sendable {
 
     // MARK: - Looking from outside
 
+    /// How many bytes the disk holds, in whole blocks of 4,096: with that as `FaultPlan.capacityBytes` it is full.
+    public var usedBytes: Int { access { $0.usedBlocks * SimulatedFileSystemContent.blockBytes } }
+
     /// Returns the content of every file by path, as programs see it. Paths begin with a slash.
     public func snapshotFiles() -> [String: [UInt8]] {
         access { state in
@@ -214,6 +217,9 @@ extension SimulatedFileSystem.State {
         }
         return (after, chance.itemCount)
     }
+
+    /// How many blocks all files take together.
+    var usedBlocks: Int { contents.values.reduce(0) { $0 + $1.allocatedBlocks } }
 
     fileprivate func existingFile(_ path: String) -> Int {
         guard let node = (try? tree.locate(path))?.node, contents[node] != nil else {
