@@ -151,6 +151,11 @@ struct SimulatedFileSystemContent {
         pending.removeAll()
     }
 
+    /// Whether the disk has anything of it.
+    var hasDurableBlocks: Bool { durableBlocks.contains { $0 != nil } }
+
+    private func durableBlock(_ block: Int) -> [UInt8]? { block < durableBlocks.count ? durableBlocks[block] : nil }
+
     /// Returns what is found after a crash.
     func afterCrash(_ chance: inout CrashChance) -> SimulatedFileSystemContent {
         var image = SimulatedFileSystemContent()
@@ -166,8 +171,9 @@ struct SimulatedFileSystemContent {
         let finalSize = sizes.last ?? durableSize
         // A file that shrank and grew again has zeros in between, unless they were written to since.
         if let least = sizes.min(), least < durableSize { Self.clear(from: least, in: &image.durableBlocks) }
+        let predecessor = chance.predecessor()
         for block in pending.keys.sorted() {
-            image.settle(pending[block] ?? [], block: block, &chance)
+            image.settle(pending[block] ?? [], block: block, over: predecessor?.durableBlock(block), &chance)
         }
         Self.clear(from: finalSize, in: &image.durableBlocks)
         let count = (finalSize + Self.blockBytes - 1) / Self.blockBytes
@@ -260,7 +266,11 @@ struct SimulatedFileSystemContent {
 
     /// Applies to each sector of a block as many of the writes to it, from the first on, as chance has it: a disk may
     /// have a sector as it was at any moment, but never a later write without an earlier one to the same sector.
-    private mutating func settle(_ fragments: [Fragment], block: Int, _ chance: inout CrashChance) {
+    ///
+    /// - Parameter old: What the block held before it was given to this file.
+    private mutating func settle(
+        _ fragments: [Fragment], block: Int, over old: [UInt8]?, _ chance: inout CrashChance
+    ) {
         let isNew = durableBlocks.count <= block || durableBlocks[block] == nil
         let whole = chance.isBlockwise ? chance.survivors(of: fragments.count) : 0
         for sector in 0..<Self.blockBytes / Self.sectorBytes {
@@ -273,7 +283,7 @@ struct SimulatedFileSystemContent {
             guard !touching.isEmpty else { continue }
             let survivors =
                 chance.isBlockwise ? touching.count { $0.number < whole } : chance.survivors(of: touching.count)
-            if survivors == 0, isNew, let garbage = chance.garbage(Self.sectorBytes) {
+            if survivors == 0, isNew, let garbage = chance.garbage(Self.sectorBytes, over: old?[range]) {
                 apply(Fragment(offset: range.lowerBound, bytes: garbage), to: block, within: range)
             }
             for (_, fragment) in touching.prefix(survivors) { apply(fragment, to: block, within: range) }
