@@ -113,6 +113,10 @@ let package = Package(
             swiftSettings: common),
         .testTarget(
             name: "SimulationTests", dependencies: ["HoldfastTestKit", "HoldfastLog"], swiftSettings: common),
+        // What users see, and no more: the blocks of the README and the pages.
+        .testTarget(
+            name: "UserTests", dependencies: ["Holdfast", "HoldfastTestKit"], packageAccess: false,
+            swiftSettings: common),
         .testTarget(name: "TidyTests", swiftSettings: common),
     ],
     swiftLanguageModes: [.v6]

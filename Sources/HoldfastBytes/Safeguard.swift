@@ -70,6 +70,10 @@ package enum Safeguard: String, CaseIterable, Sendable {
     case keptTailSync
     /// The name of the reserve is gone for good before its space is counted on.
     case reserveNameSync
+    /// The space of the reserve is there before new work rests on it, also where space is allocated late.
+    case reserveSync
+    /// The name of a reserve that did not fit is gone for good before sealing counts on its space.
+    case failedReserveNameSync
     /// Salvage: the names of the new store's directories are durable before its manifest is there.
     case salvagedDirectoriesSync
     /// Salvage: the names of sealed segments are durable before the manifest lists them.

@@ -19,7 +19,8 @@ public enum CrashPolicy: Hashable, Sendable {
     case random(seed: UInt64)
     /// As `random`, with blocks of 4,096 bytes instead of sectors.
     case randomBlocks(seed: UInt64)
-    /// As `random`; besides, a sector may be torn inside, and one that was never written before may hold garbage.
+    /// As `random`; besides, a sector may be torn inside, and one that was never written before may hold garbage: bytes
+    /// by chance, or what a removed file had there, as a disk gives its blocks to new files.
     case torn(seed: UInt64)
 }
 
@@ -38,10 +39,13 @@ struct CrashChance {
     let isBlockwise: Bool
     /// Whether sectors may be torn and new ones hold garbage.
     let isTearing: Bool
+    /// The files whose blocks may be given to others.
+    private let freed: [SimulatedFileSystemContent]
     /// How many items were decided.
     private(set) var itemCount = 0
 
-    init(_ policy: CrashPolicy) {
+    init(_ policy: CrashPolicy, freed: [SimulatedFileSystemContent] = []) {
+        self.freed = freed
         var seed: UInt64?
         switch policy {
         case .nothingPending: rule = .nothing
@@ -77,9 +81,17 @@ struct CrashChance {
         return random.pick(0...count)
     }
 
+    /// Returns the removed file whose blocks the file that is decided next was given, or `nil` for none.
+    mutating func predecessor() -> SimulatedFileSystemContent? {
+        guard isTearing, !freed.isEmpty, random.chance(1, in: 2) else { return nil }
+        return random.pick(from: freed)
+    }
+
     /// Returns what a sector holds that was allocated and never written, or `nil` for zeros.
-    mutating func garbage(_ count: Int) -> [UInt8]? {
+    ///
+    /// - Parameter old: What was in its place before, if a file was.
+    mutating func garbage(_ count: Int, over old: ArraySlice<UInt8>?) -> [UInt8]? {
         guard isTearing, random.chance(1, in: 2) else { return nil }
-        return random.bytes(count)
+        return old.map { [UInt8]($0) } ?? random.bytes(count)
     }
 }

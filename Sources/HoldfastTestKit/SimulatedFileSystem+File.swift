@@ -147,8 +147,7 @@ extension SimulatedFileSystem.State {
     fileprivate func fittingBytes(_ node: Int, offset: Int, count: Int) -> Int {
         guard let capacity = plan.capacityBytes, let content = contents[node] else { return count }
         let block = SimulatedFileSystemContent.blockBytes
-        let used = contents.values.reduce(0) { $0 + $1.allocatedBlocks }
-        var room = max(0, capacity / block - used)
+        var room = max(0, capacity / block - usedBlocks)
         var fitting = 0
         while fitting < count {
             let start = offset + fitting

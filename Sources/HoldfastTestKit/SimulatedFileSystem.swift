@@ -4,6 +4,10 @@
 // names after a sync of their directory, and data, size and name of a file are independent of each other. Real file
 // systems promise more in places; a store that lives with this one lives with them.
 //
+// Operations are whole: that system calls may do a part, or be interrupted, can't be seen above the contract, as
+// WholeTransfer repeats them below it (and WholeTransferTests shows that it does). What a failing write leaves is up to
+// the fault plan.
+//
 // Every mutating operation has a number, counted from 1, by which faults are placed. An operation that is refused for
 // a reason that exists without any fault (a missing file, say) changes nothing and has no number.
 
@@ -19,6 +23,8 @@ public final class SimulatedFileSystem: @unchecked Sendable {
         /// How many open files each node has.
         var openCounts: [Int: Int] = [:]
         var lockedNodes: Set<Int> = []
+        /// The last few files that were freed: their blocks may come to light in new ones.
+        var freed: [SimulatedFileSystemContent] = []
         var plan = FaultPlan()
         var operationCount = 0
         var readCount = 0
@@ -105,6 +111,9 @@ public final class SimulatedFileSystem: @unchecked Sendable {
     public var crashPoints: [CrashPoint] { access { _ in points } }
 
     // MARK: - Looking from outside
+
+    /// How many bytes the disk holds, in whole blocks of 4,096: with that as `FaultPlan.capacityBytes` it is full.
+    public var usedBytes: Int { access { $0.usedBlocks * SimulatedFileSystemContent.blockBytes } }
 
     /// Returns the content of every file by path, as programs see it. Paths begin with a slash.
     public func snapshotFiles() -> [String: [UInt8]] {
@@ -203,17 +212,21 @@ public final class SimulatedFileSystem: @unchecked Sendable {
 extension SimulatedFileSystem.State {
     /// Returns the state after a crash, and of how many items the crash decided.
     func afterCrash(_ policy: CrashPolicy) -> (state: Self, itemCount: Int) {
-        var chance = CrashChance(policy)
+        var chance = CrashChance(policy, freed: freed)
         var after = Self()
+        after.freed = freed
         after.tree = tree.afterCrash(&chance)
         let survivors = after.tree.referencedNodes
         // Files that lose their name are decided too, so that items keep their numbers.
         for node in contents.keys.sorted() {
             let content = contents[node]?.afterCrash(&chance)
-            if survivors.contains(node) { after.contents[node] = content }
+            if survivors.contains(node) { after.contents[node] = content } else { after.free(content) }
         }
         return (after, chance.itemCount)
     }
+
+    /// How many blocks all files take together.
+    var usedBlocks: Int { contents.values.reduce(0) { $0 + $1.allocatedBlocks } }
 
     fileprivate func existingFile(_ path: String) -> Int {
         guard let node = (try? tree.locate(path))?.node, contents[node] != nil else {
@@ -225,8 +238,17 @@ extension SimulatedFileSystem.State {
     /// Frees the content of files that have no name and that nobody has open.
     mutating func dropUnreferenced() {
         let referenced = tree.referencedNodes
-        for node in contents.keys where !referenced.contains(node) && openCounts[node] == nil {
-            contents[node] = nil
+        for node in contents.keys.sorted() where !referenced.contains(node) && openCounts[node] == nil {
+            free(contents.removeValue(forKey: node))
         }
     }
+
+    /// Keeps what the disk has of a file that is gone: until its blocks are written again it stays there.
+    private mutating func free(_ content: SimulatedFileSystemContent?) {
+        guard let content, content.hasDurableBlocks else { return }
+        freed.append(content)
+        if freed.count > Self.freedCountMax { freed.removeFirst() }
+    }
+
+    private static var freedCountMax: Int { 8 }
 }

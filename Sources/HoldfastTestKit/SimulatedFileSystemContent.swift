@@ -161,6 +161,11 @@ struct SimulatedFileSystemContent {
         pending.removeAll()
     }
 
+    /// Whether the disk has anything of it.
+    var hasDurableBlocks: Bool { durableBlocks.contains { $0 != nil } }
+
+    private func durableBlock(_ block: Int) -> [UInt8]? { block < durableBlocks.count ? durableBlocks[block] : nil }
+
     /// Returns what is found after a crash.
     func afterCrash(_ chance: inout CrashChance) -> SimulatedFileSystemContent {
         var image = SimulatedFileSystemContent()
@@ -176,8 +181,9 @@ struct SimulatedFileSystemContent {
         let finalSize = sizes.last ?? durableSize
         // A file that shrank and grew again has zeros in between, unless they were written to since.
         if let least = sizes.min(), least < durableSize { Self.clear(from: least, in: &image.durableBlocks) }
+        let predecessor = chance.predecessor()
         for block in pending.keys.sorted() {
-            image.settle(pending[block] ?? [], block: block, &chance)
+            image.settle(pending[block] ?? [], block: block, over: predecessor?.durableBlock(block), &chance)
         }
         Self.clear(from: finalSize, in: &image.durableBlocks)
         let count = (finalSize + Self.blockBytes - 1) / Self.blockBytes
@@ -270,7 +276,11 @@ struct SimulatedFileSystemContent {
 
     /// Applies to each sector of a block as many of the writes to it, from the first on, as chance has it: a disk may
     /// have a sector as it was at any moment, but never a later write without an earlier one to the same sector.
-    private mutating func settle(_ fragments: [Fragment], block: Int, _ chance: inout CrashChance) {
+    ///
+    /// - Parameter old: What the block held before it was given to this file.
+    private mutating func settle(
+        _ fragments: [Fragment], block: Int, over old: [UInt8]?, _ chance: inout CrashChance
+    ) {
         let before = block < durableBlocks.count ? durableBlocks[block] : nil
         var bytes = before ?? Self.zeroBlock
         var isTouched = false
@@ -285,7 +295,7 @@ struct SimulatedFileSystemContent {
             }
             guard count > 0 else { continue }
             if !chance.isBlockwise { survivors = chance.survivors(of: count) }
-            if survivors == 0, before == nil, let garbage = chance.garbage(Self.sectorBytes) {
+            if survivors == 0, before == nil, let garbage = chance.garbage(Self.sectorBytes, over: old?[range]) {
                 bytes.replaceSubrange(range, with: garbage)
                 isTouched = true
             }

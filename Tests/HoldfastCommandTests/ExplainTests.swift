@@ -3,6 +3,7 @@
 import ArgumentParser
 import Holdfast
 import HoldfastLog
+import HoldfastTestKit
 import Testing
 
 @testable import HoldfastCommand
@@ -64,6 +65,22 @@ struct ExplainTests {
             #expect(diagnosis.flippedBits.count == 1, "\(diagnosis.lines(path))")
             #expect(diagnosis.flippedBits.first.map { $0 == (byte, bit) } ?? false, "\(diagnosis.lines(path))")
         }
+    }
+
+    /// A frame is as long as the record that does not fit into another one.
+    @Test func aFlippedBitOfALargeFrameIsNamed() async throws {
+        let store = try await JobStore.open(at: directory.store)
+        _ = try await store.enqueue("q", payload: [UInt8](repeating: 0x5A, count: 10))
+        var random = SeededRandom(seed: 1)
+        let large = (0..<(5 << 18)).map { _ in UInt8(truncatingIfNeeded: random.next()) }
+        _ = try await store.enqueue("q", payload: large)
+        try await store.close()
+        let path = try #require(try LogReader.open(directory: directory.store, fileSystem: files).journalSources.first)
+            .path
+        let offset = 8192 + 5000
+        let diagnosis = try explain(path, at: offset, flipping: [(offset, 2)])
+        #expect(diagnosis.end - diagnosis.start > 1 << 20)
+        #expect(diagnosis.flippedBits.map { [$0.offset, $0.bit] } == [[offset, 2]], "\(diagnosis.lines(path))")
     }
 
     @Test func twoFlippedBitsAreNotTakenForOne() async throws {

@@ -17,6 +17,8 @@ final class KillRun {
         /// How many of those were found to have happened.
         var survived = 0
         var verified = 0
+        /// What the store did to its files meanwhile.
+        var turnover = StoreTurnover()
     }
 
     private(set) var figures = Figures()
@@ -42,6 +44,12 @@ final class KillRun {
     /// Opens the store, checks what is there, goes on with it, and kills it.
     func round() throws {
         figures.rounds += 1
+        try openAndKill()
+        try figures.turnover.look(at: store, isDead: true)
+        if figures.rounds % 10 == 0 { try verify() }
+    }
+
+    private func openAndKill() throws {
         let shell = try ShellProcess(store, arguments: arguments)
         let patience = random.chance(1, in: 6) ? random.pick(0...40) : nil
         guard let found = try look(shell, patience: patience) else {
@@ -55,7 +63,6 @@ final class KillRun {
         // What left the process was answered, whoever read it when.
         for reply in replies.prefix(inFlight.count) { try take(reply) }
         figures.unanswered += inFlight.count
-        if figures.rounds % 10 == 0 { try verify() }
     }
 
     /// Leases and acks whatever is left, and closes the store.

@@ -30,6 +30,8 @@ private struct WriterKnowledge: Sendable {
     var ended: Set<Int64> = []
     var kills = 0
     var compactions = 0
+    /// What the writer did to the files, as the readers saw it.
+    var turnover = StoreTurnover()
 
     mutating func answered(_ sequences: [Int64]) {
         vouched.formUnion(answeredLast)
@@ -56,9 +58,15 @@ private struct WriterKnowledge: Sendable {
             defer { isOver.withLock { $0 = true } }
             let started = ContinuousClock.now
             var rounds = 0
+            var turnover = StoreTurnover()
+            defer {
+                let turnover = turnover
+                knowledge.withLock { $0.turnover = turnover }
+            }
             let soak = ProcessEffort.soakSeconds.map { Duration.seconds($0 / 2) } ?? .zero
             while rounds < (ProcessEffort.isLong ? 300 : 25) || ContinuousClock.now - started < soak {
                 try Self.read(store, keepsAll: history == "unlimited", knowledge)
+                try turnover.look(at: store, isDead: false)
                 rounds += 1
             }
             return rounds
@@ -69,6 +77,11 @@ private struct WriterKnowledge: Sendable {
         print("figure | readers: history \(history), rounds | \(rounds)")
         print("figure | readers: history \(history), kills | \(known.kills)")
         print("figure | readers: history \(history), compactions | \(known.compactions)")
+        print("figure | readers: history \(history), rounds that found new seals | \(known.turnover.seals)")
+        print("figure | readers: history \(history), that found records dropped | \(known.turnover.compactions)")
+        // Reading beside a writer that never rolls, seals, compacts or dies shows little.
+        #expect(known.turnover.seals > 5 && known.turnover.checkpoints > 2 && known.kills > 2)
+        #expect(known.compactions > 2 && (history == "unlimited" || known.turnover.compactions > 2))
         print("figure | readers: history \(history), records | \(known.vouched.count)")
     }
 

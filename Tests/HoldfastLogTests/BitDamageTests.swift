@@ -17,6 +17,14 @@ import Testing
         }
     }
 
+    /// The search goes from the last bit to the first.
+    @Test func aFlippedBitIsFoundHoweverLongTheBytesAre() {
+        var bytes = [UInt8](repeating: 0x5A, count: 3 << 19)
+        let expected = CRC32C.checksum(bytes.span, seed: 99)
+        bytes[0] ^= 1
+        #expect(BitDamage.flippedBit(in: bytes.span, seed: 99, expected: expected) == 0)
+    }
+
     @Test func theSeedFollowsFromOneChecksum() {
         var random = SeededRandom(seed: 8)
         for _ in 0..<50 {

@@ -47,6 +47,25 @@ func simulatedContent(_ system: SimulatedFileSystem, _ path: String) -> [UInt8]?
         file.close()
     }
 
+    /// A disk gives the blocks of removed files to new ones, and what was not written yet may show what they held.
+    @Test func anUnwrittenBlockMayHoldWhatARemovedFileHeld() throws {
+        try makeFile("/old")
+        try system.unlink("/old")
+        try system.syncDirectory("/")
+        let file = try system.open("/new", .create)
+        try system.syncDirectory("/")
+        try file.write((twos + twos).span, at: 0)
+        let images = (0..<200).map { system.crashImage(.torn(seed: UInt64($0))) }
+        #expect(images.contains { simulatedContent($0, "/new")?.contains(1) ?? false })
+        #expect(images.contains { simulatedContent($0, "/new")?.contains { !(0...2).contains($0) } ?? false })
+        // What was synced is what was written.
+        try file.sync()
+        for seed in 0..<200 {
+            #expect(simulatedContent(system.crashImage(.torn(seed: UInt64(seed))), "/new") == twos + twos)
+        }
+        file.close()
+    }
+
     @Test func aCommitWriteCutByACrashIsTornBySectors() throws {
         try makeFile()
         let file = try system.open("/f", .commit)

@@ -113,7 +113,7 @@ package struct OffsetDiagnosis: Sendable {
             content[bit / 8] ^= 1 << UInt8(bit % 8)
             detail += "; bit \(bit % 8) of the byte at offset \(bit / 8) is flipped"
         } else {
-            detail += range.count > BitDamage.byteCountMax ? "" : "; more than one bit is wrong"
+            detail += "; more than one bit is wrong"
         }
         checks.append(Check(name: name, isPassed: false, detail: detail))
     }

@@ -42,7 +42,7 @@ extension WriteAheadLog {
         } catch {
             // What was written of it is room that sealing needs.
             try? fileSystem.unlinkIfPresent(layout.reserve)
-            try? fileSystem.syncDirectory(layout.root)
+            if Safeguard.failedReserveNameSync.isOn { try? fileSystem.syncDirectory(layout.root) }
             throw Self.writeFailure(error, doing: "keeping a reserve for a full disk")
         }
         let waiters = lock.withLock {
@@ -66,7 +66,7 @@ extension WriteAheadLog {
         if options.reserveBytes > 0 {
             try file.write([UInt8](repeating: 0, count: options.reserveBytes).span, at: 0)
             // File systems that allocate late say only now whether there was room.
-            try file.sync()
+            if Safeguard.reserveSync.isOn { try file.sync() }
         }
     }
 }

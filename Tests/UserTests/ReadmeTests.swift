@@ -1,5 +1,5 @@
-// What the README and the introduction show is what compiles and runs here: each of their Swift blocks is named by a
-// comment before it, and stands below between markers of that name.
+// What the README and the pages show is what compiles and runs in this folder: each of their Swift blocks is named by
+// a comment before it, and stands in a file here between markers of that name. The target sees what a user's would.
 
 import Foundation
 import Holdfast
@@ -16,7 +16,9 @@ import Testing
 
     static func remove(_ path: String) { try? FileManager.default.removeItem(atPath: path) }
 
-    static let pages = ["README.md", "Sources/Holdfast/Holdfast.docc/GettingStarted.md"]
+    static let pages = [
+        "README.md", "Sources/Holdfast/Holdfast.docc/GettingStarted.md", "Sources/Holdfast/Holdfast.docc/Testing.md",
+    ]
 
     /// The Swift blocks of a page, by name.
     static func blocks(of page: String) throws -> [String: [String]] {
@@ -39,13 +41,21 @@ import Testing
         return blocks
     }
 
-    /// The code of this file between the markers of each name, without its common indentation.
+    /// The code of this folder between the markers of each name, without its common indentation.
     static func compiled() throws -> [String: [String]] {
         var blocks: [String: [String]] = [:]
+        let folder = URL(filePath: #filePath).deletingLastPathComponent()
+        for file in try FileManager.default.contentsOfDirectory(at: folder, includingPropertiesForKeys: nil) {
+            let text = try String(contentsOf: file, encoding: .utf8)
+            try blocks.merge(marked(in: text)) { _, _ in throw CocoaError(.fileReadCorruptFile) }
+        }
+        return blocks
+    }
+
+    private static func marked(in code: String) -> [String: [String]] {
+        var blocks: [String: [String]] = [:]
         var name: String?
-        for line in try String(contentsOf: URL(filePath: #filePath), encoding: .utf8)
-            .split(separator: "\n", omittingEmptySubsequences: false)
-        {
+        for line in code.split(separator: "\n", omittingEmptySubsequences: false) {
             let text = line.drop { $0 == " " }
             if text.hasPrefix("// README begins: ") {
                 name = String(text.dropFirst("// README begins: ".count))
