@@ -178,6 +178,25 @@ import Testing
             #expect(!isSealing() && log.requests.isEmpty, "otherwise what is asked for goes first")
         }
     }
+
+    /// What fails is still to be done; the maintenance thread did it again for ever, and closing the store hung.
+    @Test(.timeLimit(.minutes(1))) func aDiskThatFailedDuringARewriteKeptItFromEverEnding() throws {
+        let disk = SimulatedFileSystem()
+        let log = try EndingLog.open(disk)
+        disk.faultPlan = .crash(at: disk.operationCount + 1)
+        #expect(throws: LogError.self) { try log.breathe(isBackground: true) }
+        try log.close()
+    }
+
+    /// Whoever gives way to a committer that waits for a spare came back at once, to encode a whole image for nothing,
+    /// and so on until that thread happened to run.
+    @Test func workThatGivesWayToAStarvingCommitterWasTriedAgainUntilThatLooked() throws {
+        let log = try EndingLog.open(SimulatedFileSystem())
+        log.lock.withLock { log.isStarving = true }
+        try log.replenish()
+        #expect(log.lock.withLock { log.spares.count == 1 && !log.isStarving })
+        try log.close()
+    }
 }
 
 /// A log whose records end when the test says so.

@@ -319,9 +319,16 @@ extension WriteAheadLog {
         }
     }
 
-    /// Does what is more urgent than a rewrite. On a disk that it finds full the rewrite makes room first.
+    /// Does what is more urgent than a rewrite, unless the log fails. On a disk that it finds full the rewrite makes
+    /// room first.
     private func serveOthers(isBackground: Bool) throws(LogError) {
-        while let work = lock.withLock({ nextWork(isRewriting: true, holdsSealing: isBackground) }) {
+        func next() throws(LogError) -> Work? {
+            try lock.withLock { () throws(LogError) in
+                if case .failed(let error) = state.phase { throw error }
+                return nextWork(isRewriting: true, holdsSealing: isBackground)
+            }
+        }
+        while let work = try next() {
             let began = ContinuousClock.now
             perform(work)
             othersTurn = .now + (.now - began)
