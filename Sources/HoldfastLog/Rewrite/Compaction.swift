@@ -93,7 +93,7 @@ extension WriteAheadLog {
             let old = Array(manifest.sealed[run])
             try reading(old) { () throws(LogError) in
                 _ = try replace(
-                    old, policy: policy, covered: policy.covered, high: ContinuousClock.now - lastSealing > .seconds(2),
+                    old, policy: policy, covered: policy.covered, high: PaceClock.now - lastSealing > .seconds(2),
                     isBackground: true)
             }
             // A caller's compaction does all of this anyway.
@@ -310,9 +310,9 @@ extension WriteAheadLog {
     /// - Throws: `.closed` when the log is being closed or the background turned off, `.noSpace` when the disk got
     ///   full: nothing was rewritten then.
     func breathe(isBackground: Bool) throws(LogError) {
-        let began = ContinuousClock.now
+        let began = PaceClock.now
         try serveOthers(isBackground: isBackground)
-        if isBackground { try pause(servedFor: ContinuousClock.now - began) }
+        if isBackground { try pause(servedFor: PaceClock.now - began) }
         try lock.withLock { () throws(LogError) in
             if case .failed(let error) = state.phase { throw error }
             if isClosing { throw LogError(.closed, "the store is being closed: nothing was rewritten") }
@@ -329,9 +329,9 @@ extension WriteAheadLog {
             }
         }
         while let work = try next() {
-            let began = ContinuousClock.now
+            let began = PaceClock.now
             perform(work)
-            othersTurn = .now + (.now - began)
+            othersTurn = PaceClock.now + (PaceClock.now - began)
         }
         guard lock.withLock({ isDiskFull }) else { return }
         throw LogError(.noSpace, "the disk that holds the store is full: nothing was rewritten")
@@ -344,14 +344,14 @@ extension WriteAheadLog {
         guard let share = compactionShare else {
             throw LogError(.closed, "compaction in the background was turned off: nothing was rewritten")
         }
-        let worked = ContinuousClock.now - workedSince
+        let worked = PaceClock.now - workedSince
         guard share < 1, worked >= .milliseconds(Self.paceMilliseconds) else { return }
-        let end = ContinuousClock.now + worked * ((1 - share) / share)
+        let end = PaceClock.now + worked * ((1 - share) / share)
         while compactionShare != nil, !isClosing, requests.isEmpty, !isStarving, !hasUrgentWork {
-            let left = (end - .now) / .milliseconds(1)
+            let left = (end - PaceClock.now) / .milliseconds(1)
             guard left > 0 else { break }
             _ = maintenanceSignal.wait(lock, milliseconds: max(1, Int(left)))
         }
-        workedSince = .now
+        workedSince = PaceClock.now
     }
 }

@@ -44,7 +44,7 @@ extension WriteAheadLog {
     /// Whether the log fills slowly enough for the better compression, which takes 25 times the time of the fast one:
     /// commits wait for it where no other segment is left.
     private func isQuiet(_ segments: [FullSegment]) -> Bool {
-        let now = ContinuousClock.now
+        let now = PaceClock.now
         defer { lastSealing = now }
         return segments.count == 1 && now - lastSealing > .seconds(2)
     }
