@@ -54,3 +54,9 @@ void holdfast_thread_set_name(const char *name) {
 int holdfast_thread_join(uintptr_t thread) { return -pthread_join((pthread_t)thread, NULL); }
 
 void holdfast_thread_detach(uintptr_t thread) { pthread_detach((pthread_t)thread); }
+
+static _Thread_local void *thread_seat;
+
+void *holdfast_thread_seat(void) { return thread_seat; }
+
+void holdfast_set_thread_seat(void *seat) { thread_seat = seat; }

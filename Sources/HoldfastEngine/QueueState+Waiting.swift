@@ -43,8 +43,8 @@ extension QueueState {
     /// Returns the jobs of a queue that are in one of `states`, of which `.leased` is passed over. The caller has
     /// called `promoteDue(at:)`.
     ///
-    /// - Complexity: O(lanes of the queue), and O(jobs with an entry) when scheduled ones are asked for and there are
-    ///   any.
+    /// - Complexity: O(lanes + g log g) in the lanes and groups of the queue, and O(jobs with an entry) when scheduled
+    ///   ones are asked for and there are any.
     package func waitingJobs(queue name: String, states: Set<JobState>) -> WaitingJobs {
         guard let slot = table.queue(name) else { return WaitingJobs(others: SequenceBitmap()) }
         var others = states.contains(.dead) ? table.queues[slot].dead : SequenceBitmap()
@@ -59,7 +59,8 @@ extension QueueState {
         var jobs = WaitingJobs(others: others)
         guard states.contains(.ready) else { return jobs }
         for level in table.queues[slot].levels {
-            for group in table.levels[level].groups.values {
+            // By name, so that a purge leaves the same records each time.
+            for (_, group) in table.levels[level].groups.sorted(by: { $0.key < $1.key }) {
                 for lane in table.groups[group].lanes where !table.lanes[lane].ready.isEmpty {
                     jobs.add(table.lane(lane), table.lanes[lane].ready)
                 }

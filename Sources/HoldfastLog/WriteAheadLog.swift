@@ -162,7 +162,7 @@ package final class WriteAheadLog: @unchecked Sendable {
     var latestTime: Timestamp
     var activeLastSequence: SequenceNumber
     var unsyncedBytes = 0
-    var lastSync = ContinuousClock.now
+    var lastSync = PaceClock.now
     /// The last frame is a mark or close: everything before it is vouched for.
     var lastFrameVouches = true
 
@@ -180,16 +180,16 @@ package final class WriteAheadLog: @unchecked Sendable {
     var returnedCheckpoint: SequenceNumber?
     var passedOver: Set<SequenceNumber> = []
     var threads: [DedicatedThread] = []
-    var lastSealing = ContinuousClock.now
+    var lastSealing = PaceClock.now
     /// What of sealed segments was needed when they were last read for that, and which could not be read.
     var measurements: [SegmentID: CompactionCandidate.Measurement] = [:]
     var unreadable: Set<SegmentID> = []
     /// Room was made since somebody asked for something was answered.
     var isRequestsTurn = false
     /// When a rewrite has had as much time as what it gave way to before, so that it is for others again.
-    var othersTurn = ContinuousClock.now
+    var othersTurn = PaceClock.now
     /// Since when rewriting in the background went on without a pause.
-    var workedSince = ContinuousClock.now
+    var workedSince = PaceClock.now
 
     /// How many sequence numbers are reserved ahead.
     static let reservationStride: UInt64 = 1 << 20

@@ -8,16 +8,15 @@
 //  - counts agree, and no number is given twice;
 //  - what was not answered is there whole or not at all, and in its order.
 //
-// What is the same for the same seed: every number that is drawn. Those are, for each step on its own, who acts, what
-// kind of operation it is and its parameters, the moves of the clock, at which of the next operations of the file
-// system a fault or the loss of power comes and what it leaves, and how the store is opened again.
+// Everything comes from the seed, and the same seed goes the same way each time, to the byte, in debug and in release
+// builds. Drawn are, for each step on its own: who acts, what kind of operation it is and its parameters, the moves of
+// the clock, at which of the next operations of the file system a fault or the loss of power comes and what it leaves,
+// and how the store is opened again. The store's threads, the committer, the maintenance thread and the client's, take
+// turns that the schedule draws, one running at a time; and the time by which the log paces itself, syncs in the
+// interval mode, marks an idle store and looks again at a full disk is the schedule's, as are the salts of its files.
 //
-// What is not: the store's log writes from two threads of its own. Where both are at work, when a journal segment is
-// full, their file operations may come in another order from run to run. So the fault may hit the other one, and it may
-// differ whether the client's operation was answered before. What clients do next follows what they know, and so do
-// steps behind such a point. Three things of the log go by real time: the sync of the interval mode, marks of an idle
-// store (off in most seeds), and the next look at a disk that was full. So a seed that failed mostly fails again, and
-// where it does not, the same was attempted in another order; run it a few times. The model is as strict in each.
+// What is not tried: the turn changes hands at operations of the file system, between two operations of clients, and
+// where a thread waits or ends. Between those a thread goes on alone; races over memory are for the thread sanitizer.
 
 internal import HoldfastLog
 
@@ -79,7 +78,7 @@ public struct SimulationFailure: Error, CustomStringConvertible {
 
     /// What was wrong and how to see it again.
     public var description: String {
-        "seed \(seed), step \(step): \(message)\nto run it again: HOLDFAST_SIMULATION_SEED=\(seed)\n"
+        "seed \(seed), step \(step): \(message)\nto run it again: \(Simulation.command(seed: seed))\n"
             + trace.joined(separator: "\n")
     }
 }
@@ -92,16 +91,52 @@ public enum Simulation {
     ///   - steps: How many steps; a step is one operation of a client, or a few that share a commit.
     ///   - hasForgetfulDisk: Whether the disk takes for durable what a loss of power may undo. Stores on such a disk
     ///     lose jobs, so this tells whether the simulation would notice.
+    ///   - onStandstill: Ends the process when the store's threads wait for each other or never come to an end; it is
+    ///     told so, with the command that runs the seed again.
     /// - Returns: What was done.
     /// - Throws: The first thing that was wrong.
     public static func run(
-        seed: UInt64, steps: Int = 150, hasForgetfulDisk: Bool = false
+        seed: UInt64, steps: Int = 150, hasForgetfulDisk: Bool = false,
+        onStandstill: @escaping @Sendable (String) -> Never = { preconditionFailure($0) }
     ) throws(SimulationFailure) -> SimulationReport {
-        let run = SimulationRun(seed: seed, hasForgetfulDisk: hasForgetfulDisk)
-        do { try run.run(steps: steps) } catch {
-            run.abandon()
-            throw SimulationFailure(seed: seed, step: run.step, message: error.message, trace: run.trace)
+        try simulate(
+            seed: seed, steps: steps, hasForgetfulDisk: hasForgetfulDisk, keepsEvents: false,
+            onStandstill: onStandstill
+        ).outcome.get()
+    }
+
+    /// Runs one seed and returns all that happened, in order: each operation of the file system with the thread that
+    /// did it and the time at which, each step, the report or what was wrong, and a hash of what the disk holds.
+    package static func events(seed: UInt64, steps: Int = 150) -> [String] {
+        let (outcome, events) = simulate(
+            seed: seed, steps: steps, hasForgetfulDisk: false, keepsEvents: true,
+            onStandstill: { preconditionFailure($0) })
+        return events + ["\(outcome)"]
+    }
+
+    /// The command that runs a seed again.
+    package static func command(seed: UInt64) -> String {
+        "HOLDFAST_SIMULATION_SEED=\(seed) swift test --filter SimulationTests.SimulationTests"
+    }
+
+    private static func simulate(
+        seed: UInt64, steps: Int, hasForgetfulDisk: Bool, keepsEvents: Bool,
+        onStandstill: @escaping @Sendable (String) -> Never
+    ) -> (outcome: Result<SimulationReport, SimulationFailure>, events: [String]) {
+        SeededSchedule.run(
+            seed: seed, keepsEvents: keepsEvents,
+            onStandstill: { onStandstill("seed \(seed): \($0)\nto run it again: \(command(seed: seed))") }
+        ) { schedule in
+            let run = SimulationRun(seed: seed, schedule: schedule, hasForgetfulDisk: hasForgetfulDisk)
+            let outcome = Result { () throws(SimulationFailure) in
+                do throws(SimulationMismatch) { try run.run(steps: steps) } catch {
+                    run.abandon()
+                    throw SimulationFailure(seed: seed, step: run.step, message: error.message, trace: run.trace)
+                }
+                return run.report
+            }
+            schedule.note("the disk is \(run.disk.contentHash())")
+            return (outcome, schedule.events)
         }
-        return run.report
     }
 }

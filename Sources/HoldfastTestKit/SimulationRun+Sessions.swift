@@ -17,9 +17,11 @@ extension SimulationRun {
         options.durability = random.chance(3, in: 4) ? .commit : random.pick(from: [.none, .interval(milliseconds: 1)])
         options.history = random.pick(from: [.none, .bytes(64 << 10), .unlimited])
         options.checkpointEveryBytes = random.chance(1, in: 5) ? 20_000 : nil
-        // A mark comes when its time has come, whatever was drawn.
-        options.idleMarkMilliseconds = random.chance(1, in: 10) ? 1 : 0
-        note("\(options.durability), \(options.history), \(options.checkpointEveryBytes ?? 0)")
+        options.idleMarkMilliseconds = random.chance(1, in: 2) ? random.pick(1...20) : 0
+        syncMilliseconds = random.chance(1, in: 3) ? random.pick(from: [1, 10, 200]) : 0
+        note(
+            "\(options.durability), \(options.history), \(options.checkpointEveryBytes ?? 0), marks after "
+                + "\(options.idleMarkMilliseconds ?? 0) ms, syncs take \(syncMilliseconds) ms")
     }
 
     /// Moves the clock, mostly a little; back, too, where it is one that can go back.
@@ -38,14 +40,17 @@ extension SimulationRun {
 
     /// Draws faults to come, and the end of those that last.
     func drawTrouble(_ random: inout SeededRandom) throws(SimulationMismatch) {
-        let (isEnd, isBegin, kind) = (random.chance(1, in: 10), random.chance(1, in: 14), random.pick(0...9))
+        let (isEnd, isBegin, kind) = (random.chance(1, in: 10), random.chance(1, in: 14), random.pick(0...10))
         let (operation, extra) = (random.pick(1...30), random.pick(0...300_000))
         let effects: [FaultPlan.Effect] = [.none, .shortWrite, .tornWrite, .pagesMarkedClean]
         let (effect, isLasting) = (random.pick(from: effects), random.chance(1, in: 2))
         if isDiskLimited, isEnd {
-            // The store would notice by itself, in its own time.
             note("space is back")
-            return try reopen(&random)
+            // The store notices by itself, in its own time.
+            guard isLasting else { return try reopen(&random) }
+            drive.free()
+            isDiskLimited = false
+            return schedule.delay(milliseconds: random.pick(1...3_000))
         }
         guard isBegin, !isDiskLimited, disk.faultPlan == FaultPlan() else { return }
         report.faults += 1
@@ -60,10 +65,12 @@ extension SimulationRun {
             // The ring's four segments, and room for some more or none.
             let bytes = 4 * options.journalSegmentBytes + extra
             note("planned: the disk holds \(bytes) bytes")
-            drive.limit(to: bytes, refusals: operation)
+            drive.limit(to: bytes, refusals: operation, failure: isLasting ? .quotaExceeded : .noSpace)
             isDiskLimited = true
             mayBeFull = true
             return
+        case 9:
+            plan.readFaults = [FaultPlan.Fault(operation: disk.readCount + operation, isLasting: isLasting)]
         default:
             plan.faults = [
                 FaultPlan.Fault(operation: disk.operationCount + operation, kind: .noSpace, effect: effect)
@@ -107,9 +114,11 @@ extension SimulationRun {
 
     private func crash(_ random: inout SeededRandom) {
         let policy: CrashPolicy =
-            switch random.pick(0...4) {
+            switch random.pick(0...6) {
             case 0: .nothingPending
             case 1: .everythingPending
+            case 2: .torn(seed: random.next())
+            case 3: .randomBlocks(seed: random.next())
             default: .random(seed: random.next())
             }
         note("crash, \(policy)")
@@ -155,7 +164,8 @@ extension SimulationRun {
             mayBeFull = false
             if attempt == 0 && !isEnding && random.chance(1, in: 5) { planTroubleAtOpening(&random) }
             report.openings += 1
-            let drive = SimulationDisk(disk, forgets: hasForgetfulDisk)
+            let drive = SimulationDisk(
+                disk, schedule: schedule, forgets: hasForgetfulDisk, syncMilliseconds: syncMilliseconds)
             self.drive = drive
             options.fileSystem = drive
             do throws(JobStoreError) {
@@ -261,8 +271,8 @@ extension SimulationRun {
             jobs += try store.blocking.jobs(JobFilter(state: state, limit: Limits.countMax))
         }
         var effects: [String: [UInt8]] = [:]
-        for name in Set(ledger.state.model.effects.map { [$0.scope, $0.key] }) {
-            let (scope, key) = (name[0], name[1])
+        for effect in ledger.state.model.effects {
+            let (scope, key) = (effect.scope, effect.key)
             do {
                 effects[scope + "/" + key] = try store.blocking.effect(scope: scope, key: key) { throw NoEffect() }
                     .value

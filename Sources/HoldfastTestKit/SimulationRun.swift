@@ -9,6 +9,7 @@ internal import HoldfastLog
 /// The state of one run, on one thread.
 final class SimulationRun {
     let seed: UInt64
+    let schedule: SeededSchedule
     let hasForgetfulDisk: Bool
     var report = SimulationReport()
     var step = 0
@@ -16,7 +17,7 @@ final class SimulationRun {
 
     var disk = SimulatedFileSystem()
     /// What the store uses of it.
-    var drive = SimulationDisk()
+    lazy var drive = SimulationDisk(disk, schedule: schedule, forgets: hasForgetfulDisk, syncMilliseconds: 0)
     var store: JobStore?
     var clock: any SimulatedClock = ManualClock()
     var ledger = SimulationLedger()
@@ -26,6 +27,7 @@ final class SimulationRun {
     /// The latest time that the store has read.
     var latest = Timestamp.zero
     var options = JobStoreOptions()
+    var syncMilliseconds = 0
     /// The disk holds no more than it does.
     var isDiskLimited = false
     /// The store met a full disk since it was opened, or will; it forgets that in its own time.
@@ -35,8 +37,9 @@ final class SimulationRun {
 
     private static let traceMax = 40
 
-    init(seed: UInt64, hasForgetfulDisk: Bool) {
+    init(seed: UInt64, schedule: SeededSchedule, hasForgetfulDisk: Bool) {
         self.seed = seed
+        self.schedule = schedule
         self.hasForgetfulDisk = hasForgetfulDisk
         report.seeds = 1
     }
@@ -53,6 +56,7 @@ final class SimulationRun {
 
     func note(_ line: String) {
         trace.append("\(step): \(line)")
+        schedule.note("step \(step): \(line)")
         // The first says how the store is used.
         if trace.count > Self.traceMax { trace.remove(at: 1) }
     }
@@ -80,6 +84,7 @@ final class SimulationRun {
 
     private func takeStep(_ random: inout SeededRandom) throws(SimulationMismatch) {
         moveClock(&random)
+        if random.chance(1, in: 20) { schedule.delay(milliseconds: random.pick(1...3_000)) }
         try drawTrouble(&random)
         guard let store else { preconditionFailure("between steps the store is open") }
         switch random.pick(0...59) {
@@ -124,6 +129,7 @@ final class SimulationRun {
         let next = store.nextSequence
         let finish = operation.submit(to: store)
         let count = Int(store.nextSequence.rawValue - next.rawValue)
+        schedule.pass("submitted")
         latest = max(latest, clock.wallNow())
         return Flight(
             operation: operation, client: client, time: latest, next: next, count: count, finish: finish)

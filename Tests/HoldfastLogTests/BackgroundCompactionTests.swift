@@ -55,9 +55,10 @@ import Testing
 
     /// Small segments are merged whether or not checkpoints cover them; that must drop nothing.
     @Test func whatNoCheckpointCoversIsNotDroppedWhenItIsMerged() async throws {
-        let store = try EndingLog(disk)
-        try await store.commit(150)
-        store.end(1...150)
+        let store = try EndingLog(disk, bodyBytes: 10)
+        // Each has four kilobytes of the journal to itself.
+        try await store.commit(300)
+        store.end(1...300)
         let before = store.log.statistics.sealedSegments
         #expect(before >= CompactionPolicy.mergeCount)
         store.log.setCompactionShare(1)
@@ -66,7 +67,7 @@ import Testing
         let again = try EndingLog.open(disk.crashImage(.nothingPending))
         while let checkpoint = again.nextCheckpoint() { #expect(checkpoint.sequence >= again.compactedThrough) }
         let through = again.compactedThrough
-        #expect(try again.replayed().keys.filter { $0 > through }.count == 150 - Int(through.rawValue))
+        #expect(try again.replayed().keys.filter { $0 > through }.count == 300 - Int(through.rawValue))
         try again.close()
         try store.log.close()
     }
@@ -168,7 +169,7 @@ import Testing
         #expect(throws: Never.self) { try log.breathe(after: 2, isBackground: true) }
         log.lock.withLock {
             log.full = full
-            log.othersTurn = .now
+            log.othersTurn = PaceClock.now
             #expect(next.isSealing(besideBackground: true))
         }
     }
@@ -185,6 +186,25 @@ import Testing
             log.isStarving = false
             #expect(!next.isSealing() && log.requests.isEmpty, "otherwise what is asked for goes first")
         }
+    }
+
+    /// What fails is still to be done; the maintenance thread did it again for ever, and closing the store hung.
+    @Test(.timeLimit(.minutes(1))) func aDiskThatFailedDuringARewriteKeptItFromEverEnding() throws {
+        let disk = SimulatedFileSystem()
+        let log = try EndingLog.open(disk)
+        disk.faultPlan = .crash(at: disk.operationCount + 1)
+        #expect(throws: LogError.self) { try log.breathe(after: 1, isBackground: true) }
+        try log.close()
+    }
+
+    /// Whoever gives way to a committer that waits for a spare came back at once, to encode a whole image for nothing,
+    /// and so on until that thread happened to run.
+    @Test func workThatGivesWayToAStarvingCommitterWasTriedAgainUntilThatLooked() throws {
+        let log = try EndingLog.open(SimulatedFileSystem())
+        log.lock.withLock { log.isStarving = true }
+        try log.replenish()
+        #expect(log.lock.withLock { log.spares.count == 1 && !log.isStarving })
+        try log.close()
     }
 }
 
@@ -206,9 +226,11 @@ private final class EndingLog: LogDelegate, @unchecked Sendable {
     // SENDABLE: `log` never changes; `ended` is guarded by the log's lock.
     static let path = "/store"
     let log: WriteAheadLog
+    private let bodyBytes: Int
     private var ended: Set<UInt64> = []
 
-    init(_ disk: SimulatedFileSystem, _ options: LogOptions = .small) throws {
+    init(_ disk: SimulatedFileSystem, _ options: LogOptions = .small, bodyBytes: Int = 9_000) throws {
+        self.bodyBytes = bodyBytes
         log = try Self.open(disk, options)
         try log.start(delegate: self)
     }
@@ -232,9 +254,9 @@ private final class EndingLog: LogDelegate, @unchecked Sendable {
             lastSequence: SequenceNumber(9), link: 0)
     }
 
-    static func body(_ number: UInt64) -> [UInt8] {
+    static func body(_ number: UInt64, bytes: Int = 9_000) -> [UInt8] {
         var random = SeededRandom(seed: number)
-        return random.bytes(9_000)
+        return random.bytes(bytes)
     }
 
     /// Commits `count` records one by one; returns the last one's sequence number.
@@ -246,7 +268,7 @@ private final class EndingLog: LogDelegate, @unchecked Sendable {
                 let appended = try log.lock.withLock { () throws(LogError) -> (SequenceNumber, CommitTicket)? in
                     guard case .ready = try log.admission(isSettling: false) else { return nil }
                     let sequence = log.nextSequence
-                    log.append(kind: 1, time: .zero) { $0.append(Self.body(sequence.rawValue)) }
+                    log.append(kind: 1, time: .zero) { $0.append(Self.body(sequence.rawValue, bytes: bodyBytes)) }
                     return (sequence, log.ticket)
                 }
                 if let (sequence, ticket) = appended {

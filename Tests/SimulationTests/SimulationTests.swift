@@ -18,6 +18,7 @@ import Testing
 
     private static let seedsOfShortRun: UInt64 = 100
     private static let seedsOfLongRun: UInt64 = 10_000
+    private static let seedsRunTwice: UInt64 = 30
     private static let threads: UInt64 = 2
     /// No seed takes a hundredth of that.
     private static let seedMillisecondsMax = 120_000
@@ -55,6 +56,23 @@ import Testing
         #expect(report.crashes > 0 && report.faults > 0 && report.unanswered > 0 && report.refusals > 0)
     }
 
+    @Test(.timeLimit(.minutes(10))) func aSeedGoesTheSameWayEachTime() async throws {
+        let seeds: ClosedRange<UInt64> = 1...Self.seedsRunTwice
+        // Each runs while another one does.
+        async let others = Self.onThread { seeds.reversed().map { Simulation.events(seed: $0) } }
+        let traces = try await Self.onThread { seeds.map { Simulation.events(seed: $0) } }
+        for (seed, (first, second)) in zip(seeds, zip(traces, try await others.reversed())) where first != second {
+            let index = zip(first, second).prefix { $0 == $1 }.count
+            let (one, other) = (first[index...].prefix(1), second[index...].prefix(1))
+            Issue.record("seed \(seed) differs at \(index): \(one), \(other)")
+        }
+        // The store's own threads come in, and seeds differ.
+        for name in ["client", "holdfast-commit", "holdfast-maint"] {
+            #expect(traces.allSatisfy { $0.contains { $0.contains(" \(name): write ") } })
+        }
+        #expect(Set(traces).count == traces.count)
+    }
+
     @Test(.timeLimit(.minutes(10))) func aDiskThatForgetsIsFoundOut() async throws {
         let found = try await Self.onThread {
             (1...10 as ClosedRange<UInt64>).count { seed in
@@ -89,8 +107,10 @@ import Testing
             ) { watchdog in
                 var outcome = Outcome(SimulationReport(), [])
                 for seed in seeds {
-                    watchdog.begin("HOLDFAST_SIMULATION_SEED=\(seed) runs it alone")
-                    do throws(SimulationFailure) { outcome.report.add(try Simulation.run(seed: seed)) } catch {
+                    watchdog.begin(Simulation.command(seed: seed))
+                    do throws(SimulationFailure) {
+                        outcome.report.add(try Simulation.run(seed: seed, onStandstill: { fatalError($0) }))
+                    } catch {
                         outcome.failures.append(error)
                         if outcome.failures.count == 3 { break }
                     }

@@ -58,5 +58,9 @@ void holdfast_thread_set_name(const char *name);
 int holdfast_thread_join(uintptr_t thread);
 /// Lets a thread end on its own.
 void holdfast_thread_detach(uintptr_t thread);
+/// What the calling thread remembers of the schedule that it is under; NULL at first.
+void *holdfast_thread_seat(void);
+/// Makes the calling thread remember it.
+void holdfast_set_thread_seat(void *seat);
 
 #endif

@@ -237,7 +237,7 @@ extension WriteAheadLog {
 
     private func syncIfIntervalPassed() throws(LogError) {
         guard case .interval(let milliseconds) = options.durability else { return }
-        let now = ContinuousClock.now
+        let now = PaceClock.now
         if now - lastSync >= .milliseconds(milliseconds), Safeguard.intervalSync.isOn { try syncActive() }
     }
 
@@ -249,7 +249,7 @@ extension WriteAheadLog {
             throw Self.poison(error, doing: "syncing \(segment.name)")
         }
         unsyncedBytes = 0
-        lastSync = ContinuousClock.now
+        lastSync = PaceClock.now
         let position = segment.header.base.advanced(by: tail)
         countSync()
         lock.withLock { syncedPosition = position }

@@ -1,6 +1,6 @@
 // A condition variable for use with a CallerLock. Timeouts run on the monotonic clock, so that setting the wall clock
 // neither wakes nor delays anybody. As always with condition variables a wait may end for no reason: callers check
-// what they wait for in a loop.
+// what they wait for in a loop. Signals made by a thread under a schedule leave waiting to that.
 
 #if canImport(Glibc)
     internal import Glibc
@@ -10,13 +10,19 @@
     internal import Darwin
 #endif
 
-// SENDABLE: the only storage is the condition, at an address that never changes; its calls are thread-safe.
+// SENDABLE: the condition is at an address that never changes, and its calls are thread-safe; the schedule stays the
+// same.
 /// Lets threads that hold a lock wait for a change made under that lock.
 @safe package final class Signal: @unchecked Sendable {
     private let condition: UnsafeMutablePointer<pthread_cond_t>
+    private let schedule: (any ThreadSchedule)?
 
     /// Creates a signal that nobody waits for.
-    package init() {
+    package convenience init() { self.init(in: ThreadSeat.schedule) }
+
+    /// Creates a signal for threads that are under `schedule`; `nil` leaves them to the system.
+    package init(in schedule: (any ThreadSchedule)?) {
+        self.schedule = schedule
         // SAFETY: condition and attributes are initialised before use; the condition lives until `deinit`.
         unsafe condition = .allocate(capacity: 1)
         unsafe condition.initialize(to: pthread_cond_t())
@@ -42,6 +48,10 @@
     ///
     /// - Precondition: This thread holds `lock`; all waits at one time name the same lock.
     package func wait(_ lock: CallerLock) {
+        if let schedule {
+            _ = schedule.wait(for: ObjectIdentifier(self), releasing: lock, milliseconds: nil)
+            return
+        }
         // SAFETY: both are initialised and at their own addresses, and this thread holds the mutex.
         let result = unsafe pthread_cond_wait(condition, lock.mutex)
         assert(result == 0, "waiting failed")
@@ -53,6 +63,9 @@
     package func wait(_ lock: CallerLock, milliseconds: Int) -> Bool {
         // A day is long enough: whoever waits checks and waits again.
         let bounded = min(max(milliseconds, 0), 86_400_000)
+        if let schedule {
+            return schedule.wait(for: ObjectIdentifier(self), releasing: lock, milliseconds: bounded)
+        }
         var time = timespec()
         // SAFETY: all pointers are to initialised memory that outlives the calls, and this thread holds the mutex.
         #if canImport(Darwin)
@@ -72,12 +85,14 @@
 
     /// Wakes one waiting thread, if there is any.
     package func notifyOne() {
+        if let schedule { return schedule.notify(ObjectIdentifier(self), all: false) }
         // SAFETY: the condition is initialised and at its own address.
         unsafe pthread_cond_signal(condition)
     }
 
     /// Wakes all waiting threads.
     package func notifyAll() {
+        if let schedule { return schedule.notify(ObjectIdentifier(self), all: true) }
         // SAFETY: the condition is initialised and at its own address.
         unsafe pthread_cond_broadcast(condition)
     }

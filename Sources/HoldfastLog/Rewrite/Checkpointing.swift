@@ -32,7 +32,7 @@ extension WriteAheadLog {
             guard try syncForCheckpoint(unlessStarving: unlessStarving) else { return .zero }
         }
         let durable = lock.withLock { durablePosition }
-        var resumed = ContinuousClock.now
+        var resumed = PaceClock.now
         var checkpoint = Manifest.Checkpoint(sequence: sequence, bytes: 0, copies: copies)
         // A copy that the manifest names is never written again: a crash would leave it in pieces.
         let present = manifest.checkpoints.first { $0.sequence == sequence }?.copies ?? 0
@@ -43,7 +43,7 @@ extension WriteAheadLog {
                     durable: durable, image: image.bytes
                 ) {
                     if !isUrgent { rest(since: resumed) }
-                    resumed = .now
+                    resumed = PaceClock.now
                 }
             }
             if Safeguard.checkpointNameSync.isOn { try fileSystem.syncDirectory(layout.checkpointsDirectory) }
@@ -80,12 +80,12 @@ extension WriteAheadLog {
 
     /// Leaves the device to commits for several times as long as it was used, unless somebody waits for this thread.
     private func rest(since start: ContinuousClock.Instant) {
-        let end = ContinuousClock.now + (.now - start) * Self.restFactor
+        let end = PaceClock.now + (PaceClock.now - start) * Self.restFactor
         lock.lock()
         defer { lock.unlock() }
         while !isClosing, requests.isEmpty, !isStarving, !isTight, !hasUrgentWork {
             if case .failed = state.phase { return }
-            let left = (end - .now) / .milliseconds(1)
+            let left = (end - PaceClock.now) / .milliseconds(1)
             guard left > 0 else { return }
             _ = maintenanceSignal.wait(lock, milliseconds: max(1, Int(left)))
         }

@@ -346,22 +346,29 @@ extension WriteAheadLog {
     /// - Throws: `.closed` when the log is being closed or the background turned off, `.noSpace` when the disk got
     ///   full: nothing was rewritten then.
     func breathe(after bytes: Int, isBackground: Bool) throws(LogError) {
-        let began = ContinuousClock.now
+        let began = PaceClock.now
         if isBackground { lock.withLock { compactionOwed = max(0, compactionOwed - bytes) } }
         try serveOthers(isBackground: isBackground)
-        if isBackground { try pause(servedFor: ContinuousClock.now - began) }
+        if isBackground { try pause(servedFor: PaceClock.now - began) }
         try lock.withLock { () throws(LogError) in
             if case .failed(let error) = state.phase { throw error }
             if isClosing { throw LogError(.closed, "the store is being closed: nothing was rewritten") }
         }
     }
 
-    /// Does what is more urgent than a rewrite. On a disk that it finds full the rewrite makes room first.
+    /// Does what is more urgent than a rewrite, unless the log fails. On a disk that it finds full the rewrite makes
+    /// room first.
     private func serveOthers(isBackground: Bool) throws(LogError) {
-        while let work = lock.withLock({ nextWork(isRewriting: true, holdsSealing: isBackground) }) {
-            let began = ContinuousClock.now
+        func next() throws(LogError) -> Work? {
+            try lock.withLock { () throws(LogError) in
+                if case .failed(let error) = state.phase { throw error }
+                return nextWork(isRewriting: true, holdsSealing: isBackground)
+            }
+        }
+        while let work = try next() {
+            let began = PaceClock.now
             perform(work)
-            othersTurn = .now + (.now - began)
+            othersTurn = PaceClock.now + (PaceClock.now - began)
         }
         guard lock.withLock({ isDiskFull }) else { return }
         throw LogError(.noSpace, "the disk that holds the store is full: nothing was rewritten")
@@ -374,14 +381,14 @@ extension WriteAheadLog {
         guard let share = compactionShare else {
             throw LogError(.closed, "compaction in the background was turned off: nothing was rewritten")
         }
-        let worked = ContinuousClock.now - workedSince
+        let worked = PaceClock.now - workedSince
         guard share < 1, worked >= .milliseconds(Self.paceMilliseconds) else { return }
-        let end = ContinuousClock.now + worked * ((1 - share) / share)
+        let end = PaceClock.now + worked * ((1 - share) / share)
         while compactionShare != nil, !isClosing, requests.isEmpty, !isStarving, !hasUrgentWork {
-            let left = (end - .now) / .milliseconds(1)
+            let left = (end - PaceClock.now) / .milliseconds(1)
             guard left > 0 else { break }
             _ = maintenanceSignal.wait(lock, milliseconds: max(1, Int(left)))
         }
-        workedSince = .now
+        workedSince = PaceClock.now
     }
 }

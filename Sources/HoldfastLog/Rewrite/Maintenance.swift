@@ -160,7 +160,7 @@ extension WriteAheadLog {
     /// - Parameter holdsSealing: Whether sealing may have to wait for the end of that rewrite.
     func nextWork(isRewriting: Bool = false, holdsSealing: Bool = false) -> Work? {
         let isHeldBack = isDiskFull && !isRetryDue
-        let isOthersTurn = !isRewriting || ContinuousClock.now >= othersTurn
+        let isOthersTurn = !isRewriting || PaceClock.now >= othersTurn
         let isCompactable = isCompactionDue && compactionShare != nil && !isClosing && !isRewriting
         let isSealingHeld = compactionOwed > 0 && (isCompactable || holdsSealing)
         let next = requests.firstIndex { request in

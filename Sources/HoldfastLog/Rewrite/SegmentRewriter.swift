@@ -26,7 +26,7 @@ extension WriteAheadLog {
         let made = try rewrite(
             sources, policy: KeepAll(), predecessor: manifest.sealed.last?.lineage.chain, audit: manifest.auditEnd,
             high: segments.count == 1 && isQuiet)
-        lastSealing = .now
+        lastSealing = PaceClock.now
         var changed = manifest
         changed.sealed += made.segments
         let ids = Set(segments.map(\.journal.id))
@@ -45,7 +45,7 @@ extension WriteAheadLog {
     /// Whether the log fills slowly enough for the better compression, which takes 25 times the time of the fast one:
     /// commits wait for it where no other segment is left.
     var isQuiet: Bool {
-        ContinuousClock.now - lastSealing > .seconds(2) && lock.withLock { full.count <= 1 && !isStarving }
+        PaceClock.now - lastSealing > .seconds(2) && lock.withLock { full.count <= 1 && !isStarving }
     }
 
     /// Sets a used file aside for the ring, or removes it when it does not fit there.

@@ -47,6 +47,9 @@ extension WriteAheadLog {
         }
         let waiters = lock.withLock {
             spares.append(segment)
+            // The committer says so again if this one is too small. Until it has looked, whoever gives way to it would
+            // try again and again.
+            isStarving = false
             // The manifest could be replaced, so there is space again.
             isDiskFull = false
             isRetryDue = false

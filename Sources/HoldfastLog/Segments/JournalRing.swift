@@ -95,10 +95,11 @@ struct JournalFiles: Sendable {
     }
 }
 
-/// Bytes from the system's random source.
+/// Bytes from the system's random source, or from the schedule that the calling thread is under.
 enum Randomness {
     static func bytes(_ count: Int) -> [UInt8] {
-        unsafe [UInt8](unsafeUninitializedCapacity: count) { buffer, filled in
+        if let schedule = ThreadSeat.schedule { return schedule.randomBytes(count) }
+        return unsafe [UInt8](unsafeUninitializedCapacity: count) { buffer, filled in
             // SAFETY: the buffer holds `count` bytes.
             unsafe holdfast_random(buffer.baseAddress, count)
             filled = count
