@@ -1,6 +1,6 @@
-// Every file operation, every read and every look (at a name or a size) of every workload fails, once and from then on, in every way. Nobody hangs, no
-// file stays open, and what was answered is there when the store is opened again. By default a sample; with
-// HOLDFAST_LONG all.
+// Every file operation, every read and every look (at a name or a size) of every workload fails, once and from then on,
+// in every way. Nobody hangs, no file stays open, and what was answered is there when the store is opened again. By
+// default a sample; with HOLDFAST_LONG all.
 
 import Holdfast
 import HoldfastBytes

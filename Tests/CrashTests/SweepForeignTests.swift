@@ -47,6 +47,7 @@ import Testing
             let store = try SweepStore(end)
             for kind in Self.kinds {
                 let disk = store.disk.crashImage(.nothingPending)
+                for path in store.files.keys where path.contains("/\(kind)/") { disk.remove(path) }
                 for (path, bytes) in store.foreign where path.contains("/\(kind)/") {
                     disk.replace(path, with: bytes)
                 }

@@ -137,9 +137,8 @@ struct SweepLieJudge {
         let last = known.last { $0.isAcknowledged }
         let isLastGroup = missing.allSatisfy { $0 >= prepared && known[$0].group == last?.group }
         if !isLastGroup {
-            Issue.record(
-                "\(missing.map { known[$0].first }) are missing, more than the last group (\(store.log.recovery.row), \(reproduction))"
-            )
+            let lost = missing.map { known[$0].first }
+            Issue.record("\(lost) are missing, not the last group only (\(reproduction))")
         }
         return store.log.recovery.findings.isEmpty ? .lastGroupLost : .lastGroupCut
     }

@@ -1,5 +1,5 @@
-// What each byte of an intact store is for, and so what recovery must make of any change to it: the table of the format,
-// read from the other side. The store is walked frame by frame, without the code that opens it.
+// What each byte of an intact store is for, and so what recovery must make of any change to it: the table of the
+// format, read from the other side. The store is walked frame by frame, without the code that opens it.
 
 import HoldfastBytes
 import HoldfastLog
@@ -18,7 +18,7 @@ enum SweepPart: UInt8, CaseIterable, Sendable {
     case lastFrame
     /// Padding in a journal, what lies behind its end, and segments that nothing was written to yet.
     case unusedJournal
-    /// Behind the end of a journal file in its first use, which is zero there, within the in-flight bound and beyond it.
+    /// Behind the end of a journal file in its first use, which is zero there, within the in-flight bound and beyond.
     case zerosWithinBound, zerosBeyondBound
     /// Header, frames, seal and footer of a sealed segment.
     case sealed

@@ -1,6 +1,6 @@
 // A store that holds every structure of the format, for damaging it: segment headers, raw and LZ4 frames, marks, rolls,
-// close frames, seals with their index, a compacted segment with gaps, two checkpoints, recycled journal files, and saved
-// bytes in lost/. That it does is checked by walking it.
+// close frames, seals with their index, a compacted segment with gaps, two checkpoints, recycled journal files, and
+// saved bytes in lost/. That it does is checked by walking it.
 
 import HoldfastBytes
 import HoldfastLog

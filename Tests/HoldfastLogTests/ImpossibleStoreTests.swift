@@ -169,7 +169,7 @@ import Testing
             directory: layout.root, fileSystem: disk, options: LogOptions(), createIfMissing: false, now: .zero)
     }
 
-    /// The walk looks at stored bytes only, so no row of the recovery table is about what they hold: the replay sees it.
+    /// The walk looks at stored bytes only, so no row of the recovery table is about what they hold.
     @Test(arguments: [true, false]) func compressedContentInAJournalIsCheckedWhenItIsReplayed(isSound: Bool) throws {
         var (journal, bytes) = journal(1, frames: [])
         let entry: [UInt8] = [200, 1, 0, 0x81] + [UInt8](repeating: 7, count: 199)
