@@ -65,6 +65,9 @@ public struct FaultPlan: Hashable, Sendable {
     public var lies: [Int: Lie] = [:]
     /// The reads that fail. `operation` counts reads, from 1; `effect` has no meaning.
     public var readFaults: [Fault] = []
+    /// The looks that fail: opening a file that exists, listing a directory, asking for a status or a size. `operation`
+    /// counts them, from 1; `effect` has no meaning.
+    public var lookFaults: [Fault] = []
     /// How many bytes the disk holds, in whole blocks of 4,096. A write that needs more leaves what fits and fails.
     public var capacityBytes: Int?
     /// What such a write reports.
@@ -98,13 +101,8 @@ public struct FaultPlan: Hashable, Sendable {
         return unreadablePaths.contains { SimulatedFileSystemTree.components($0) == own }
     }
 
-    /// The fault that read number `read` meets, if any.
-    func readFault(at read: Int) -> Fault? {
-        readFaults.first { $0.operation == read || ($0.isLasting && read > $0.operation) }
-    }
-
-    /// The fault that operation number `operation` meets, if any.
-    func fault(at operation: Int) -> Fault? {
-        faults.first { $0.operation == operation || ($0.isLasting && operation > $0.operation) }
+    /// The first of `faults` that number `number` meets, if any.
+    static func fault(at number: Int, of faults: [Fault]) -> Fault? {
+        faults.first { $0.operation == number || ($0.isLasting && number > $0.operation) }
     }
 }

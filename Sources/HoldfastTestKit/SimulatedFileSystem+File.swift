@@ -31,7 +31,9 @@ final class SimulatedFile: File, @unchecked Sendable {
         let content = try access("pread") { state throws(IOFailure) in
             state.readCount += 1
             state.longestReadBytes = max(state.longestReadBytes, wanted)
-            if let fault = state.plan.readFault(at: state.readCount) { throw .planned(fault, "pread", path) }
+            if let fault = state.meet(FaultPlan.fault(at: state.readCount, of: state.plan.readFaults)) {
+                throw .planned(fault, "pread", path)
+            }
             if state.plan.makesUnreadable(path) { throw IOFailure(.io, "pread", path) }
             if mode == .commit { throw IOFailure(.io, "pread", path, "Bad file descriptor") }
             return state.contents[node]
@@ -84,7 +86,10 @@ final class SimulatedFile: File, @unchecked Sendable {
     }
 
     func size() throws(IOFailure) -> Int {
-        try access("fstat") { state throws(IOFailure) in state.contents[node]?.size ?? 0 }
+        try access("fstat") { state throws(IOFailure) in
+            try state.look("fstat", path)
+            return state.contents[node]?.size ?? 0
+        }
     }
 
     func truncate(to bytes: Int) throws(IOFailure) {
@@ -131,6 +136,7 @@ final class SimulatedFile: File, @unchecked Sendable {
 extension SimulatedFileSystem.State {
     /// Does what a write that lies does. What was meant to be durable is so wherever it lands.
     fileprivate mutating func tell(_ lie: FaultPlan.Lie, _ bytes: Span<UInt8>, at offset: Int, of node: Int) {
+        faultHits += 1
         switch lie {
         case .lost: return
         case .shifted(let distance):

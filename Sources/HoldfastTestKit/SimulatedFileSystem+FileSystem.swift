@@ -62,6 +62,7 @@ extension SimulatedFileSystem: FileSystem {
     package func list(_ path: String) throws(IOFailure) -> [String] {
         try access { state throws(IOFailure) in
             let node = try state.directory(path, "opendir")
+            try state.look("opendir", path)
             return (state.tree.directories[node] ?? [:]).keys.sorted()
         }
     }
@@ -78,6 +79,8 @@ extension SimulatedFileSystem: FileSystem {
     package func status(of path: String) throws(IOFailure) -> FileStatus? {
         try access { state throws(IOFailure) in
             let node: Int?
+            try state.checkPower("stat", path)
+            try state.look("stat", path)
             do throws(IOFailure) {
                 node = try state.locate(path, "stat").node
             } catch {
@@ -161,9 +164,24 @@ extension SimulatedFileSystem.State {
         }
         if plan.crashOperation == operationCount {
             isCrashed = true
+            faultHits += 1
             return nil
         }
-        return plan.fault(at: operationCount)
+        return meet(FaultPlan.fault(at: operationCount, of: plan.faults))
+    }
+
+    /// Counts a fault that is met.
+    mutating func meet(_ fault: FaultPlan.Fault?) -> FaultPlan.Fault? {
+        if fault != nil { faultHits += 1 }
+        return fault
+    }
+
+    /// Numbers an operation that changes and reads nothing.
+    mutating func look(_ operation: String, _ path: String) throws(IOFailure) {
+        lookCount += 1
+        if let fault = meet(FaultPlan.fault(at: lookCount, of: plan.lookFaults)) {
+            throw .planned(fault, operation, path)
+        }
     }
 
     func checkPower(_ operation: String, _ path: String) throws(IOFailure) {
@@ -201,6 +219,7 @@ extension SimulatedFileSystem.State {
         }
         guard let node = location.node else { throw IOFailure(.notFound, "open", path) }
         guard !tree.isDirectory(node) else { throw IOFailure(.io, "open", path, "Is a directory") }
+        try look("open", path)
         openCounts[node, default: 0] += 1
         return node
     }

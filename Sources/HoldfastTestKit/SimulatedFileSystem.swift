@@ -28,6 +28,8 @@ public final class SimulatedFileSystem: @unchecked Sendable {
         var plan = FaultPlan()
         var operationCount = 0
         var readCount = 0
+        var lookCount = 0
+        var faultHits = 0
         var longestReadBytes = 0
         var whileSyncing: (@Sendable (String) -> Void)?
         var isCrashed = false
@@ -62,6 +64,12 @@ public final class SimulatedFileSystem: @unchecked Sendable {
 
     /// How many reads there were.
     public var readCount: Int { access { $0.readCount } }
+
+    /// How many times a file that exists was opened, a directory listed, or a status or a size asked for.
+    public var lookCount: Int { access { $0.lookCount } }
+
+    /// How many operations, reads and looks met a planned fault, loss of power or lie.
+    public var faultHits: Int { access { $0.faultHits } }
 
     /// The most bytes that one read asked for.
     public var longestReadBytes: Int { access { $0.longestReadBytes } }

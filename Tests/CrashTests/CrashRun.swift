@@ -12,6 +12,8 @@ final class Journalist: Sendable {
         let first: SequenceNumber
         let bodies: [[UInt8]]
         let kind: UInt8
+        /// The commit group that holds it, by its number in the opening that wrote it.
+        var group: UInt64 = 0
         /// How many answers there were with this one; `nil` while there is none.
         var acknowledgedAt: Int?
         var isAcknowledged: Bool { acknowledgedAt != nil }
@@ -138,7 +140,7 @@ struct CrashStore {
                 for body in bodies {
                     log.append(kind: kind, time: Timestamp(milliseconds: 1_700_000_000_001)) { $0.append(body) }
                 }
-                journalist.appended(.init(first: first, bodies: bodies, kind: kind))
+                journalist.appended(.init(first: first, bodies: bodies, kind: kind, group: log.ticket.group))
                 return (first, log.ticket)
             }
             if let appended { return appended }

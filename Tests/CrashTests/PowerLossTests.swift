@@ -40,11 +40,26 @@ enum Workload: String, CaseIterable, Sendable {
         }
     }
 
+    /// Runs what the faults are for; `beforeClose` when all is done and, as a rule, the store still open.
     func run(
-        _ disk: SimulatedFileSystem, _ journalist: Journalist, _ options: LogOptions, seed: Int = 0
+        _ disk: SimulatedFileSystem, _ journalist: Journalist, _ options: LogOptions, seed: Int = 0,
+        beforeClose: () -> Void = {}
     ) throws {
         let store = try CrashStore(disk, journalist, options: options)
-        defer { try? store.log.close() }
+        defer {
+            beforeClose()
+            try? store.log.close()
+        }
+        do { try use(store, disk, seed: seed) } catch let error as LogError where error.code == .poisoned {
+            // A store whose closing failed is closed.
+            if self == .close { throw error }
+            #expect(throws: error) { try store.append([body(99)]) }
+            #expect(throws: error) { _ = try store.log.checkpoint() }
+            throw error
+        }
+    }
+
+    private func use(_ store: CrashStore, _ disk: SimulatedFileSystem, seed: Int) throws {
         switch self {
         case .create:
             try store.commit([body(1)])

@@ -76,6 +76,11 @@ enum SweepDamage: String, CaseIterable, Sendable {
 
 /// Damages copies of a store and lets them be judged. A copy shares all blocks that were not damaged.
 struct SweepBench {
+    /// What became of one damage, and what it had touched.
+    struct Verdict {
+        let outcome: SweepOutcome
+        let parts: Set<SweepPart>
+    }
     let store: SweepStore
     private let judge: SweepJudge
     private let paths: [String]
@@ -89,40 +94,58 @@ struct SweepBench {
     }
 
     /// Judges one variant; `nil` when it changes nothing.
-    mutating func judge(_ damage: SweepDamage, _ variant: Int, of path: String) throws -> SweepOutcome? {
+    ///
+    /// - Throws: `SweepViolation` when the outcome is not what the table of the format demands.
+    mutating func judge(_ damage: SweepDamage, _ variant: Int, of path: String) throws -> Verdict? {
         let disk = store.disk.crashImage(.nothingPending)
-        guard apply(damage, variant, to: path, on: disk) else { return nil }
+        guard let touch = apply(damage, variant, to: path, on: disk) else { return nil }
         defer { longestReadBytes = max(longestReadBytes, disk.longestReadBytes) }
-        return try judge.judge(disk)
+        return try verdict(on: disk, touch)
     }
 
-    /// Returns false when the damage changes nothing.
+    /// Judges a disk on which files of the store were changed as `touch` says.
+    func verdict(on disk: SimulatedFileSystem, _ touch: SweepTouch) throws -> Verdict {
+        let outcome = try judge.judge(disk)
+        let allowed = store.map.allowed(touch)
+        guard allowed.contains(outcome) else {
+            throw SweepViolation("\(outcome), not \(allowed), although only \(touch.parts) changed")
+        }
+        if touch.parts.contains(.sealedPadding), case .opened = outcome { try judge.checkVerifyNotices(disk) }
+        return Verdict(outcome: outcome, parts: touch.parts)
+    }
+
+    /// Returns what was touched; `nil` when the damage changes nothing.
     private func apply(
         _ damage: SweepDamage, _ variant: Int, to path: String, on disk: SimulatedFileSystem
-    ) -> Bool {
+    ) -> SweepTouch? {
         let bytes = store.files[path] ?? []
         switch damage {
         case .flippedBit, .zeroByte, .onesByte:
             let (offset, mask) = damage.change(variant, in: bytes)
-            guard mask != 0 else { return false }
+            guard mask != 0 else { return nil }
             disk.corrupt(path, offset: offset, xor: mask)
+            return store.map.touch(path, offset: offset)
         case .deleted:
             disk.remove(path)
+            return store.map.touch([path: nil])
         case .foreign:
-            guard let name = foreignName(of: path), let foreign = store.foreign[name] else { return false }
+            guard let name = foreignName(of: path), let foreign = store.foreign[name] else { return nil }
             disk.replace(path, with: foreign)
+            return store.map.touch([path: foreign])
         case .swappedFiles:
             let other = paths[variant]
-            guard other != path, let otherBytes = store.files[other] else { return false }
+            guard other != path, let otherBytes = store.files[other], otherBytes != bytes else { return nil }
             disk.replace(path, with: otherBytes)
             disk.replace(other, with: bytes)
+            return store.map.touch([path: otherBytes, other: bytes])
         case .truncated:
             disk.truncate(path, to: variant)
+            return store.map.touch([path: nil])
         case .zeroSector, .doubledSector, .swappedSectors, .shiftedSector, .olderSector:
-            guard let damaged = damage.damaged(variant, bytes, older: store.older[path] ?? []) else { return false }
+            guard let damaged = damage.damaged(variant, bytes, older: store.older[path] ?? []) else { return nil }
             disk.replace(path, with: damaged)
+            return store.map.touch([path: damaged])
         }
-        return true
     }
 
     /// The file of the other store that has the same part: the same name, or the same place among its kind.

@@ -6,6 +6,14 @@ import HoldfastLog
 import HoldfastTestKit
 import Testing
 
+#if canImport(Glibc)
+    import Glibc
+#elseif canImport(Musl)
+    import Musl
+#else
+    import Darwin
+#endif
+
 @Suite(.serialized) struct SweepDamageTests {
     /// One run of variants.
     private struct Work: Sendable {
@@ -14,95 +22,93 @@ import Testing
         let variants: [Int]
     }
     private struct Tally {
-        var next = 0
-        var counts: [SweepOutcome: Int] = [:]
+        var rows: [String: Int] = [:]
         var kinds: [String: Int] = [:]
         var violations: [String] = []
         var longestRead = 0
     }
+    /// No run of variants takes a tenth of that.
+    private static let runMillisecondsMax = 120_000
+    /// What a sweep may add to the most memory that the process ever took: several times what two threads need for
+    /// their disks, and less than two of the largest frames that a damaged length can ask for.
+    private static let memoryBytesMax = 96 << 20
 
     @Test(.timeLimit(.minutes(Effort.isLong ? 60 : 20)), arguments: SweepStore.End.allCases)
     func damageIsRefusedOrDoesNotMatterWhereverItIs(end: SweepStore.End) async throws {
         let store = try await onThread { try SweepStore(end) }
+        let memory = Self.peakMemoryBytes()
         let started = ContinuousClock.now
         let tally = try await Self.sweep(store, isFull: Effort.isLong)
         let seconds = (ContinuousClock.now - started) / .seconds(1)
-        let bytes = store.files.values.reduce(0) { $0 + $1.count }
-        #expect(bytes >= 256 << 10)
-        for (outcome, count) in tally.counts.sorted(by: { $0.key.description < $1.key.description }) {
-            Effort.report("damage, \(end) store: \(outcome)", count)
+        let growth = Self.peakMemoryBytes() - memory
+        for (row, count) in tally.rows.sorted(by: { $0.key < $1.key }) {
+            Effort.report("damage, \(end) store: \(row)", count)
         }
         for (kind, count) in tally.kinds.sorted(by: { $0.key < $1.key }) {
             Effort.report("damage, \(end) store: \(kind)", count)
         }
-        Effort.report("damage, \(end) store: bytes of files", bytes)
+        Effort.report("damage, \(end) store: bytes of files", store.files.values.reduce(0) { $0 + $1.count })
+        Effort.report("damage, \(end) store: longest read, bytes", tally.longestRead)
+        Effort.report("damage, \(end) store: growth of memory, bytes", growth)
         Effort.report("damage, \(end) store: seconds", Int(seconds.rounded()))
         for violation in tally.violations { Issue.record("\(violation)") }
         let largest = store.files.values.map(\.count).max() ?? 0
         #expect(tally.longestRead <= largest, "no read is larger than the largest file")
+        // Other tests may run beside a sample.
+        if Effort.isLong { #expect(growth <= Self.memoryBytesMax, "damage makes the store take memory") }
         #expect(tally.kinds[SweepDamage.flippedBit.title, default: 0] > 500)
+        for row in [SweepMap.missing, SweepMap.belowWatermark, SweepMap.tornTail, SweepMap.cleanEnd] {
+            #expect(tally.rows.keys.contains { $0.contains(row) }, "no damage led to \(row)")
+        }
+    }
+
+    /// The most memory that the process took so far.
+    private static func peakMemoryBytes() -> Int {
+        var usage = rusage()
+        // RUSAGE_SELF, which has another type on each platform.
+        getrusage(0, &usage)
+        #if canImport(Darwin)
+            return usage.ru_maxrss
+        #else
+            return usage.ru_maxrss << 10
+        #endif
     }
 
     private static func sweep(_ store: SweepStore, isFull: Bool) async throws -> Tally {
-        let works = plan(store, isFull: isFull)
         let shared = Locked(Tally())
-        try await withThrowingTaskGroup(of: Void.self) { group in
-            for _ in 0..<CrashEnumeration.threads {
-                group.addTask {
-                    try await onThread {
-                        var bench = SweepBench(store)
-                        while let work = shared.withLock({ tally -> Work? in
-                            defer { tally.next += 1 }
-                            return tally.next < works.count ? works[tally.next] : nil
-                        }) { run(work, on: &bench, into: shared) }
-                    }
-                }
-            }
-            try await group.waitForAll()
-        }
+        try await SweepCrew.work(
+            through: plan(store, isFull: isFull), millisecondsMax: runMillisecondsMax,
+            named: { "\($0.damage) from \($0.variants.first ?? 0) on, of \($0.path)" }, tools: { SweepBench(store) }
+        ) { work, bench in run(work, on: &bench, into: shared) }
         return shared.withLock { $0 }
     }
 
     private static func run(_ work: Work, on bench: inout SweepBench, into shared: borrowing Locked<Tally>) {
-        var counts: [SweepOutcome: Int] = [:]
+        var rows: [String: Int] = [:]
+        var judged = 0
         var violations: [String] = []
         for variant in work.variants {
             do {
-                guard let outcome = try bench.judge(work.damage, variant, of: work.path) else { continue }
-                counts[outcome, default: 0] += 1
-                if work.damage == .flippedBit {
-                    try checkPlace(outcome, offset: variant / 8, of: work.path, in: bench.store)
-                }
+                guard let verdict = try bench.judge(work.damage, variant, of: work.path) else { continue }
+                judged += 1
+                rows[Self.row(verdict), default: 0] += 1
             } catch {
                 violations.append("\(work.damage) \(variant) of \(work.path): \(error)")
             }
         }
-        let judged = counts.values.reduce(0, +)
         let longest = bench.longestReadBytes
         shared.withLock { tally in
-            tally.counts.merge(counts, uniquingKeysWith: +)
+            tally.rows.merge(rows, uniquingKeysWith: +)
             tally.kinds[work.damage.title, default: 0] += judged
             tally.longestRead = max(tally.longestRead, longest)
             if tally.violations.count < 20 { tally.violations += violations.prefix(5) }
         }
     }
 
-    /// A flip behind the journal's end: behind a close frame nothing; else in a file's first use a torn tail up to the
-    /// in-flight bound and a refusal beyond it, since zeros were expected; in a recycled file, where anything may lie,
-    /// nothing.
-    private static func checkPlace(
-        _ outcome: SweepOutcome, offset: Int, of path: String, in store: SweepStore
-    ) throws {
-        guard path == store.tail.path, offset >= store.tail.end else { return }
-        let expected: SweepOutcome =
-            if store.tail.wasRecycled || store.end == .closed {
-                .opened(row: "C1 clean end", passedOverCheckpoint: false, cutRecords: 0)
-            } else if offset < store.tail.bound {
-                .opened(row: "T2 torn tail", passedOverCheckpoint: false, cutRecords: 0)
-            } else {
-                .refused("R4 beyond what can have been in flight")
-            }
-        if outcome != expected { throw SweepViolation("behind the end: \(outcome), not \(expected)") }
+    /// A row of the table of outcomes: what was damaged, and what came of it.
+    private static func row(_ verdict: SweepBench.Verdict) -> String {
+        let parts = Set(verdict.parts.map(\.title))
+        return (parts.count == 1 ? parts.first ?? "" : "several parts") + ": \(verdict.outcome)"
     }
 
     /// All variants, or of each kind and file some, half of them near the places where structures begin and end.
@@ -134,7 +140,13 @@ import Testing
                 works.append(Work(damage: damage, path: path, variants: variants.filter { $0 >= 0 }))
             }
         }
+        works.append(Work(damage: .flippedBit, path: store.map.last.path, variants: lastFrame(store)))
         return works
+    }
+
+    /// Some bits of the frame that nobody vouches for, which a sample may miss.
+    private static func lastFrame(_ store: SweepStore) -> [Int] {
+        stride(from: 5, to: FrameFormat.headerBytes * 8, by: 31).map { store.map.last.offset * 8 + $0 }
     }
 
     /// In the first use of a file everything behind the journal's end is zero, and what is not was being written;
@@ -144,11 +156,17 @@ import Testing
         try await onThread {
             let store = try SweepStore(end, recycles: false)
             var bench = SweepBench(store)
-            let bytes = store.files[store.tail.path]?.count ?? 0
-            for offset in [store.tail.end, store.tail.end + 4_097, store.tail.bound - 1, store.tail.bound, bytes - 1] {
-                guard offset < bytes else { continue }
-                let outcome = try #require(try bench.judge(.flippedBit, offset * 8 + 3, of: store.tail.path))
-                try Self.checkPlace(outcome, offset: offset, of: store.tail.path, in: store)
+            let tail = store.tail
+            let bytes = store.files[tail.path]?.count ?? 0
+            for offset in [tail.end, tail.end + 4_097, tail.bound - 1, tail.bound, bytes - 1] where offset < bytes {
+                let verdict = try #require(try bench.judge(.flippedBit, offset * 8 + 3, of: tail.path))
+                let row = end == .closed ? SweepMap.cleanEnd : SweepMap.tornTail
+                let isRefused = end == .crashed && offset >= tail.bound
+                #expect(
+                    verdict.outcome
+                        == (isRefused
+                            ? .refused(SweepMap.beyondBound)
+                            : .opened(row: row, passedOverCheckpoint: false, cutRecords: 0)))
             }
         }
     }
@@ -165,7 +183,8 @@ import Testing
             let start = try #require(scan.segments[scan.tail].frames.last?.offset)
             for bit in 0..<(FrameFormat.headerBytes * 8) {
                 let outcome = try bench.judge(.flippedBit, start * 8 + bit, of: store.tail.path)
-                #expect(outcome == .opened(row: "T2 torn tail", passedOverCheckpoint: false, cutRecords: 1))
+                #expect(
+                    outcome?.outcome == .opened(row: SweepMap.tornTail, passedOverCheckpoint: false, cutRecords: 1))
             }
         }
     }

@@ -9,14 +9,24 @@ import Testing
 /// How operations fail from a place on.
 enum SweepFailure: CaseIterable, Sendable {
     case once, lasting, shortWrite, tornWrite, pagesMarkedClean, fullDisk, fullDiskForAWhile, fullDiskLasting, quota
-    case readOnce, readLasting
+    case readOnce, readLasting, lookOnce, lookLasting
 
+    /// What is numbered.
+    enum Numbers {
+        case operations, reads, looks
+    }
     /// How many operations fail while the disk is full for a while.
     private static let fullOperations = 4
 
-    var isOfReads: Bool { self == .readOnce || self == .readLasting }
+    var numbers: Numbers {
+        switch self {
+        case .readOnce, .readLasting: .reads
+        case .lookOnce, .lookLasting: .looks
+        default: .operations
+        }
+    }
 
-    /// The plan under which operation `number`, or read `number`, fails.
+    /// The plan under which operation, read or look `number` fails.
     func plan(_ number: Int) -> FaultPlan {
         switch self {
         case .once: return .fault(.init(operation: number))
@@ -35,6 +45,10 @@ enum SweepFailure: CaseIterable, Sendable {
             var plan = FaultPlan()
             plan.readFaults = [.init(operation: number, isLasting: self == .readLasting)]
             return plan
+        case .lookOnce, .lookLasting:
+            var plan = FaultPlan()
+            plan.lookFaults = [.init(operation: number, isLasting: self == .lookLasting)]
+            return plan
         }
     }
 }
@@ -51,29 +65,56 @@ enum SweepWorkload: Sendable {
         }
     }
 
-    /// Runs it without faults and returns how many operations and reads there were before and after.
-    func measure() throws -> (operations: Range<Int>, reads: Range<Int>) {
+    /// Every workload of the log and of the store.
+    static func all() throws -> [SweepWorkload] {
+        try Workload.allCases.map { SweepWorkload.log($0) }
+            + StoreWorkload.allCases.map { .store($0, digests: try digests(of: $0)) }
+    }
+
+    /// The states that a store workload goes through.
+    private static func digests(of workload: StoreWorkload) throws -> [String] {
+        let store = try JobStore.openBlocking(at: CrashStore.path, options: CrashTrace.options(SimulatedFileSystem()))
+        defer { try? store.blocking.close() }
+        let steps = StoreSteps(store)
+        var digests = [try store.blocking.wholeDigest()]
+        for step in workload.steps(seed: 0) {
+            do { try step(steps) } catch let error as JobStoreError where error.code == .leaseLost {}
+            digests.append((try? store.blocking.wholeDigest()) ?? digests[digests.count - 1])
+        }
+        return digests
+    }
+
+    /// Runs it without faults and returns which operations, reads and looks it has.
+    func measure() throws -> [SweepFailure.Numbers: Range<Int>] {
         let disk = SimulatedFileSystem()
         let known = Journalist()
         try prepare(disk, known)
-        let (operations, reads) = (disk.operationCount, disk.readCount)
+        let (operations, reads, looks) = (disk.operationCount, disk.readCount, disk.lookCount)
         _ = try run(disk, known)
-        return (operations + 1..<disk.operationCount + 1, reads + 1..<disk.readCount + 1)
+        return [
+            .operations: operations + 1..<disk.operationCount + 1, .reads: reads + 1..<disk.readCount + 1,
+            .looks: looks + 1..<disk.lookCount + 1,
+        ]
     }
 
-    private func prepare(_ disk: SimulatedFileSystem, _ known: Journalist) throws {
+    func prepare(_ disk: SimulatedFileSystem, _ known: Journalist) throws {
         if case .log(let workload) = self { try workload.prepare(disk, known, workload.options()) }
     }
 
     /// Returns how many operations were answered.
-    private func run(_ disk: SimulatedFileSystem, _ known: Journalist) throws -> Int {
+    ///
+    /// - Parameter beforeClose: Runs when all is done and the store is still open.
+    func run(_ disk: SimulatedFileSystem, _ known: Journalist, beforeClose: () -> Void = {}) throws -> Int {
         switch self {
         case .log(let workload):
-            try workload.run(disk, known, workload.options())
+            try workload.run(disk, known, workload.options(), beforeClose: beforeClose)
             return known.answers
         case .store(let workload, _):
             let store = try JobStore.openBlocking(at: CrashStore.path, options: CrashTrace.options(disk))
-            defer { try? store.blocking.close() }
+            defer {
+                beforeClose()
+                try? store.blocking.close()
+            }
             let steps = StoreSteps(store)
             var answered = 0
             do {
@@ -81,15 +122,33 @@ enum SweepWorkload: Sendable {
                     do { try step(steps) } catch let error as JobStoreError where error.code == .leaseLost {}
                     answered += 1
                 }
-            } catch is JobStoreError {}
+            } catch let error as JobStoreError { checkLaterCalls(store.blocking, after: error) }
             return answered
         }
     }
 
-    /// Fails operation or read `number`, then judges the disk as it is and as power losses leave it.
-    ///
-    /// - Returns: How many disks were judged.
-    func visit(_ failure: SweepFailure, _ number: Int, policies: [CrashPolicy]) throws -> Int {
+    /// After a failure that poisons the store not even a look at it succeeds, and all fail for the same reason.
+    private func checkLaterCalls(_ store: BlockingJobStore, after first: JobStoreError) {
+        func next() -> JobStoreError? {
+            do {
+                _ = try store.digest()
+                return nil
+            } catch { return error }
+        }
+        // A read that failed concerns its caller alone, and a full disk passes.
+        guard first.code == .ioError, let second = next(), second.code == .ioError else { return }
+        #expect(next() == second, "a poisoned store changes its mind (\(name))")
+    }
+
+    /// What became of one failure.
+    struct Visit {
+        let states: Int
+        /// Whether the planned failure happened.
+        let isHit: Bool
+    }
+
+    /// Fails operation, read or look `number`, then judges the disk as it is and as power losses leave it.
+    func visit(_ failure: SweepFailure, _ number: Int, policies: [CrashPolicy]) throws -> Visit {
         let disk = SimulatedFileSystem()
         let known = Journalist()
         try prepare(disk, known)
@@ -97,6 +156,7 @@ enum SweepWorkload: Sendable {
         var answered = 0
         do { answered = try run(disk, known) } catch is LogError {} catch is JobStoreError {}
         let reproduction = "\(name), \(failure) at \(number)"
+        let isHit = disk.faultHits > 0
         #expect(disk.openFileCount == 0, "files are left open (\(reproduction))")
         for policy in policies {
             let image = disk.crashImage(policy)
@@ -109,6 +169,6 @@ enum SweepWorkload: Sendable {
                     .run(KnownStates())
             }
         }
-        return policies.count
+        return Visit(states: policies.count, isHit: isHit)
     }
 }

@@ -1,6 +1,6 @@
-// Every file operation and every read of every workload fails, once and from then on, in every way. Nobody hangs, no
-// file stays open, and what was answered is there when the store is opened again. By default a sample; with
-// HOLDFAST_LONG all.
+// Every file operation, every read and every look (at a name or a size) of every workload fails, once and from then on,
+// in every way. Nobody hangs, no file stays open, and what was answered is there when the store is opened again. By
+// default a sample; with HOLDFAST_LONG all.
 
 import Holdfast
 import HoldfastBytes
@@ -16,14 +16,16 @@ import Testing
         var name: String { "\(workload.name), \(failure) at \(number)" }
     }
     private struct Tally {
-        var next = 0
         var runs = 0
+        var hits = 0
         var states = 0
     }
     /// No run takes a tenth of that.
     private static let runMillisecondsMax = 60_000
     /// How many runs the sample has.
     private static let sampleRuns = 240
+    /// How many of the planned failures must happen.
+    private static let hitPercentMin = 95
 
     @Test(.timeLimit(.minutes(Effort.isLong ? 60 : 15)))
     func everyFailedOperationCostsNothingThatWasAnsweredAndNobodyHangs() async throws {
@@ -36,65 +38,36 @@ import Testing
             ? [.everythingPending, .nothingPending, .random(seed: 1), .torn(seed: 2)]
             : [.everythingPending, .nothingPending]
         let tally = Locked(Tally())
-        try await withThrowingTaskGroup(of: Void.self) { group in
-            for _ in 0..<CrashEnumeration.threads {
-                group.addTask {
-                    try await onThread {
-                        try Watchdog.watching(
-                            millisecondsMax: Self.runMillisecondsMax,
-                            onHang: { fatalError("a caller hangs after a failed operation: \($0)") }
-                        ) { watchdog in
-                            while let job = tally.withLock({ tally -> Job? in
-                                defer { tally.next += 1 }
-                                return tally.next < jobs.count ? jobs[tally.next] : nil
-                            }) {
-                                watchdog.begin(job.name)
-                                let states = try job.workload.visit(job.failure, job.number, policies: policies)
-                                tally.withLock {
-                                    $0.runs += 1
-                                    $0.states += states
-                                }
-                            }
-                        }
-                    }
-                }
+        try await SweepCrew.work(
+            through: jobs, millisecondsMax: Self.runMillisecondsMax, named: { $0.name }, tools: {}
+        ) { job, _ in
+            let visit = try job.workload.visit(job.failure, job.number, policies: policies)
+            tally.withLock {
+                $0.runs += 1
+                $0.hits += visit.isHit ? 1 : 0
+                $0.states += visit.states
             }
-            try await group.waitForAll()
         }
         let seconds = (ContinuousClock.now - started) / .seconds(1)
-        Effort.report("failures: operations and reads failed", jobs.count)
+        let (runs, hits, states) = tally.withLock { ($0.runs, $0.hits, $0.states) }
+        Effort.report("failures: operations, reads and looks failed", hits)
+        Effort.report("failures: runs that ended before theirs came", runs - hits)
         Effort.report("failures: of how many that can fail", all.count)
-        Effort.report("failures: disks judged", tally.withLock { $0.states })
+        Effort.report("failures: disks judged", states)
         Effort.report("failures: seconds", Int(seconds.rounded()))
-        #expect(tally.withLock { $0.runs } == jobs.count)
+        #expect(runs == jobs.count)
+        // The log's threads do as much as they come to: a run may do less in the background than the one in which the
+        // operations were counted, and then ends before the last numbers of that.
+        #expect(hits * 100 >= runs * Self.hitPercentMin)
     }
 
     private static func jobs() throws -> [Job] {
-        var workloads = Workload.allCases.map { SweepWorkload.log($0) }
-        for workload in StoreWorkload.allCases {
-            workloads.append(.store(workload, digests: try digests(of: workload)))
-        }
-        return try workloads.flatMap { workload in
-            let (operations, reads) = try workload.measure()
+        try SweepWorkload.all().flatMap { workload in
+            let ranges = try workload.measure()
             return SweepFailure.allCases.flatMap { failure in
-                (failure.isOfReads ? reads : operations).map {
-                    Job(workload: workload, failure: failure, number: $0)
-                }
+                (ranges[failure.numbers] ?? 0..<0).map { Job(workload: workload, failure: failure, number: $0) }
             }
         }
-    }
-
-    /// The states that a store workload goes through.
-    private static func digests(of workload: StoreWorkload) throws -> [String] {
-        let store = try JobStore.openBlocking(at: CrashStore.path, options: CrashTrace.options(SimulatedFileSystem()))
-        defer { try? store.blocking.close() }
-        let steps = StoreSteps(store)
-        var digests = [try store.blocking.wholeDigest()]
-        for step in workload.steps(seed: 0) {
-            do { try step(steps) } catch let error as JobStoreError where error.code == .leaseLost {}
-            digests.append((try? store.blocking.wholeDigest()) ?? digests[digests.count - 1])
-        }
-        return digests
     }
 
     /// Whatever fails first, later calls get the same; a full disk is refused and gets nobody poisoned.

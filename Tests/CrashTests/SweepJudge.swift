@@ -25,7 +25,7 @@ enum SweepOutcome: Hashable, Sendable, CustomStringConvertible {
     var description: String {
         switch self {
         case .refused(let what): "refused, \(what)"
-        case .unreadable(_, let kind): "opened, damage in \(kind) refused when read"
+        case .unreadable(let row, let kind): "opened, \(row), damage in \(kind) refused when read"
         case .opened(let row, let passedOver, let cut):
             "opened, \(row)\(passedOver ? ", checkpoint passed over" : "")\(cut > 0 ? ", last group cut" : "")"
         }
@@ -49,7 +49,7 @@ struct SweepJudge: Sendable {
                 directory: CrashStore.path, fileSystem: disk, options: CrashStore.options(), createIfMissing: false,
                 now: .zero)
         } catch {
-            try check(error)
+            try Self.check(error)
             return .refused(Self.row(in: error) ?? Self.kind(of: error.file ?? ""))
         }
         defer { try? log.close() }
@@ -68,7 +68,7 @@ struct SweepJudge: Sendable {
         let row = log.recovery.row
         let count: Int
         do { count = try readAll(log) } catch let error as LogError {
-            try check(error)
+            try Self.check(error)
             try readTheRest(log, without: error.file ?? "")
             return .unreadable(row: row, kind: Self.kind(of: error.file ?? ""))
         }
@@ -77,6 +77,13 @@ struct SweepJudge: Sendable {
         }
         return .opened(
             row: row, passedOverCheckpoint: !log.passedOverCheckpoints.isEmpty, cutRecords: store.records.count - count)
+    }
+
+    /// What no reader needs is damage all the same to whoever verifies.
+    func checkVerifyNotices(_ disk: SimulatedFileSystem) throws {
+        var reader = try LogReader.open(directory: CrashStore.path, fileSystem: disk)
+        let problems = reader.verify(progress: { _, _ in }, { _, _ in }).problems
+        if problems.isEmpty { throw SweepViolation("verify does not notice it") }
     }
 
     /// Reads every record in order; each must be the next one known.
@@ -114,7 +121,7 @@ struct SweepJudge: Sendable {
                 // All records of a damaged frame get the same.
                 if error == refusal { continue }
                 refusal = error
-                try check(error)
+                try Self.check(error)
                 if error.file != damaged { throw SweepViolation("\(error) because of \(damaged)") }
             }
         }
@@ -134,19 +141,22 @@ struct SweepJudge: Sendable {
     }
 
     /// Damage is called damage, with file, place and remedy.
-    private func check(_ error: LogError) throws {
+    static func check(_ error: LogError) throws {
         guard error.code == .corrupt else { throw SweepViolation("\(error.code): \(error)") }
         guard let file = error.file, error.message.contains(file), error.offset != nil else {
             throw SweepViolation("no file or offset: \(error)")
         }
-        guard ["restore", "salvage", "put the right file back"].contains(where: { error.message.contains($0) }) else {
-            throw SweepViolation("no remedy: \(error)")
-        }
+        guard namesRemedy(error.message) else { throw SweepViolation("no remedy: \(error)") }
+    }
+
+    /// Whether a message says what to do about damage.
+    static func namesRemedy(_ message: String) -> Bool {
+        ["restore", "salvage", "put the right file back"].contains { message.contains($0) }
     }
 
     /// The row of the recovery table that a message names.
-    private static func row(in error: LogError) -> String? {
-        if error.message.contains("is missing or does not have the") { return RecoveryDecision.rows[0].name }
+    static func row(in error: LogError) -> String? {
+        if error.message.contains("is missing or does not have the") { return SweepMap.missing }
         return RecoveryDecision.rows.map(\.name).first { error.message.contains($0) }
     }
 

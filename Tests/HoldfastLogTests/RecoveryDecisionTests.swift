@@ -16,22 +16,20 @@ import Testing
     static func expectation(_ finding: RecoveryFinding) -> RecoveryVerdict {
         switch finding.stop {
         case .missing: return .refuse(.fileMissing)
-        case .unreadable: return .refuse(.unreadable)
-        case .noFrame, .brokenGroup, .inconsistent, .badContent: break
+        case .noFrame, .brokenGroup, .inconsistent: break
         }
         // Acknowledged bytes can't be torn, and a crash of ours can't write beyond its bound.
         if finding.isBelowWatermark { return .refuse(.belowWatermark) }
         if finding.exceedsInFlightBound { return .refuse(.beyondInFlightBound) }
         switch (finding.stop, finding.hasLaterFrames, finding.isDirty) {
         case (.inconsistent, _, _): return .refuse(.inconsistent)
-        case (.badContent, _, _): return .refuse(.badContent)
         case (.noFrame, false, false): return .cleanEnd
         default: return .tornTail
         }
     }
 
     @Test func everyFindingHasTheVerdictThatItsMeaningDemands() {
-        #expect(Self.findings.count == 96)
+        #expect(Self.findings.count == 64)
         for finding in Self.findings {
             #expect(RecoveryDecision.row(for: finding).verdict == Self.expectation(finding), "\(finding)")
         }

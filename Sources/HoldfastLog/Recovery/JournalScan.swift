@@ -280,18 +280,18 @@ package struct JournalScan: Sendable {
     private mutating func lookBehindTheTail() {
         let segment = segments[tail]
         let bound = segment.end + segment.header.inFlightBytesMax
-        var offset = segment.end
-        while offset + FrameFormat.headerBytes <= segment.bytes.count {
+        // A disk writes sectors, and not always where it was told to: a frame that lies in the wrong place is none, but
+        // what it says was durable when it was built was so.
+        for offset in stride(from: segment.end, through: segment.bytes.count - FrameFormat.headerBytes, by: 512) {
             let header = segment.bytes.span.extracting(offset..<(offset + FrameFormat.headerBytes))
-            if let frame = FrameHeader(header, salt: segment.header.salt),
+            guard let frame = FrameHeader(header, salt: segment.header.salt) else { continue }
+            if Safeguard.watermarkBehindTail.isOn { watermark = max(watermark, frame.durable) }
+            guard offset % FrameFormat.journalAlignment == 0,
                 frame.position == segment.header.base.advanced(by: offset)
-            {
-                finding.isDirty = true
-                if offset > segment.end, offset > stopOffset { finding.hasLaterFrames = true }
-                if offset >= bound, Safeguard.framesBeyondBound.isOn { finding.exceedsInFlightBound = true }
-                if Safeguard.watermarkBehindTail.isOn { watermark = max(watermark, frame.durable) }
-            }
-            offset += FrameFormat.journalAlignment
+            else { continue }
+            finding.isDirty = true
+            if offset > segment.end, offset > stopOffset { finding.hasLaterFrames = true }
+            if offset >= bound, Safeguard.framesBeyondBound.isOn { finding.exceedsInFlightBound = true }
         }
         if claimsToFollow(segment), Safeguard.claimedSuccessor.isOn { finding.isDirty = true }
         if !segment.header.wasRecycled {

@@ -3,6 +3,9 @@
 // silently would be the worst thing a store can do: it refuses. If nothing vouches for them and a crash of ours can
 // explain what is there, they are the tail of a write that no caller was told of: it is cut, kept aside, reported.
 //
+// A file that the system can't read says nothing about its bytes: that is an error of its own, before the table is
+// asked. What a payload holds is seen when it is read, and replay reads all of it before anything is changed.
+//
 // The rows are tried in order and the last matches everything, so every finding has exactly one verdict; a refusal
 // always goes before a cut.
 
@@ -18,11 +21,7 @@ package struct RecoveryFinding: Hashable, Sendable {
         case brokenGroup
         /// An intact frame whose link, sequence or epoch does not follow from the one before it.
         case inconsistent
-        /// An intact frame whose content contradicts its own inner checksum.
-        case badContent
-        /// The system could not read the bytes.
-        case unreadable
-        /// The file is shorter than the manifest says, or missing.
+        /// The segment that the chain goes on in is not named, or its file is missing or short.
         case missing
     }
     package var stop: Stop
@@ -54,7 +53,7 @@ package enum RecoveryVerdict: Hashable, Sendable {
     case refuse(Refusal)
 
     package enum Refusal: Hashable, Sendable, CaseIterable {
-        case fileMissing, unreadable, belowWatermark, beyondInFlightBound, inconsistent, badContent
+        case fileMissing, belowWatermark, beyondInFlightBound, inconsistent
     }
 }
 
@@ -68,17 +67,15 @@ package enum RecoveryDecision {
 
     package static let rows: [Row] = [
         Row(name: "R1 file missing or short", verdict: .refuse(.fileMissing)) { $0.stop == .missing },
-        Row(name: "R2 read error", verdict: .refuse(.unreadable)) { $0.stop == .unreadable },
-        Row(name: "R3 damage below the watermark", verdict: .refuse(.belowWatermark)) {
+        Row(name: "R2 damage below the watermark", verdict: .refuse(.belowWatermark)) {
             $0.isBelowWatermark && Safeguard.refusalBelowWatermark.isOn
         },
-        Row(name: "R4 beyond what can have been in flight", verdict: .refuse(.beyondInFlightBound)) {
+        Row(name: "R3 beyond what can have been in flight", verdict: .refuse(.beyondInFlightBound)) {
             $0.exceedsInFlightBound && Safeguard.refusalBeyondBound.isOn
         },
-        Row(name: "R5 frame that does not follow", verdict: .refuse(.inconsistent)) {
+        Row(name: "R4 frame that does not follow", verdict: .refuse(.inconsistent)) {
             $0.stop == .inconsistent && Safeguard.refusalOfInconsistency.isOn
         },
-        Row(name: "R6 content against its inner checksum", verdict: .refuse(.badContent)) { $0.stop == .badContent },
         Row(name: "T1 torn tail, later frames persisted first", verdict: .tornTail) { $0.hasLaterFrames },
         Row(name: "T2 torn tail", verdict: .tornTail) { $0.stop == .brokenGroup || $0.isDirty },
         Row(name: "C1 clean end", verdict: .cleanEnd) { _ in true },
