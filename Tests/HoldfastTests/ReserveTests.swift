@@ -49,6 +49,30 @@ import Testing
         disk.faultPlan.capacityBytes = nil
         try await store.close()
     }
+
+    /// A mark after each settlement would take as much room as they do.
+    @Test func anIdleStoreOnAFullDiskLeavesTheRoomToWorkThatEnds() async throws {
+        let disk = SimulatedFileSystem()
+        var options = Self.options(disk)
+        options.idleMarkMilliseconds = 1
+        let store = try await JobStore.open(at: "/store", options: options)
+        for _ in 0..<40 { _ = try await store.enqueue("q", payload: [1]) }
+        let leases = try await store.lease(from: "q", limit: 40, for: .seconds(86_400))
+        disk.faultPlan.capacityBytes = disk.usedBytes
+        do { while true { _ = try await store.enqueue("q", payload: [1]) } } catch { #expect(error.code == .noSpace) }
+        disk.recordsOperations = true
+        for lease in leases.prefix(8) {
+            try await store.ack(lease)
+            try await Task.sleep(for: .milliseconds(5))
+        }
+        // At 0 is the header of a segment that is made ready.
+        let frames = disk.operationLog.filter {
+            $0.contains("pwrite") && $0.contains("/journal/") && !$0.hasSuffix(" at 0")
+        }
+        #expect(frames.count == 8, "\(frames)")
+        disk.faultPlan.capacityBytes = nil
+        try await store.close()
+    }
 }
 
 /// A disk that allocates late and has no room for the reserve.

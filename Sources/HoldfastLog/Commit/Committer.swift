@@ -87,7 +87,10 @@ extension WriteAheadLog {
 
     /// Sleeps until there is work; writes a mark when the log stays idle, and syncs when the interval has passed.
     private func waitForWork() {
-        let isMarkDue = tail > SegmentHeader.byteCount && !lastFrameVouches && options.idleMarkMilliseconds > 0
+        // On a full disk a mark would take the room of work that is yet to end.
+        let isMarkDue =
+            tail > SegmentHeader.byteCount && !lastFrameVouches && options.idleMarkMilliseconds > 0
+            && !isReserveSpent
         var timeout: Int? = isMarkDue ? options.idleMarkMilliseconds : nil
         if case .interval(let milliseconds) = options.durability, unsyncedBytes > 0 {
             timeout = min(timeout ?? milliseconds, milliseconds)

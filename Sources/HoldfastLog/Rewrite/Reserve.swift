@@ -48,6 +48,8 @@ extension WriteAheadLog {
         let waiters = lock.withLock {
             isReserveSpent = false
             isCompactionDue = true
+            // A mark may be due.
+            workSignal.notifyOne()
             return takeRoomWaiters()
         }
         resume(waiters)
