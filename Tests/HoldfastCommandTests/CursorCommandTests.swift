@@ -86,12 +86,13 @@ struct CursorCommandTests {
         let shell = try ShellProcess(directory.store)
         let last = try enqueue(9, on: shell)
         let opened = try shell.ask(
-            #"{"op":"cursor_open","cursor":"c","from":3,"bytes_cap":1000,"age_cap_ms":60000}"#)
+            #"{"op":"cursor_open","cursor":"c","from":3,"bytes_cap":1000,"age_cap_ms":86400000}"#)
         #expect(opened["next"]?.integer == 3 && opened["created"]?.bool == true)
         #expect(try shell.ask(#"{"op":"cursor_open","cursor":"c"}"#)["created"]?.bool == false)
         #expect(try shell.ask(#"{"op":"cursor_advance","cursor":"c","to":5}"#)["next"]?.integer == 5)
         let row = try #require(try shell.ask(#"{"op":"cursors"}"#)["cursors"]?.elements?.first)
-        #expect(row["bytes_cap"]?.integer == 1000 && row["age_cap_ms"]?.integer == 60000 && row["holds"]?.bool == true)
+        #expect(
+            row["bytes_cap"]?.integer == 1000 && row["age_cap_ms"]?.integer == 86_400_000 && row["holds"]?.bool == true)
         #expect(row["next"]?.integer == 5)
         for (request, code) in [
             (#"{"op":"cursor_advance","cursor":"c","to":4}"#, "invalid_state"),

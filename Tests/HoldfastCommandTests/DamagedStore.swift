@@ -41,6 +41,8 @@ final class DamagedStore {
         directory = try TemporaryDirectory()
         var options = JobStoreOptions()
         options.journalSegmentBytes = JobStoreOptions.journalSegmentBytesMin
+        // Marks take room by the clock: without them every store is cut into segments at the same records.
+        options.idleMarkMilliseconds = 0
         let store = try await JobStore.open(at: path, options: options)
         for number in 1...120 {
             _ = try await store.enqueue(number.isMultiple(of: 3) ? "r" : "q", payload: Self.payload(number))

@@ -21,7 +21,7 @@ import Testing
         var random = SeededRandom(seed: 5)
         for _ in 0..<count {
             _ = try await store.enqueue("q", payload: random.bytes(size))
-            for lease in try await store.lease(from: "q") { try await store.ack(lease) }
+            for lease in try await store.lease(from: "q", for: .seconds(86_400)) { try await store.ack(lease) }
         }
     }
 

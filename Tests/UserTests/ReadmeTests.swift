@@ -131,7 +131,7 @@ import Testing
         }
         let store = try await JobStore.open(at: path)
         _ = try await store.enqueue("mail", payload: Array("hello".utf8))
-        let lease = try #require(try await store.lease(from: "mail").first)
+        let lease = try #require(try await store.lease(from: "mail", for: .seconds(3600)).first)
         for _ in 1...2 {
             // README begins: effect
             let receipt = try await store.effect(scope: "mail", key: "\(lease.id)", fencedBy: lease.identity) {

@@ -54,7 +54,7 @@ import Testing
         options.journalSegmentBytes = JobStoreOptions.journalSegmentBytesMin
         let store = try await JobStore.open(at: "/store", options: options)
         _ = try await store.enqueue("mail", payload: Array("hello".utf8))
-        let leases = try await store.lease(from: "mail")
+        let leases = try await store.lease(from: "mail", for: .seconds(3600))
         disk.faultPlan.capacityBytes = disk.usedBytes
         do {
             while true { _ = try await store.enqueue("mail", payload: Array("hello".utf8)) }
