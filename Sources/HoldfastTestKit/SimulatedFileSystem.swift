@@ -206,6 +206,7 @@ public final class SimulatedFileSystem: @unchecked Sendable {
     }
 
     private func keepPoints(_ note: Int) {
+        state.tree.rememberPaths()
         for node in state.contents.keys { state.contents[node]?.rememberHash() }
         if let midpoint = state.midpoint {
             state.midpoint = nil

@@ -7,6 +7,7 @@
 // Invariants: 1. outside pending fragments and pending sizes both sides are equal, unless a failed sync marked pages
 // clean; 2. bytes of a block beyond the readers' size are zero on their side; 3. an absent block is all zero.
 
+internal import HoldfastBytes
 internal import HoldfastLog
 
 /// The content of a simulated file.
@@ -15,7 +16,25 @@ struct SimulatedFileSystemContent {
     static let sectorBytes = 512
     private static let zeroBlock = [UInt8](repeating: 0, count: blockBytes)
 
-    private typealias Blocks = [[UInt8]?]
+    /// 4,096 bytes, and their checksum from when it was first asked for until they are changed.
+    private struct Block {
+        var bytes: [UInt8]
+        private var knownChecksum: UInt32?
+
+        init(_ bytes: [UInt8]) { self.bytes = bytes }
+
+        var checksum: UInt32 { knownChecksum ?? CRC32C.checksum(bytes.span) }
+
+        mutating func rememberChecksum() { knownChecksum = checksum }
+
+        static let zero: Block = {
+            var block = Block(zeroBlock)
+            block.rememberChecksum()
+            return block
+        }()
+    }
+
+    private typealias Blocks = [Block?]
 
     /// A part of a write that falls into one block.
     private struct Fragment {
@@ -46,6 +65,8 @@ struct SimulatedFileSystemContent {
     private var isDivided = false
     /// The hash of what readers see, while it stays so.
     private var knownHash: UInt64?
+    /// The keys of `pending` in order, while they stay so.
+    private var pendingOrder: [Int]?
 
     /// An empty file.
     init() {}
@@ -63,7 +84,7 @@ struct SimulatedFileSystemContent {
         while done < count {
             let (block, start) = (offset + done).quotientAndRemainder(dividingBy: Self.blockBytes)
             let length = min(Self.blockBytes - start, count - done)
-            let bytes = (block < blocks.count ? blocks[block] : nil) ?? Self.zeroBlock
+            let bytes = (block < blocks.count ? blocks[block]?.bytes : nil) ?? Self.zeroBlock
             buffer.copy(bytes.span.extracting(start..<start + length), at: done)
             done += length
         }
@@ -84,13 +105,19 @@ struct SimulatedFileSystemContent {
         var hash = ContentHash()
         hash.add(UInt64(size))
         for index in 0..<(size + Self.blockBytes - 1) / Self.blockBytes {
-            hash.add((index < blocks.count ? blocks[index] : nil) ?? Self.zeroBlock)
+            hash.add(UInt64(((index < blocks.count ? blocks[index] : nil) ?? .zero).checksum))
         }
         return hash.value
     }
 
-    /// Computes the hash once for all copies made from here on.
-    mutating func rememberHash() { if knownHash == nil { knownHash = contentHash } }
+    /// Computes the hash, and the checksum of every block on both sides, once for all copies made from here on.
+    mutating func rememberHash() {
+        if pendingOrder == nil { pendingOrder = pending.keys.sorted() }
+        guard knownHash == nil else { return }
+        for block in blocks.indices { blocks[block]?.rememberChecksum() }
+        for block in durableBlocks.indices { durableBlocks[block]?.rememberChecksum() }
+        knownHash = contentHash
+    }
 
     /// How many blocks the readers' side takes. Counted when asked, because that is rare.
     var allocatedBlocks: Int { blocks.count { $0 != nil } }
@@ -103,7 +130,7 @@ struct SimulatedFileSystemContent {
     /// Writes at `offset`; a durable write leaves nothing pending in the blocks it touches.
     mutating func write(_ bytes: Span<UInt8>, at offset: Int, durably isDurable: Bool) {
         guard !bytes.isEmpty else { return }
-        knownHash = nil
+        (knownHash, pendingOrder) = (nil, nil)
         let end = offset + bytes.count
         if end > size { setSize(end) }
         if isDurable && !pendingSizes.isEmpty { makeSizeDurable() }
@@ -125,7 +152,7 @@ struct SimulatedFileSystemContent {
     }
 
     mutating func truncate(to newSize: Int) {
-        knownHash = nil
+        (knownHash, pendingOrder) = (nil, nil)
         if newSize < size {
             let (last, rest) = newSize.quotientAndRemainder(dividingBy: Self.blockBytes)
             let firstCut = rest == 0 ? last : last + 1
@@ -134,9 +161,9 @@ struct SimulatedFileSystemContent {
                 pending[block] = nil
             }
             if rest > 0, last < blocks.count, var block = blocks[last] {
-                var span = block.mutableSpan
+                var span = block.bytes.mutableSpan
                 span.copy(Self.zeroBlock.span.extracting(rest...), at: rest)
-                blocks[last] = block
+                blocks[last] = Block(block.bytes)
                 pending[last] = pending[last]?.compactMap { fragment in
                     let kept = fragment.bytes.prefix(max(0, rest - fragment.offset))
                     return kept.isEmpty ? nil : Fragment(offset: fragment.offset, bytes: Array(kept))
@@ -153,18 +180,22 @@ struct SimulatedFileSystemContent {
         makeSizeDurable()
         for block in pending.keys { Self.set(block, of: &durableBlocks, to: blocks[block]) }
         pending.removeAll()
+        pendingOrder = nil
     }
 
     /// Forgets what was to be written, although readers go on seeing it: a failed sync.
     mutating func markPagesClean() {
         isDivided = isDivided || !pending.isEmpty
         pending.removeAll()
+        pendingOrder = nil
     }
 
     /// Whether the disk has anything of it.
     var hasDurableBlocks: Bool { durableBlocks.contains { $0 != nil } }
 
-    private func durableBlock(_ block: Int) -> [UInt8]? { block < durableBlocks.count ? durableBlocks[block] : nil }
+    private func durableBlock(_ block: Int) -> [UInt8]? {
+        block < durableBlocks.count ? durableBlocks[block]?.bytes : nil
+    }
 
     /// Returns what is found after a crash.
     func afterCrash(_ chance: inout CrashChance) -> SimulatedFileSystemContent {
@@ -182,8 +213,12 @@ struct SimulatedFileSystemContent {
         // A file that shrank and grew again has zeros in between, unless they were written to since.
         if let least = sizes.min(), least < durableSize { Self.clear(from: least, in: &image.durableBlocks) }
         let predecessor = chance.predecessor()
-        for block in pending.keys.sorted() {
-            image.settle(pending[block] ?? [], block: block, over: predecessor?.durableBlock(block), &chance)
+        // A block with every write to it is what readers see, unless zeros behind a lost size are missing.
+        let isWhole = !isDivided && (pendingSizes.min() ?? durableSize) >= durableSize
+        for block in pendingOrder ?? pending.keys.sorted() {
+            let whole = isWhole ? blocks[block] : nil
+            image.settle(
+                pending[block] ?? [], block: block, whole: whole, over: predecessor?.durableBlock(block), &chance)
         }
         Self.clear(from: finalSize, in: &image.durableBlocks)
         let count = (finalSize + Self.blockBytes - 1) / Self.blockBytes
@@ -201,8 +236,9 @@ struct SimulatedFileSystemContent {
         let (block, start) = offset.quotientAndRemainder(dividingBy: Self.blockBytes)
         precondition(offset < size, "the byte to corrupt must exist")
         knownHash = nil
-        if block < blocks.count, blocks[block] != nil {
-            blocks[block]?[start] ^= mask
+        if block < blocks.count, var bytes = blocks[block]?.bytes {
+            bytes[start] ^= mask
+            blocks[block] = Block(bytes)
         } else {
             _ = store([mask].span, block: block, start: start)
         }
@@ -215,7 +251,7 @@ struct SimulatedFileSystemContent {
         range.isEmpty ? 0..<0 : range.lowerBound / blockBytes..<(range.upperBound - 1) / blockBytes + 1
     }
 
-    private static func set(_ block: Int, of blocks: inout Blocks, to value: [UInt8]?) {
+    private static func set(_ block: Int, of blocks: inout Blocks, to value: Block?) {
         if blocks.count <= block {
             guard value != nil else { return }
             blocks.append(contentsOf: repeatElement(nil, count: block + 1 - blocks.count))
@@ -226,22 +262,22 @@ struct SimulatedFileSystemContent {
     /// Puts bytes into one block of the readers' side. A block of zeros is shared by all that have one.
     private mutating func store(_ part: Span<UInt8>, block: Int, start: Int) -> Fragment {
         if part.count == Self.blockBytes {
-            let whole = part.isAllZero ? Self.zeroBlock : Self.array(part)
+            let whole = part.isAllZero ? Block.zero : Block(Self.array(part))
             Self.set(block, of: &blocks, to: whole)
-            return Fragment(offset: 0, bytes: whole)
+            return Fragment(offset: 0, bytes: whole.bytes)
         }
-        if block >= blocks.count || blocks[block] == nil { Self.set(block, of: &blocks, to: Self.zeroBlock) }
+        if block >= blocks.count || blocks[block] == nil { Self.set(block, of: &blocks, to: .zero) }
         Self.overwrite(&blocks, block, part, at: start)
         return Fragment(offset: start, bytes: Self.array(part))
     }
 
     private static func overwrite(_ blocks: inout Blocks, _ block: Int, _ part: Span<UInt8>, at start: Int) {
         // Taken out while it is changed, so that an array that nobody shares is changed in place.
-        var bytes = blocks[block] ?? zeroBlock
+        var bytes = blocks[block]?.bytes ?? zeroBlock
         blocks[block] = nil
         var span = bytes.mutableSpan
         span.copy(part, at: start)
-        blocks[block] = bytes
+        blocks[block] = Block(bytes)
     }
 
     private static func array(_ part: Span<UInt8>) -> [UInt8] {
@@ -274,43 +310,66 @@ struct SimulatedFileSystemContent {
         for block in first + 1..<max(first + 1, blocks.count) { blocks[block] = nil }
     }
 
+    /// What a crash leaves of the writes to one sector.
+    private struct Fate {
+        /// How many writes there are.
+        var count = 0
+        /// How many of them, from the first on, the disk has.
+        var survivors = 0
+        /// How many bytes of the next one it has.
+        var torn = 0
+        var garbage: [UInt8]?
+    }
+
     /// Applies to each sector of a block as many of the writes to it, from the first on, as chance has it: a disk may
     /// have a sector as it was at any moment, but never a later write without an earlier one to the same sector.
     ///
-    /// - Parameter old: What the block held before it was given to this file.
+    /// - Parameters:
+    ///   - whole: What the block is when it has all writes, if that is known: taken as it is then.
+    ///   - old: What the block held before it was given to this file.
     private mutating func settle(
-        _ fragments: [Fragment], block: Int, over old: [UInt8]?, _ chance: inout CrashChance
+        _ fragments: [Fragment], block: Int, whole: Block?, over old: [UInt8]?, _ chance: inout CrashChance
     ) {
-        let before = block < durableBlocks.count ? durableBlocks[block] : nil
-        var bytes = before ?? Self.zeroBlock
-        var isTouched = false
-        let whole = chance.isBlockwise ? chance.survivors(of: fragments.count) : 0
+        let before = durableBlock(block)
+        let inOrder = chance.isBlockwise ? chance.survivors(of: fragments.count) : 0
         let fragments = fragments.span
-        for sector in 0..<Self.blockBytes / Self.sectorBytes {
-            let range = sector * Self.sectorBytes..<(sector + 1) * Self.sectorBytes
-            var (count, survivors) = (0, 0)
+        var (isTouched, isWhole) = (false, true)
+        let fates = InlineArray<8, Fate> { sector in
+            let range = Self.range(ofSector: sector)
+            var fate = Fate()
             for number in fragments.indices where fragments[number].overlaps(range) {
-                count += 1
-                if number < whole { survivors += 1 }
+                fate.count += 1
+                if number < inOrder { fate.survivors += 1 }
             }
-            guard count > 0 else { continue }
-            if !chance.isBlockwise { survivors = chance.survivors(of: count) }
-            if survivors == 0, before == nil, let garbage = chance.garbage(Self.sectorBytes, over: old?[range]) {
-                bytes.replaceSubrange(range, with: garbage)
-                isTouched = true
+            guard fate.count > 0 else { return fate }
+            if !chance.isBlockwise { fate.survivors = chance.survivors(of: fate.count) }
+            if fate.survivors == 0, before == nil { fate.garbage = chance.garbage(range.count, over: old?[range]) }
+            if fate.survivors < fate.count {
+                fate.torn = chance.tornBytes(of: range.count)
+                isWhole = false
             }
-            let torn = survivors < count ? chance.tornBytes(of: range.count) : 0
+            if fate.survivors > 0 || fate.torn > 0 || fate.garbage != nil { isTouched = true }
+            return fate
+        }
+        guard isTouched else { return }
+        if isWhole, let whole { return Self.set(block, of: &durableBlocks, to: whole) }
+        var bytes = before ?? Self.zeroBlock
+        for sector in fates.indices {
+            let range = Self.range(ofSector: sector)
+            var rest = fates[sector]
+            if let garbage = rest.garbage { bytes.replaceSubrange(range, with: garbage) }
             for number in fragments.indices where fragments[number].overlaps(range) {
-                let reach = survivors > 0 ? range.count : torn
-                if reach > 0 {
-                    Self.copy(fragments[number], to: &bytes, within: range.prefix(reach))
-                    isTouched = true
-                }
-                if survivors == 0 { break }
-                survivors -= 1
+                let reach = rest.survivors > 0 ? range.count : rest.torn
+                Self.copy(fragments[number], to: &bytes, within: range.prefix(reach))
+                if rest.survivors == 0 { break }
+                rest.survivors -= 1
             }
         }
-        if isTouched { Self.set(block, of: &durableBlocks, to: bytes) }
+        Self.set(block, of: &durableBlocks, to: Block(bytes))
+    }
+
+    private static func range(ofSector sector: Int) -> Range<Int> {
+        sector * sectorBytes..<(sector + 1) * sectorBytes
     }
 
     /// Puts what a fragment has in a range of a block there.

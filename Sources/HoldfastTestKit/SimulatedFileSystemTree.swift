@@ -38,6 +38,8 @@ struct SimulatedFileSystemTree {
     private(set) var directories: [Int: [String: Int]] = [root: [:]]
     private var durableDirectories: [Int: [String: Int]] = [root: [:]]
     private var pending: [Change] = []
+    /// Every path and its node on the programs' side, while they stay so.
+    private var knownPaths: [(path: String, node: Int)]?
     private var nextSerial = 0
     private var nextNode = root + 1
 
@@ -105,7 +107,16 @@ struct SimulatedFileSystemTree {
 
     /// Calls `body` for every node below the root with its path, on the programs' side.
     func forEachNode(_ body: (String, Int) -> Void) {
-        visit(Self.root, path: "", body)
+        for (path, node) in knownPaths ?? paths() { body(path, node) }
+    }
+
+    /// Finds the paths once for all copies made from here on.
+    mutating func rememberPaths() { if knownPaths == nil { knownPaths = paths() } }
+
+    private func paths() -> [(path: String, node: Int)] {
+        var paths: [(path: String, node: Int)] = []
+        visit(Self.root, path: "") { paths.append(($0, $1)) }
+        return paths
     }
 
     /// The nodes that some name, durable or not, refers to.
@@ -139,6 +150,8 @@ struct SimulatedFileSystemTree {
     /// Returns what is found after a crash.
     func afterCrash(_ chance: inout CrashChance) -> SimulatedFileSystemTree {
         var image = self
+        // Both sides are equal then.
+        if pending.isEmpty { return image }
         var lostKeys: Set<Key> = []
         var lostSerials: Set<Int> = []
         for change in pending {
@@ -164,6 +177,7 @@ struct SimulatedFileSystemTree {
         }
         image.durableDirectories = reached
         image.directories = reached
+        image.knownPaths = nil
         return image
     }
 
@@ -179,6 +193,7 @@ struct SimulatedFileSystemTree {
 
     @discardableResult private mutating func record(_ targets: [(Key, Int?)], requires: Int? = nil) -> Int {
         nextSerial += 1
+        knownPaths = nil
         for (key, node) in targets { directories[key.directory]?[key.name] = node }
         pending.append(Change(serial: nextSerial, targets: targets.map { (key: $0.0, node: $0.1) }, requires: requires))
         return nextSerial

@@ -29,7 +29,7 @@ struct CrashFigures: Sendable {
     }
 }
 
-/// Judges the crash states of recorded runs on two threads.
+/// Judges the crash states of recorded runs on several threads.
 final class CrashEnumeration: Sendable {
     private struct Work {
         var next = 0
@@ -40,12 +40,8 @@ final class CrashEnumeration: Sendable {
     private let judged = KnownStates()
     private let recovered = KnownStates()
     private let work = Locked(Work())
-    /// How many random states are tried per point.
-    let randomStates: Int
-
-    static let threads = 2
-
-    init(randomStates: Int) { self.randomStates = randomStates }
+    /// More than there are processors: a judge waits for the threads of the log that it judges.
+    static let threads = 6
 
     var figures: CrashFigures {
         var figures = work.withLock { $0.figures }
@@ -55,8 +51,10 @@ final class CrashEnumeration: Sendable {
 
     /// Judges the states of the traces; `seed` draws the random ones.
     ///
-    /// - Parameter singlesMax: Points with more items than this are left to chance.
-    func visit(_ traces: [CrashTrace], seed: UInt64, singlesMax: Int = .max) async throws {
+    /// - Parameters:
+    ///   - randomStates: How many random states are tried per point.
+    ///   - singlesMax: Points with more items than this are left to chance.
+    func visit(_ traces: [CrashTrace], seed: UInt64, randomStates: Int = 2, singlesMax: Int = .max) async throws {
         let started = ContinuousClock.now
         let jobs = traces.flatMap { trace in trace.points.map { (trace, $0) } }
         work.withLock {
@@ -66,7 +64,11 @@ final class CrashEnumeration: Sendable {
         await withTaskGroup(of: Void.self) { group in
             for _ in 0..<Self.threads {
                 group.addTask { [self] in
-                    do { try await onThread { try self.runWorker(jobs, seed: seed, singlesMax: singlesMax) } } catch {
+                    do {
+                        try await onThread {
+                            try self.runWorker(jobs, seed: seed, randomStates: randomStates, singlesMax: singlesMax)
+                        }
+                    } catch {
                         work.withLock { $0.failure = $0.failure ?? error }
                     }
                 }
@@ -76,7 +78,9 @@ final class CrashEnumeration: Sendable {
         if let failure = work.withLock({ $0.failure }) { throw failure }
     }
 
-    private func runWorker(_ jobs: [(CrashTrace, CrashPoint)], seed: UInt64, singlesMax: Int) throws {
+    private func runWorker(
+        _ jobs: [(CrashTrace, CrashPoint)], seed: UInt64, randomStates: Int, singlesMax: Int
+    ) throws {
         while true {
             let number = work.withLock { work in
                 defer { work.next += 1 }

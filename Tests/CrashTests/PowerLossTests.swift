@@ -111,7 +111,7 @@ enum Workload: String, CaseIterable, Sendable {
 
     @Test(.timeLimit(.minutes(10)), arguments: Workload.allCases)
     func nothingAcknowledgedIsLostWhereverThePowerGoes(workload: Workload) async throws {
-        let enumeration = CrashEnumeration(randomStates: 2)
+        let enumeration = CrashEnumeration()
         let trace = try await onThread { try CrashTrace.log(workload, options: workload.options()) }
         try await enumeration.visit([trace], seed: 1)
         print(enumeration.figures.line(workload.rawValue))
@@ -120,7 +120,7 @@ enum Workload: String, CaseIterable, Sendable {
 
     @Test(.timeLimit(.minutes(10)), arguments: [DurabilityMode.interval(milliseconds: 1), .none])
     func theWeakerModesLoseOnlyAnEnd(mode: DurabilityMode) async throws {
-        let enumeration = CrashEnumeration(randomStates: 2)
+        let enumeration = CrashEnumeration()
         let traces = try await onThread {
             try [Workload.rollAndSeal, .checkpoint, .compact].map {
                 try CrashTrace.log($0, options: $0.options(mode), keepsAcknowledged: false)
@@ -133,7 +133,7 @@ enum Workload: String, CaseIterable, Sendable {
 
     @Test(.timeLimit(.minutes(10)), arguments: StoreWorkload.allCases)
     func aStoreIsFoundAsItWasAfterSomeOperation(workload: StoreWorkload) async throws {
-        let enumeration = CrashEnumeration(randomStates: 2)
+        let enumeration = CrashEnumeration()
         let trace = try await onThread { try CrashTrace.store(workload) }
         try await enumeration.visit([trace], seed: 4)
         print(enumeration.figures.line(workload.rawValue))
@@ -144,19 +144,25 @@ enum Workload: String, CaseIterable, Sendable {
     /// seed.
     @Test(.enabled(if: Effort.isLong || Effort.soakSeconds != nil))
     func aMillionStatesLoseNothing() async throws {
-        let enumeration = CrashEnumeration(randomStates: 100)
+        let enumeration = CrashEnumeration()
         let end = ContinuousClock.now + .seconds(Effort.soakSeconds ?? 3_000)
         let first = Effort.soakSeconds == nil ? 1 : Int.random(in: 1...1_000_000)
         var seed = first
         while ContinuousClock.now < end, Effort.soakSeconds != nil || enumeration.figures.distinct < 1_000_000 {
             let number = seed
-            let traces = try await onThread {
+            // Every single change and omission once; what later rounds vary is the sizes of records, and chance.
+            let singlesMax = number == first ? Int.max : 24
+            let logs = try await onThread {
                 try Workload.allCases.map { try CrashTrace.log($0, options: $0.options(), seed: number * 7919) }
-                    + StoreWorkload.allCases.map { try CrashTrace.store($0, seed: number * 7919) }
                     + CrashTrace.recoveries(seed: number)
             }
-            // Every single change and omission once; what later rounds vary is the sizes of records, and chance.
-            try await enumeration.visit(traces, seed: UInt64(number) << 32, singlesMax: number == first ? .max : 24)
+            let draw = UInt64(number) << 32
+            try await enumeration.visit(logs, seed: draw, randomStates: 400, singlesMax: singlesMax)
+            // A store takes five times as long to judge as a log.
+            let stores = try await onThread {
+                try StoreWorkload.allCases.map { try CrashTrace.store($0, seed: number * 7919) }
+            }
+            try await enumeration.visit(stores, seed: draw, randomStates: 16, singlesMax: singlesMax)
             seed += 1
             print(enumeration.figures.line("all workloads, round \(number)"))
         }
@@ -170,7 +176,7 @@ enum Workload: String, CaseIterable, Sendable {
     }
 
     @Test(.timeLimit(.minutes(10))) func powerLostDuringARecoveryLosesNothing() async throws {
-        let enumeration = CrashEnumeration(randomStates: 2)
+        let enumeration = CrashEnumeration()
         let traces = try await onThread { try (1...6).flatMap { try CrashTrace.recoveries(seed: $0) } }
         try await enumeration.visit(traces, seed: 3)
         print(enumeration.figures.line("recovery, and recovery of a crashed recovery"))
