@@ -68,8 +68,9 @@ import Testing
             begin.finish()
             while !isOpen.withLock({ $0 }) { sched_yield() }
         }
-        let failure = await #expect(throws: JobStoreError.self) { try await store.compact() }
-        #expect(failure?.message.contains("compact again") == true)
+        // It gives way to the consumer and begins anew.
+        try await store.compact()
+        #expect(segments.withLock { $0 } > 2)
         disk.whileSyncing(nil)
         let events = try await opened.value
         #expect(try await Self.take(events, until: last).count == 61)

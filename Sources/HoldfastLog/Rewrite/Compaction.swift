@@ -203,23 +203,30 @@ extension WriteAheadLog {
         result.segmentsBefore = old.count
         result.bytesBefore = old.reduce(0) { $0 + $1.bytes }
         guard let delegate = lock.withLock({ delegate }), let lastSealed = old.last else { return result }
-        let policy = retention(of: delegate)
-        let covered = Safeguard.compactionImage.isOn ? try installCheckpoint(copies: 2) : lastSealed.lastSequence
-        guard covered >= lastSealed.lastSequence else {
-            throw LogError(.ioFailed, "the checkpoint that compaction needs was not written: try again")
-        }
-        guard
+        for _ in 0..<Self.compactionAttemptsMax {
+            let policy = retention(of: delegate)
+            let covered = Safeguard.compactionImage.isOn ? try installCheckpoint(copies: 2) : lastSealed.lastSequence
+            guard covered >= lastSealed.lastSequence else {
+                throw LogError(.ioFailed, "the checkpoint that compaction needs was not written: try again")
+            }
             let made = try replace(
                 old, policy: policy, covered: covered, high: true, isBackground: false, proves: proves)
-        else {
-            throw LogError(.ioFailed, "a cursor was sent to records that were to be dropped: compact again")
+            // A cursor was sent to records that were to be dropped: it is decided anew what to keep.
+            guard let made else { continue }
+            result.segmentsAfter = made.segments.count
+            result.bytesAfter = made.segments.reduce(0) { $0 + $1.bytes }
+            result.recordsDropped = made.dropped
+            result.proof = made.proof
+            return result
         }
-        result.segmentsAfter = made.segments.count
-        result.bytesAfter = made.segments.reduce(0) { $0 + $1.bytes }
-        result.recordsDropped = made.dropped
-        result.proof = made.proof
-        return result
+        throw LogError(
+            .ioFailed,
+            "cursors were sent to records that were to be dropped, \(Self.compactionAttemptsMax) times in a row; "
+                + "nothing was changed: compact again when they stay")
     }
+
+    /// How often cursors may come in between.
+    private static var compactionAttemptsMax: Int { 5 }
 
     // MARK: - Both
 
