@@ -144,6 +144,12 @@ enum Effort {
     /// Prints a figure for the table at the end of `tools/test --long`.
     static func report(_ what: String, _ value: Int) { print("figure | \(what) | \(value)") }
 
+    /// Tells whoever waits for a sweep how far it is; `tools/test --long` shows it. Unbuffered.
+    static func progress(_ line: String) {
+        var text = "progress | \(line)\n"
+        text.withUTF8 { bytes in _ = unsafe write(2, bytes.baseAddress, bytes.count) }
+    }
+
     private static func value(_ name: String) -> String? {
         guard let value = getenv(name) else { return nil }
         return String(cString: value)

@@ -164,7 +164,7 @@ enum Workload: String, CaseIterable, Sendable {
             }
             try await enumeration.visit(stores, seed: draw, randomStates: 16, singlesMax: singlesMax)
             seed += 1
-            print(enumeration.figures.line("all workloads, round \(number)"))
+            Effort.progress(enumeration.figures.line("all workloads, round \(number)"))
         }
         let figures = enumeration.figures
         let seconds = figures.duration / .seconds(1)

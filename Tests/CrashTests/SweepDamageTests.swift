@@ -29,7 +29,7 @@ import Testing
     }
     /// No run of variants takes a tenth of that.
     private static let runMillisecondsMax = 120_000
-    /// What a sweep may add to the most memory that the process ever took: several times what two threads need for
+    /// What a sweep may add to the most memory that the process ever took: several times what its threads need for
     /// their disks, and less than two of the largest frames that a damaged length can ask for.
     private static let memoryBytesMax = 96 << 20
 
@@ -77,7 +77,7 @@ import Testing
     private static func sweep(_ store: SweepStore, isFull: Bool) async throws -> Tally {
         let shared = Locked(Tally())
         try await SweepCrew.work(
-            through: plan(store, isFull: isFull), millisecondsMax: runMillisecondsMax,
+            through: plan(store, isFull: isFull), of: "damage, \(store.end) store", millisecondsMax: runMillisecondsMax,
             named: { "\($0.damage) from \($0.variants.first ?? 0) on, of \($0.path)" }, tools: { SweepBench(store) }
         ) { work, bench in run(work, on: &bench, into: shared) }
         return shared.withLock { $0 }

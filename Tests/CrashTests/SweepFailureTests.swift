@@ -39,7 +39,8 @@ import Testing
             : [.everythingPending, .nothingPending]
         let tally = Locked(Tally())
         try await SweepCrew.work(
-            through: jobs, millisecondsMax: Self.runMillisecondsMax, named: { $0.name }, tools: {}
+            through: jobs, of: "failed operations", millisecondsMax: Self.runMillisecondsMax, named: { $0.name },
+            tools: {}
         ) { job, _ in
             let visit = try job.workload.visit(job.failure, job.number, policies: policies)
             tally.withLock {

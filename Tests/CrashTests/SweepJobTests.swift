@@ -55,7 +55,8 @@ import Testing
         let jobs = stride(from: 0, to: works.count, by: step).map { works[$0] }
         let counts = Locked<[Outcome: Int]>([:])
         try await SweepCrew.work(
-            through: jobs, millisecondsMax: 60_000, named: { "the sector at \($0.1) of \($0.0)" }, tools: {}
+            through: jobs, of: "damaged sectors", millisecondsMax: 60_000,
+            named: { "the sector at \($0.1) of \($0.0)" }, tools: {}
         ) { job, _ in
             for isFlip in [true, false] {
                 let disk = made.disk.crashImage(.nothingPending)

@@ -32,7 +32,7 @@ import Testing
         let jobs = stride(from: 0, to: all.count, by: step).map { all[$0] }
         let tally = Locked(Tally())
         try await SweepCrew.work(
-            through: jobs, millisecondsMax: Self.runMillisecondsMax, named: { $0.name }, tools: {}
+            through: jobs, of: "lying disks", millisecondsMax: Self.runMillisecondsMax, named: { $0.name }, tools: {}
         ) { job, _ in
             let visit = try job.workload.visit(job.lie, at: job.number, reproduction: job.name)
             guard visit.isHit else { return }
