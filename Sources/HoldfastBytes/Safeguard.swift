@@ -30,6 +30,8 @@ package enum Safeguard: String, CaseIterable, Sendable {
     case unsyncedBytesBound
     /// In interval mode: a busy log is synced when the interval has passed.
     case intervalSync
+    /// In the weaker modes: a log that has become idle is synced.
+    case idleSync
     /// In the weaker modes: everything is durable before a close frame vouches for it.
     case closingSync
     /// In the weaker modes: the close frame is durable before the store is released.

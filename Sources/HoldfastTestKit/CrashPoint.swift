@@ -1,8 +1,6 @@
 // The points of a run at which power may be lost, kept while the run goes on, so that every state a crash may leave can
 // be made from one run: making one costs as much as is pending, not as much as the run.
 
-internal import HoldfastBytes
-
 /// A disk at one moment of a run.
 public struct CrashPoint: Sendable {
     private let state: SimulatedFileSystem.State
@@ -26,19 +24,6 @@ public struct CrashPoint: Sendable {
     }
 }
 
-/// A hash of what a disk holds, to tell states apart: 64 bits from the checksums of blocks, so two of a million states
-/// that differ are taken for one now and then.
-struct ContentHash {
-    private(set) var value: UInt64 = 0
-
-    mutating func add(_ number: UInt64) {
-        var mixer = SeededRandom(seed: value ^ number)
-        value = mixer.next()
-    }
-
-    mutating func add(_ bytes: [UInt8]) { add(UInt64(CRC32C.checksum(bytes.span)) | UInt64(bytes.count) << 32) }
-}
-
 extension SimulatedFileSystem {
     /// Returns a hash of all names and contents, as programs see them.
     ///
@@ -49,7 +34,7 @@ extension SimulatedFileSystem {
             var hash = ContentHash()
             state.tree.forEachNode { path, node in
                 if ignored.contains(where: { path.hasPrefix($0 + "/") }) { return }
-                hash.add(Array(path.utf8))
+                hash.add(Array(path.utf8).span)
                 if let content = state.contents[node] { hash.add(content.contentHash) }
             }
             return hash.value

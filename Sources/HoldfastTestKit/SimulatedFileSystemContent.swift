@@ -7,7 +7,6 @@
 // Invariants: 1. outside pending fragments and pending sizes both sides are equal, unless a failed sync marked pages
 // clean; 2. bytes of a block beyond the readers' size are zero on their side; 3. an absent block is all zero.
 
-internal import HoldfastBytes
 internal import HoldfastLog
 
 /// The content of a simulated file.
@@ -16,20 +15,25 @@ struct SimulatedFileSystemContent {
     static let sectorBytes = 512
     private static let zeroBlock = [UInt8](repeating: 0, count: blockBytes)
 
-    /// 4,096 bytes, and their checksum from when it was first asked for until they are changed.
+    /// 4,096 bytes, and their hash from when it was first asked for until they are changed.
     private struct Block {
         var bytes: [UInt8]
-        private var knownChecksum: UInt32?
+        private var knownHash: UInt64?
 
         init(_ bytes: [UInt8]) { self.bytes = bytes }
 
-        var checksum: UInt32 { knownChecksum ?? CRC32C.checksum(bytes.span) }
+        var hash: UInt64 {
+            if let knownHash { return knownHash }
+            var hash = ContentHash()
+            hash.add(bytes.span)
+            return hash.value
+        }
 
-        mutating func rememberChecksum() { knownChecksum = checksum }
+        mutating func rememberHash() { knownHash = hash }
 
         static let zero: Block = {
             var block = Block(zeroBlock)
-            block.rememberChecksum()
+            block.rememberHash()
             return block
         }()
     }
@@ -105,17 +109,17 @@ struct SimulatedFileSystemContent {
         var hash = ContentHash()
         hash.add(UInt64(size))
         for index in 0..<(size + Self.blockBytes - 1) / Self.blockBytes {
-            hash.add(UInt64(((index < blocks.count ? blocks[index] : nil) ?? .zero).checksum))
+            hash.add(((index < blocks.count ? blocks[index] : nil) ?? .zero).hash)
         }
         return hash.value
     }
 
-    /// Computes the hash, and the checksum of every block on both sides, once for all copies made from here on.
+    /// Computes the hash, and that of every block on both sides, once for all copies made from here on.
     mutating func rememberHash() {
         if pendingOrder == nil { pendingOrder = pending.keys.sorted() }
         guard knownHash == nil else { return }
-        for block in blocks.indices { blocks[block]?.rememberChecksum() }
-        for block in durableBlocks.indices { durableBlocks[block]?.rememberChecksum() }
+        for block in blocks.indices { blocks[block]?.rememberHash() }
+        for block in durableBlocks.indices { durableBlocks[block]?.rememberHash() }
         knownHash = contentHash
     }
 
@@ -231,11 +235,12 @@ struct SimulatedFileSystemContent {
 
     // MARK: - Damage
 
-    /// Inverts bits of one byte on both sides, as a decaying disk does.
+    /// Inverts bits of one byte on both sides, as a decaying disk does; its block has all that was written to it.
     mutating func corrupt(at offset: Int, xor mask: UInt8) {
         let (block, start) = offset.quotientAndRemainder(dividingBy: Self.blockBytes)
         precondition(offset < size, "the byte to corrupt must exist")
-        knownHash = nil
+        (knownHash, pendingOrder) = (nil, nil)
+        pending[block] = nil
         if block < blocks.count, var bytes = blocks[block]?.bytes {
             bytes[start] ^= mask
             blocks[block] = Block(bytes)

@@ -118,8 +118,9 @@ private final class SimulationFile: ForwardingFile {
     }
 
     func write(_ bytes: Span<UInt8>, at offset: Int) throws(IOFailure) {
-        let (count, checksum) = (bytes.count, disk.schedule.keepsEvents ? CRC32C.checksum(bytes) : 0)
-        disk.schedule.pass("write \(path) \(count) at \(offset), checksum \(checksum)")
+        var hash = ContentHash()
+        if disk.schedule.keepsEvents { hash.add(bytes) }
+        disk.schedule.pass("write \(path) \(bytes.count) at \(offset), hash \(hash.value)")
         do { try base.write(bytes, at: offset) } catch {
             disk.note(error)
             throw error

@@ -153,4 +153,7 @@ final class KnownStates: Sendable {
     func insert(_ hash: UInt64) -> Bool { hashes.withLock { $0.insert(hash).inserted } }
 
     var count: Int { hashes.withLock { $0.count } }
+
+    /// Forgets what was seen.
+    func removeAll() { hashes.withLock { $0.removeAll() } }
 }

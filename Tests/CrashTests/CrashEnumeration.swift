@@ -45,8 +45,15 @@ final class CrashEnumeration: Sendable {
 
     var figures: CrashFigures {
         var figures = work.withLock { $0.figures }
-        figures.distinct = states.count
+        figures.distinct += states.count
         return figures
+    }
+
+    /// Forgets which states were seen, lest a soak fills the memory; those that come again count again.
+    func forget() {
+        let seen = states.count
+        work.withLock { $0.figures.distinct += seen }
+        for known in [states, judged, recovered] { known.removeAll() }
     }
 
     /// Judges the states of the traces; `seed` draws the random ones.

@@ -132,10 +132,12 @@ struct CrashStore {
     func start() throws { try log.start(delegate: CrashDelegate(log)) }
 
     /// Appends a batch in one hold of the lock; waits for room as long as it takes.
-    func append(_ bodies: [[UInt8]], kind: UInt8 = 1) throws -> (first: SequenceNumber, ticket: CommitTicket) {
+    func append(
+        _ bodies: [[UInt8]], kind: UInt8 = 1, isSettling: Bool = false
+    ) throws -> (first: SequenceNumber, ticket: CommitTicket) {
         while true {
             let appended = try log.lock.withLock { () throws(LogError) -> (SequenceNumber, CommitTicket)? in
-                guard case .ready = try log.admission(isSettling: false) else { return nil }
+                guard case .ready = try log.admission(isSettling: isSettling) else { return nil }
                 let first = log.nextSequence
                 for body in bodies {
                     log.append(kind: kind, time: Timestamp(milliseconds: 1_700_000_000_001)) { $0.append(body) }
@@ -148,8 +150,8 @@ struct CrashStore {
         }
     }
 
-    func commit(_ bodies: [[UInt8]], kind: UInt8 = 1) throws {
-        let (first, ticket) = try append(bodies, kind: kind)
+    func commit(_ bodies: [[UInt8]], kind: UInt8 = 1, isSettling: Bool = false) throws {
+        let (first, ticket) = try append(bodies, kind: kind, isSettling: isSettling)
         try log.waitBlocking(for: ticket)
         journalist.acknowledged(first)
     }

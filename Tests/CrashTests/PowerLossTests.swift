@@ -164,6 +164,7 @@ enum Workload: String, CaseIterable, Sendable {
             }
             try await enumeration.visit(stores, seed: draw, randomStates: 16, singlesMax: singlesMax)
             seed += 1
+            if Effort.soakSeconds != nil { enumeration.forget() }
             Effort.progress(enumeration.figures.line("all workloads, round \(number)"))
         }
         let figures = enumeration.figures

@@ -21,6 +21,32 @@ import Testing
         }
     }
 
+    /// Nothing comes after the commit, and on a full disk no mark does either.
+    @Test(arguments: [DurabilityMode.none, .interval(milliseconds: 3_600_000)], [false, true])
+    func anIdleLogIsSyncedOnAFullDiskToo(mode: DurabilityMode, isFull: Bool) async throws {
+        try await onThread {
+            let disk = SimulatedFileSystem()
+            let options = CrashStore.options(mode, idleMarkMilliseconds: 1)
+            try CrashStore(disk, options: options).log.close()
+            if isFull {
+                disk.remove("\(CrashStore.path)/RESERVE")
+                // A manifest has room, the reserve has none.
+                disk.faultPlan.capacityBytes = disk.usedBytes + 4_096
+            }
+            let store = try CrashStore(disk, options: options)
+            try store.commit([body(1)], isSettling: true)
+            var found = 0
+            for _ in 0..<5_000 where found == 0 {
+                let image = try CrashStore(opening: disk.crashImage(.nothingPending))
+                found = image.replayed.count
+                try image.log.close()
+            }
+            #expect(found == 1)
+            disk.faultPlan.capacityBytes = nil
+            try store.log.close()
+        }
+    }
+
     /// A record may come between the last checkpoint and the end: nothing else syncs it.
     @Test func whatIsAppendedWhileTheLogClosesIsDurableBeforeTheCloseFrame() async throws {
         try await onThread {

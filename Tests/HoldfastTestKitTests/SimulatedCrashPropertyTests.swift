@@ -32,6 +32,42 @@ import Testing
         }
     }
 
+    /// Hashes, names and blocks are kept and shared: what an image is found to hold must not depend on that.
+    @Test(arguments: UInt64(1)...10) func anImageHashesAsADiskThatWasMadeAnew(_ seed: UInt64) throws {
+        var history = History(seed: seed)
+        history.system.recordCrashPoints { 0 }
+        for step in 0..<60 {
+            history.step()
+            if step % 20 == 19 { try history.syncAll() }
+        }
+        for point in history.system.crashPoints {
+            let items = (0..<min(point.itemCount, 12)).flatMap { [CrashPolicy.only(item: $0), .allBut(item: $0)] }
+            let chance = [CrashPolicy.random(seed: seed), .randomBlocks(seed: seed), .torn(seed: seed)]
+            for policy in [.nothingPending, .everythingPending] + chance + items {
+                let image = point.image(policy)
+                let anew = SimulatedFileSystem()
+                if try image.status(of: "/d") != nil { try anew.createDirectory("/d") }
+                for (path, bytes) in image.snapshotFiles() { anew.replace(path, with: bytes) }
+                #expect(image.contentHash() == anew.contentHash(), "seed \(seed), \(point.operation), \(policy)")
+            }
+        }
+    }
+
+    /// A header that ends in its checksum has the same checksum as any other.
+    @Test func blocksThatEndInTheirChecksumsAreToldApart() {
+        let hashes = (0..<100).map { (number: UInt8) in
+            var bytes = [UInt8](repeating: number, count: 60)
+            let checksum = CRC32C.checksum(bytes.span)
+            for shift in stride(from: UInt32(0), to: 32, by: 8) {
+                bytes.append(UInt8(truncatingIfNeeded: checksum >> shift))
+            }
+            let disk = SimulatedFileSystem()
+            disk.replace("/header", with: bytes + [UInt8](repeating: 0, count: 4_096 - bytes.count))
+            return disk.contentHash()
+        }
+        #expect(Set(hashes).count == hashes.count)
+    }
+
     @Test(arguments: UInt64(1)...20) func anyOperationMayBeTheLast(_ seed: UInt64) {
         var complete = History(seed: seed)
         for _ in 0..<60 { complete.step() }

@@ -87,26 +87,28 @@ extension WriteAheadLog {
 
     /// Sleeps until there is work; writes a mark when the log stays idle, and syncs when the interval has passed.
     private func waitForWork() {
-        // On a full disk a mark would take the room of work that is yet to end.
-        let isMarkDue =
-            tail > SegmentHeader.byteCount && !lastFrameVouches && options.idleMarkMilliseconds > 0
-            && !isReserveSpent
-        var timeout: Int? = isMarkDue ? options.idleMarkMilliseconds : nil
+        let isUnmarked = tail > SegmentHeader.byteCount && !lastFrameVouches && options.idleMarkMilliseconds > 0
+        var timeout: Int? =
+            isUnmarked && (mayMark || unsyncedBytes > 0) ? options.idleMarkMilliseconds : nil
         if case .interval(let milliseconds) = options.durability, unsyncedBytes > 0 {
             timeout = min(timeout ?? milliseconds, milliseconds)
         }
         guard let timeout else { return workSignal.wait(lock) }
         if workSignal.wait(lock, milliseconds: timeout) { return }
         guard !state.hasRecords, !isCommitterStopping else { return }
+        let marks = isUnmarked && mayMark
         lock.unlock()
         let outcome = Result { () throws(LogError) in
-            try syncActive()
-            if isMarkDue { try writeControl(.mark, next: lock.withLock { firstUnwritten }) }
+            if Safeguard.idleSync.isOn { try syncActive() } else { unsyncedBytes = 0 }
+            if marks { try writeControl(.mark, next: lock.withLock { firstUnwritten }) }
         }
         lock.lock()
         noteActiveRoom()
         if case .failure(let error) = outcome { failLocked(error) }
     }
+
+    /// On a full disk a mark would take the room of work that is yet to end. The lock is held.
+    private var mayMark: Bool { !isReserveSpent }
 
     /// Tells callers what is left in the active segment. The caller holds the lock and is the committer, or there is
     /// none yet.
