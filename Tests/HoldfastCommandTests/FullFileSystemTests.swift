@@ -87,8 +87,8 @@ import Testing
             signal(SIGPIPE, SIG_IGN)
             try await onProcessThread {
                 guard let disk = try SmallFileSystem(kind, mebibytes: 8) else {
-                    print("figure | full file system: \(kind) | NOT TESTED: no right to mount it")
-                    Issue.record("a full \(kind) was not tested: no right to mount it", severity: .warning)
+                    print("figure | full file system: \(kind) | NOT TESTED: it can't be mounted here")
+                    Issue.record("a full \(kind) was not tested: it can't be mounted here", severity: .warning)
                     return
                 }
                 try Self.run(on: disk, kind)

@@ -21,7 +21,7 @@ import Testing
         private let directory: TemporaryDirectory
         private let descriptor: Int32
 
-        /// Mounts one; `nil` where that is not permitted.
+        /// Mounts one; `nil` where that is not permitted, or there are no loop devices.
         init?(_ kind: Kind, mebibytes: Int) throws {
             directory = try TemporaryDirectory()
             let place = directory.path + "/mount"
@@ -31,12 +31,9 @@ import Testing
                 guard mount("tmpfs", place, "tmpfs", 0, "size=\(mebibytes)m") == 0 else { return nil }
             case .ext4:
                 let image = directory.path + "/image"
-                let script = """
-                    truncate -s \(mebibytes)M \(image) && mkfs.ext4 -q -F -m 0 \(image)
-                    test $? -eq 0 && mount -o loop \(image) \(place)
-                    """
-                let result = try CommandHarness.run("/bin/sh", ["-c", "PATH=$PATH:/sbin:/usr/sbin; \(script)"])
-                guard result.exit == .code(0) else { return nil }
+                let made = try Self.run("truncate -s \(mebibytes)M \(image) && mkfs.ext4 -q -F -m 0 \(image)")
+                try #require(made.exit == .code(0), "the package e2fsprogs is needed: \(made.errors)")
+                guard try Self.run("mount -o loop \(image) \(place)").exit == .code(0) else { return nil }
             }
             descriptor = open(place, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
             let isDetached = umount2(place, Int32(MNT_DETACH)) == 0
@@ -45,6 +42,10 @@ import Testing
         }
 
         deinit { close(descriptor) }
+
+        private static func run(_ script: String) throws -> ProcessResult {
+            try CommandHarness.run("/bin/sh", ["-c", "PATH=$PATH:/sbin:/usr/sbin; \(script)"])
+        }
 
         private var ballast: String { path + "/ballast" }
 
