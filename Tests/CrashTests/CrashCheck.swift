@@ -17,20 +17,29 @@ import Testing
 struct CrashCheck {
     let disk: SimulatedFileSystem
     let batches: [Journalist.Batch]
-    /// How to see the failure again.
-    let reproduction: String
     /// False in the weaker modes, where a crash may take what was answered.
-    var keepsAcknowledged = true
-    var options = CrashStore.options()
+    private let keepsAcknowledged: Bool
+    private let options: LogOptions
     /// The disks that recoveries left and that were looked at already: an equal disk behaves equally.
-    var known: KnownStates?
+    private let known: KnownStates?
+    private let found: FoundDisk
+
+    /// - Parameter reproduction: How to see a failure again.
+    init(
+        disk: SimulatedFileSystem, batches: [Journalist.Batch], reproduction: String, keepsAcknowledged: Bool = true,
+        options: LogOptions = CrashStore.options(), known: KnownStates? = nil
+    ) {
+        (self.disk, self.batches, self.known) = (disk, batches, known)
+        (self.keepsAcknowledged, self.options) = (keepsAcknowledged, options)
+        found = FoundDisk(disk, reproduction)
+    }
 
     func run() throws {
         let store: CrashStore
         do {
             store = try CrashStore(opening: disk, options: options)
         } catch {
-            Issue.record("the store was refused: \(error) (\(reproduction))")
+            found.violate("the store was refused: \(error)")
             return
         }
         checkRecords(store)
@@ -47,50 +56,50 @@ struct CrashCheck {
     }
 
     private func checkRecords(_ store: CrashStore) {
-        var found: [SequenceNumber: [UInt8]] = [:]
+        var left: [SequenceNumber: [UInt8]] = [:]
         var last = SequenceNumber.zero
         for (sequence, body) in store.replayed {
-            #expect(sequence > last, "records are replayed in order (\(reproduction))")
+            found.expect(sequence > last, "records are replayed in order")
             last = sequence
-            found[sequence] = body
+            left[sequence] = body
         }
         let compacted = store.log.compactedThrough
-        #expect(compacted == .zero || store.checkpoint >= compacted, "\(reproduction)")
+        found.expect(compacted == .zero || store.checkpoint >= compacted, "records were dropped that no checkpoint has")
         var isLost = false
         for batch in batches {
             var present = 0
             for (index, body) in batch.bodies.enumerated() {
                 let sequence = batch.first.advanced(by: UInt64(index))
-                if let stored = found.removeValue(forKey: sequence) {
+                if let stored = left.removeValue(forKey: sequence) {
                     present += 1
                     if !isSame(stored, body) {
-                        Issue.record("record \(sequence) has another content (\(reproduction))")
+                        found.violate("record \(sequence) has another content")
                     }
                 }
             }
             if batch.kind == 2, batch.last <= compacted { continue }
             if present != 0 && present != batch.bodies.count {
-                Issue.record("batch \(batch.first) is there in part (\(reproduction))")
+                found.violate("batch \(batch.first) is there in part")
             }
             if present == 0 {
                 isLost = true
                 if keepsAcknowledged && batch.isAcknowledged {
-                    Issue.record("acknowledged batch \(batch.first) is lost (\(reproduction))")
+                    found.violate("acknowledged batch \(batch.first) is lost")
                 }
             } else if isLost {
-                Issue.record("batch \(batch.first) is there though an earlier one is lost (\(reproduction))")
+                found.violate("batch \(batch.first) is there though an earlier one is lost")
             }
         }
-        if !found.isEmpty { Issue.record("records from nowhere: \(found.keys.sorted()) (\(reproduction))") }
+        found.expect(left.isEmpty, "records from nowhere: \(left.keys.sorted())")
         if let lastFound = store.replayed.last?.sequence, compacted < lastFound {
-            #expect(store.checkpoint <= lastFound, "a checkpoint claims what is lost (\(reproduction))")
+            found.expect(store.checkpoint <= lastFound, "a checkpoint claims what is lost")
         }
     }
 
     private func checkNumbers(_ store: CrashStore) {
         let next = store.log.lock.withLock { store.log.nextSequence }
         if let given = batches.last?.last, next <= given, !store.log.recovery.wasClosedCleanly {
-            Issue.record("number \(next) was given before (\(reproduction))")
+            found.violate("number \(next) was given before")
         }
     }
 
@@ -98,16 +107,16 @@ struct CrashCheck {
         do {
             for number in 0..<3 { try store.commit([body(number, bytes: 300)]) }
             for batch in store.journalist.all {
-                #expect(try store.log.entry(batch.first)?.body == batch.bodies[0], "\(reproduction)")
+                found.expect(try store.log.entry(batch.first)?.body == batch.bodies[0], "a new record can't be read")
             }
             for (sequence, body) in store.replayed.suffix(5) {
-                #expect(try store.log.entry(sequence)?.body == body, "\(reproduction)")
+                found.expect(try store.log.entry(sequence)?.body == body, "an old record can't be read")
             }
             let next = disk.crashImage(.nothingPending)
             try store.log.close()
             if keepsAcknowledged { try checkNextCrash(next, after: store) }
         } catch {
-            Issue.record("the reopened store does not work: \(error) (\(reproduction))")
+            found.violate("the reopened store does not work: \(error)")
         }
     }
 
@@ -115,20 +124,20 @@ struct CrashCheck {
     private func checkNextCrash(_ disk: SimulatedFileSystem, after store: CrashStore) throws {
         let again = try CrashStore(opening: disk, options: options)
         let expected = store.replayed.map(\.body) + store.journalist.all.flatMap(\.bodies)
-        #expect(again.replayed.map(\.body) == expected, "the next crash loses records (\(reproduction))")
+        found.expect(again.replayed.map(\.body) == expected, "the next crash loses records")
         try again.log.close()
     }
 
     private func checkSecondRecovery(_ disk: SimulatedFileSystem, of first: CrashStore) throws {
         do {
             let store = try CrashStore(opening: disk, options: options)
-            #expect(
+            found.expect(
                 store.replayed.elementsEqual(first.replayed) { $0.sequence == $1.sequence && isSame($0.body, $1.body) },
-                "a second recovery finds other records (\(reproduction))")
-            #expect(store.log.recovery.tornBytes == 0, "a second recovery cuts again (\(reproduction))")
+                "a second recovery finds other records")
+            found.expect(store.log.recovery.tornBytes == 0, "a second recovery cuts again")
             try store.log.close()
         } catch {
-            Issue.record("the second recovery failed: \(error) (\(reproduction))")
+            found.violate("the second recovery failed: \(error)")
         }
     }
 }

@@ -172,31 +172,36 @@ struct StoreCheck {
     /// The state after each number of operations.
     let digests: [String]
     let answered: Int
-    let reproduction: String
+    private let found: FoundDisk
+
+    init(disk: SimulatedFileSystem, digests: [String], answered: Int, reproduction: String) {
+        (self.disk, self.digests, self.answered) = (disk, digests, answered)
+        found = FoundDisk(disk, reproduction)
+    }
 
     func run(_ recovered: KnownStates) throws {
         let store: JobStore
         do {
             store = try JobStore.openBlocking(at: CrashStore.path, options: CrashTrace.options(disk))
         } catch {
-            Issue.record("the store was refused: \(error) (\(reproduction))")
+            found.violate("the store was refused: \(error)")
             return
         }
         let digest = try store.blocking.wholeDigest()
         if !digests[answered...].contains(digest) {
             let place = digests.firstIndex(of: digest).map { "that after \($0) operations" } ?? "unknown"
-            Issue.record("after \(answered) answers the state is \(place) (\(reproduction))")
+            found.violate("after \(answered) answers the state is \(place)")
         }
         let image = disk.crashImage(.nothingPending)
         let isNew = recovered.insert(image.contentHash(ignoring: ["\(CrashStore.path)/lost"]))
         defer { try? store.blocking.close() }
         guard isNew else { return }
         for cursor in try store.blocking.cursors() {
-            #expect(cursor.isHolding == true, "\(cursor) has lost records (\(reproduction))")
+            found.expect(cursor.isHolding == true, "\(cursor) has lost records")
         }
         try checkUse(store.blocking)
         let again = try JobStore.openBlocking(at: CrashStore.path, options: CrashTrace.options(image))
-        #expect(try again.blocking.wholeDigest() == digest, "a second recovery differs (\(reproduction))")
+        found.expect(try again.blocking.wholeDigest() == digest, "a second recovery differs")
         try again.blocking.close()
     }
 
@@ -205,15 +210,15 @@ struct StoreCheck {
         do {
             let id = try store.enqueue("after", payload: [1, 2, 3]).id
             let lease = try #require(try store.lease(from: "after").first)
-            #expect(lease.id == id && lease.payload == [1, 2, 3], "\(reproduction)")
+            found.expect(lease.id == id && lease.payload == [1, 2, 3], "another job was leased")
             try store.ack(lease)
             let digest = try store.wholeDigest()
             let next = disk.crashImage(.nothingPending)
             let again = try JobStore.openBlocking(at: CrashStore.path, options: CrashTrace.options(next))
-            #expect(try again.blocking.wholeDigest() == digest, "the next crash loses changes (\(reproduction))")
+            found.expect(try again.blocking.wholeDigest() == digest, "the next crash loses changes")
             try again.blocking.close()
         } catch {
-            Issue.record("the reopened store does not work: \(error) (\(reproduction))")
+            found.violate("the reopened store does not work: \(error)")
         }
     }
 }
