@@ -34,6 +34,8 @@ package struct JournalScan: Sendable {
     package var epoch = Epoch(0)
     /// The last whole group is a roll frame: the log goes on in another segment.
     private var endsInRoll = false
+    /// What is read goes through it.
+    private var part: [UInt8] = []
     /// What the next record would be numbered without any reservation.
     package var nextSequence: SequenceNumber
     package var time = Timestamp.zero
@@ -90,6 +92,7 @@ package struct JournalScan: Sendable {
             }
         }
         finding.isBelowWatermark = tailPosition < watermark
+        part = []
     }
 
     /// Whether the last whole group is the close frame behind which nothing was written.
@@ -150,20 +153,18 @@ package struct JournalScan: Sendable {
         }
     }
 
-    /// What is read at first of a file, and at most at once.
-    private static let readBytesMin = 256 << 10
-    private static let readBytesMax = 1 << 20
+    /// What is read at once of a file: what stays in a processor's cache until it is copied.
+    private static let readBytesMax = 256 << 10
 
     /// Sees to it that the bytes before `end` of a segment are in memory, and most often more.
     private mutating func read(_ number: Int, _ file: any File, through end: Int) throws(LogError) {
         let (have, capacity) = (segments[number].bytes.count, segments[number].capacity)
         guard have < min(end, capacity) else { return }
-        let wanted = min(capacity, max(end, 2 * have, Self.readBytesMin))
-        segments[number].bytes.reserveCapacity(wanted)
-        var part: [UInt8] = []
-        while segments[number].bytes.count < wanted {
+        // All at once, so that nothing is copied when there is more; what is not used takes no memory.
+        segments[number].bytes.reserveCapacity(capacity)
+        while segments[number].bytes.count < min(end, capacity) {
             let offset = segments[number].bytes.count
-            try Self.read(segments[number], file, into: &part, at: offset, before: wanted)
+            try Self.read(segments[number], file, into: &part, at: offset, before: capacity)
             segments[number].bytes.append(contentsOf: part)
         }
     }
