@@ -15,7 +15,7 @@ struct ContentHash {
         add(Self.hash(bytes))
     }
 
-    /// Two odd numbers of as many ones as zeros, those of XXH64.
+    /// The first two primes of XXH64.
     private static let (first, second): (UInt64, UInt64) = (0x9E37_79B1_85EB_CA87, 0xC2B2_AE3D_27D4_EB4F)
 
     private static func mixed(_ lane: UInt64, _ word: UInt64) -> UInt64 {

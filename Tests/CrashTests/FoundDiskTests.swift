@@ -4,6 +4,14 @@ import HoldfastLog
 import HoldfastTestKit
 import Testing
 
+#if canImport(Glibc)
+    import Glibc
+#elseif canImport(Musl)
+    import Musl
+#else
+    import Darwin
+#endif
+
 @Suite struct FoundDiskTests {
     @Test func aDiskThatIsNotAsItShouldBeIsKeptAsItWasFound() async throws {
         try await onThread {
@@ -18,6 +26,8 @@ import Testing
             let system = POSIXFileSystem()
             for (path, bytes) in files { #expect(try system.contents(of: root + path) == bytes, "\(path)") }
             for path in files.keys { try system.unlink(root + path) }
+            let directories = Set(files.keys.map { $0.split(separator: "/").dropLast().joined(separator: "/") })
+            for path in directories.union([""]).sorted(by: >) { #expect(rmdir("\(root)/\(path)") == 0, "\(path)") }
         }
     }
 }

@@ -222,7 +222,7 @@ extension WriteAheadLog {
         throw LogError(
             .ioFailed,
             "cursors were sent to records that were to be dropped, \(Self.compactionAttemptsMax) times in a row; "
-                + "nothing was changed: compact again when they stay")
+                + "nothing was dropped: compact again when they stay")
     }
 
     /// How often cursors may come in between.
