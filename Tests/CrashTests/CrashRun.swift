@@ -95,7 +95,7 @@ struct CrashStore {
 
     /// Opens the store and starts it.
     init(
-        _ disk: SimulatedFileSystem, _ journalist: Journalist = Journalist(), options: LogOptions = Self.options()
+        _ disk: any FileSystem, _ journalist: Journalist = Journalist(), options: LogOptions = Self.options()
     ) throws {
         try self.init(opening: disk, journalist, options: options)
         try start()
@@ -103,7 +103,7 @@ struct CrashStore {
 
     /// Opens the store, replays it and repairs what a crash left; nothing can be appended before `start`.
     init(
-        opening disk: SimulatedFileSystem, _ journalist: Journalist = Journalist(),
+        opening disk: any FileSystem, _ journalist: Journalist = Journalist(),
         options: LogOptions = Self.options()
     ) throws {
         let log = try WriteAheadLog.open(

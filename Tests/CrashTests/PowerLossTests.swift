@@ -8,14 +8,6 @@ import HoldfastLog
 import HoldfastTestKit
 import Testing
 
-#if canImport(Glibc)
-    import Glibc
-#elseif canImport(Musl)
-    import Musl
-#else
-    import Darwin
-#endif
-
 /// What the log is doing when the power goes. The sizes of records vary with the seed.
 enum Workload: String, CaseIterable, Sendable {
     case create, commit, rollAndSeal, oversized, checkpoint, compact, close, reopen, mark
@@ -27,7 +19,7 @@ enum Workload: String, CaseIterable, Sendable {
 
     /// Runs before the faults begin.
     func prepare(
-        _ disk: SimulatedFileSystem, _ journalist: Journalist, _ options: LogOptions, seed: Int = 0
+        _ disk: any FileSystem, _ journalist: Journalist, _ options: LogOptions, seed: Int = 0
     ) throws {
         switch self {
         case .create, .reopen: return
@@ -41,11 +33,13 @@ enum Workload: String, CaseIterable, Sendable {
     }
 
     /// Runs what the faults are for; `beforeClose` when all is done and, as a rule, the store still open.
+    ///
+    /// - Parameter drive: What the store uses instead of the disk that it leads to.
     func run(
-        _ disk: SimulatedFileSystem, _ journalist: Journalist, _ options: LogOptions, seed: Int = 0,
-        beforeClose: () -> Void = {}
+        _ disk: SimulatedFileSystem, through drive: (any FileSystem)? = nil, _ journalist: Journalist,
+        _ options: LogOptions, seed: Int = 0, beforeClose: () -> Void = {}
     ) throws {
-        let store = try CrashStore(disk, journalist, options: options)
+        let store = try CrashStore(drive ?? disk, journalist, options: options)
         defer {
             beforeClose()
             try? store.log.close()
@@ -96,7 +90,7 @@ enum Workload: String, CaseIterable, Sendable {
                     _ = try store.log.lock.withLock { () throws(LogError) in
                         try store.log.admission(isSettling: true)
                     }
-                    sched_yield()
+                    TakingTurns.yield()
                 }
             }
         }

@@ -125,7 +125,7 @@ final class StoreSteps {
 }
 
 extension CrashTrace {
-    static func options(_ disk: SimulatedFileSystem) -> JobStoreOptions {
+    static func options(_ disk: any FileSystem) -> JobStoreOptions {
         var options = JobStoreOptions()
         options.clock = ManualClock()
         options.history = .none

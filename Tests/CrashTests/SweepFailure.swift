@@ -26,6 +26,9 @@ enum SweepFailure: CaseIterable, Sendable {
         }
     }
 
+    /// Draws the turns of the threads of its runs.
+    var seed: UInt64 { UInt64(Self.allCases.firstIndex(of: self) ?? 0) }
+
     /// The plan under which operation, read or look `number` fails.
     func plan(_ number: Int) -> FaultPlan {
         switch self {
@@ -84,33 +87,47 @@ enum SweepWorkload: Sendable {
         return digests
     }
 
-    /// Runs it without faults and returns which operations, reads and looks it has.
-    func measure() throws -> [SweepFailure.Numbers: Range<Int>] {
+    /// Runs it without faults and returns which operations, reads or looks it has.
+    func measure(_ numbers: SweepFailure.Numbers, seed: UInt64) throws -> Range<Int> {
         let disk = SimulatedFileSystem()
-        let known = Journalist()
-        try prepare(disk, known)
-        let (operations, reads, looks) = (disk.operationCount, disk.readCount, disk.lookCount)
-        _ = try run(disk, known)
-        return [
-            .operations: operations + 1..<disk.operationCount + 1, .reads: reads + 1..<disk.readCount + 1,
-            .looks: looks + 1..<disk.lookCount + 1,
-        ]
+        func count() -> Int {
+            switch numbers {
+            case .operations: disk.operationCount
+            case .reads: disk.readCount
+            case .looks: disk.lookCount
+            }
+        }
+        var before = 0
+        _ = try run(disk, Journalist(), seed: seed, prepared: { before = count() })
+        return before + 1..<count() + 1
     }
 
-    func prepare(_ disk: SimulatedFileSystem, _ known: Journalist) throws {
-        if case .log(let workload) = self { try workload.prepare(disk, known, workload.options()) }
-    }
-
-    /// Returns how many operations were answered.
+    /// Prepares it and runs it, its threads taking turns as the seed has it, and returns how many operations were
+    /// answered.
     ///
-    /// - Parameter beforeClose: Runs when all is done and the store is still open.
-    func run(_ disk: SimulatedFileSystem, _ known: Journalist, beforeClose: () -> Void = {}) throws -> Int {
+    /// - Parameters:
+    ///   - prepared: Runs in between.
+    ///   - beforeClose: Runs when all is done and the store is still open.
+    func run(
+        _ disk: SimulatedFileSystem, _ known: Journalist, seed: UInt64, prepared: () -> Void = {},
+        beforeClose: () -> Void = {}
+    ) throws -> Int {
+        try TakingTurns.run(seed: seed, on: disk, named: name) { drive in
+            if case .log(let workload) = self { try workload.prepare(drive, known, workload.options()) }
+            prepared()
+            return try run(disk, through: drive, known, beforeClose: beforeClose)
+        }
+    }
+
+    private func run(
+        _ disk: SimulatedFileSystem, through drive: any FileSystem, _ known: Journalist, beforeClose: () -> Void
+    ) throws -> Int {
         switch self {
         case .log(let workload):
-            try workload.run(disk, known, workload.options(), beforeClose: beforeClose)
+            try workload.run(disk, through: drive, known, workload.options(), beforeClose: beforeClose)
             return known.answers
         case .store(let workload, _):
-            let store = try JobStore.openBlocking(at: CrashStore.path, options: CrashTrace.options(disk))
+            let store = try JobStore.openBlocking(at: CrashStore.path, options: CrashTrace.options(drive))
             defer {
                 beforeClose()
                 try? store.blocking.close()
@@ -151,10 +168,11 @@ enum SweepWorkload: Sendable {
     func visit(_ failure: SweepFailure, _ number: Int, policies: [CrashPolicy]) throws -> Visit {
         let disk = SimulatedFileSystem()
         let known = Journalist()
-        try prepare(disk, known)
-        disk.faultPlan = failure.plan(number)
         var answered = 0
-        do { answered = try run(disk, known) } catch is LogError {} catch is JobStoreError {}
+        do {
+            answered = try run(
+                disk, known, seed: failure.seed, prepared: { disk.faultPlan = failure.plan(number) })
+        } catch is LogError {} catch is JobStoreError {}
         let reproduction = "\(name), \(failure) at \(number)"
         let isHit = disk.faultHits > 0
         #expect(disk.openFileCount == 0, "files are left open (\(reproduction))")

@@ -23,6 +23,9 @@ enum SweepLie: String, CaseIterable, Sendable {
         }
     }
 
+    /// Draws the turns of the threads of its runs.
+    var seed: UInt64 { UInt64(Self.allCases.firstIndex(of: self) ?? 0) }
+
     /// What a table of figures calls it.
     var title: String {
         switch self {
@@ -51,12 +54,9 @@ extension SweepWorkload {
     }
 
     /// The writes of a run without lies, by number of the operation, and the files there are in the end.
-    func writes() throws -> (numbers: [Int], files: [String]) {
+    func writes(seed: UInt64) throws -> (numbers: [Int], files: [String]) {
         let disk = SimulatedFileSystem()
-        let known = Journalist()
-        try prepare(disk, known)
-        disk.recordsOperations = true
-        _ = try run(disk, known)
+        _ = try run(disk, Journalist(), seed: seed, prepared: { disk.recordsOperations = true })
         let numbers = disk.operationLog.filter { $0.contains(" pwrite ") }.compactMap { line in
             line.split(separator: " ").first.flatMap { Int($0) }
         }
@@ -64,16 +64,16 @@ extension SweepWorkload {
     }
 
     /// Lets the write with that number lie, and judges the disks that are left.
-    func visit(_ lie: FaultPlan.Lie, at number: Int, reproduction: String) throws -> LieVisit {
+    func visit(_ lie: FaultPlan.Lie, at number: Int, seed: UInt64, reproduction: String) throws -> LieVisit {
         let disk = SimulatedFileSystem()
         let known = Journalist()
-        try prepare(disk, known)
-        let prepared = known.all.count
-        disk.faultPlan.lies[number] = lie
         var images: [SimulatedFileSystem] = []
-        var answered = 0
+        var (prepared, answered) = (0, 0)
         do {
-            answered = try run(disk, known) {
+            answered = try run(disk, known, seed: seed) {
+                prepared = known.all.count
+                disk.faultPlan.lies[number] = lie
+            } beforeClose: {
                 images = [disk.crashImage(.everythingPending), disk.crashImage(.nothingPending)]
             }
         } catch let error as LogError { check(error, reproduction) } catch let error as JobStoreError {

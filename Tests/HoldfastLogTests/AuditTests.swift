@@ -31,7 +31,8 @@ import Testing
 
     private static let proved = AuditFinding.Verdict.proved(from: SequenceNumber(1))
 
-    /// A closed store of several sealed segments and a journal, and a head after each of its batches.
+    /// A closed store of several sealed segments and a journal, a head after each of its twelve batches and one of its
+    /// last record, which is in the journal. How many records there are is up to the maintenance thread.
     private func published(
         _ disk: SimulatedFileSystem, key: AuditKey? = nil, kind: (Int) -> UInt8 = { _ in OpaqueDelegate.keptKind }
     ) async throws -> [AuditHead] {
@@ -48,6 +49,7 @@ import Testing
             try await opened.commit([body(number, bytes: 700)], kind: kind(12))
             number += 1
         }
+        heads.append(try opened.log.auditHead(key: key))
         try opened.log.close()
         return heads
     }
@@ -367,8 +369,9 @@ import Testing
 
     @Test func anotherStoresHeadIsSeenEvenWithTheSameRecords() async throws {
         let heads = try await published(disk)
-        let other = try await published(SimulatedFileSystem())
-        #expect(heads.map(\.sequence) == other.map(\.sequence) && heads != other)
+        // The heads of the batches; the last one of each store may be of another record.
+        let other = Array(try await published(SimulatedFileSystem()).prefix(12))
+        #expect(heads.prefix(12).map(\.sequence) == other.map(\.sequence) && heads.prefix(12) != other[...])
         let verdicts = try verify(disk, other).verdicts
         expectContradicted(verdicts, other, from: 1)
     }
