@@ -59,6 +59,31 @@ public struct BlockingJobStore: Sendable {
         try store.submitBury(lease, error: error).valueBlocking()
     }
 
+    /// Completes the job and leases the next, in one commit.
+    public func ack(
+        _ lease: some LeaseReference, result: [UInt8]? = nil, thenLease next: NextLease
+    ) throws(JobStoreError) -> [Lease] {
+        try store.submitAck(lease, result: result, thenLease: next).valueBlocking().leases
+    }
+
+    /// Gives the job back after a failed attempt and leases the next, in one commit.
+    public func requeue(
+        _ lease: some LeaseReference, after: Duration? = nil, error: String? = nil, countsAttempt: Bool = true,
+        thenLease next: NextLease
+    ) throws(JobStoreError) -> (outcome: RequeueOutcome, leases: [Lease]) {
+        let settled = try store.submitRequeue(
+            lease, after: after, error: error, countsAttempt: countsAttempt, thenLease: next
+        ).valueBlocking()
+        return (settled.outcome, settled.leases)
+    }
+
+    /// Dead-letters the job at once and leases the next, in one commit.
+    public func bury(
+        _ lease: some LeaseReference, error: String? = nil, thenLease next: NextLease
+    ) throws(JobStoreError) -> [Lease] {
+        try store.submitBury(lease, error: error, thenLease: next).valueBlocking().leases
+    }
+
     /// Cancels a job that has not finished.
     public func cancel(_ id: JobID) throws(JobStoreError) {
         try store.submitCancel(id).valueBlocking()

@@ -41,6 +41,14 @@ extension SimulationState {
             guard parts.count == replies.count else { throw mismatch(answer, replies) }
             for (part, reply) in zip(parts, replies) { try check(part, reply, effectValues) }
         case .leased(let leases): try check(leases, replies, next: next)
+        case .settled(let settled, let leases):
+            guard case .settle(let settlement, _) = operation, replies.count == 2 else {
+                throw mismatch(answer, replies)
+            }
+            try check(
+                settled, to: settlement, .replies([replies[0]]), from: before, at: now, next: next,
+                effectValues: effectValues)
+            try check(leases, [replies[1]], next: next.next)
         case .drained(let status):
             let counts = queueCounts(of: operation.queue, at: now)
             guard status.pending == counts.ready + counts.scheduled, status.leased == counts.leased else {

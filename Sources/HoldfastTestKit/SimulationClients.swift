@@ -22,10 +22,9 @@ struct SimulationClients {
 
     /// Remembers what an operation of client number `client` gave.
     mutating func take(_ answer: SimulationAnswer, client: Int) {
+        held[client] += answer.leases.map(\.identity)
+        known = (known + answer.leases.map(\.identity)).suffix(40)
         switch answer {
-        case .leased(let leases):
-            held[client] += leases.map(\.identity)
-            known = (known + leases.map(\.identity)).suffix(40)
         case .enqueued(let result): jobs = (jobs + [result.id]).suffix(80)
         case .batch(let replies):
             for case .enqueued(let result) in replies { jobs = (jobs + [result.id]).suffix(80) }
@@ -141,6 +140,11 @@ struct SimulationClients {
         _ lease: LeaseIdentity, _ client: Int, _ random: inout SeededRandom
     ) -> SimulationOperation {
         if random.chance(4, in: 5) { held[client].removeAll { $0 == lease } }
+        let settlement = settlement(of: lease, &random)
+        return random.chance(1, in: 3) ? .settle(settlement, thenLease: self.lease(client, &random)) : settlement
+    }
+
+    private func settlement(of lease: LeaseIdentity, _ random: inout SeededRandom) -> SimulationOperation {
         switch random.pick(0...9) {
         case 0..<5: return .ack(lease)
         case 5..<9:

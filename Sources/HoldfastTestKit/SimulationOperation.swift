@@ -9,6 +9,8 @@ internal import HoldfastEngine
 enum SimulationOperation {
     case enqueue(queue: String, payload: [UInt8], options: EnqueueOptions)
     case lease(queues: [String], limit: Int, milliseconds: Int64, worker: String)
+    /// An ack, a requeue or a burial, and a lease.
+    indirect case settle(SimulationOperation, thenLease: SimulationOperation)
     case heartbeat(LeaseIdentity, milliseconds: Int64)
     case ack(LeaseIdentity)
     case requeue(LeaseIdentity, delay: Int64?, countsAttempt: Bool)
@@ -39,6 +41,23 @@ enum SimulationOperation {
         }
     }
 
+    /// Whether it leases.
+    var isLease: Bool {
+        switch self {
+        case .lease, .settle: true
+        default: false
+        }
+    }
+
+    /// The same without new leases, as on a full disk.
+    var settlingOnly: SimulationOperation {
+        guard case .settle(let settlement, .lease(let queues, _, let milliseconds, let worker)) = self else {
+            return self
+        }
+        return .settle(
+            settlement, thenLease: .lease(queues: queues, limit: 0, milliseconds: milliseconds, worker: worker))
+    }
+
     /// Decides the operation on `store`.
     ///
     /// - Returns: What waits for the answer.
@@ -55,6 +74,21 @@ enum SimulationOperation {
             return wait(
                 store.submitLease(from: queues, limit: limit, for: .milliseconds(milliseconds), worker: worker)
             ) { .leased($0) }
+        case .settle(let settlement, .lease(let queues, let limit, let milliseconds, let worker)):
+            let next = NextLease(from: queues, limit: limit, for: .milliseconds(milliseconds), worker: worker)
+            switch settlement {
+            case .ack(let lease):
+                return wait(store.submitAck(lease, result: [2], thenLease: next)) { .settled(.done, $0.leases) }
+            case .requeue(let lease, let delay, let countsAttempt):
+                let after = delay.map { Duration.milliseconds($0) }
+                return wait(
+                    store.submitRequeue(lease, after: after, error: "no", countsAttempt: countsAttempt, thenLease: next)
+                ) { .settled(.requeued($0.outcome), $0.leases) }
+            case .bury(let lease):
+                return wait(store.submitBury(lease, error: "bad", thenLease: next)) { .settled(.done, $0.leases) }
+            default: preconditionFailure("nothing else settles a lease")
+            }
+        case .settle: preconditionFailure("a lease follows a settlement")
         case .heartbeat(let lease, let milliseconds):
             return wait(store.submitHeartbeat(lease, for: .milliseconds(milliseconds), progress: [1])) { .deadline($0) }
         case .ack(let lease): return wait(store.submitAck(lease, result: [2])) { .done }
@@ -95,6 +129,7 @@ enum SimulationOperation {
 enum SimulationAnswer {
     case enqueued(EnqueueResult)
     case leased([Lease])
+    indirect case settled(SimulationAnswer, [Lease])
     case deadline(Timestamp)
     case done
     case requeued(RequeueOutcome)
@@ -109,9 +144,14 @@ enum SimulationAnswer {
     case stats(StoreStats)
 
     /// What was leased, as far as the model needs it where the order of groups is open.
-    var grants: [LeaseGrant] {
-        guard case .leased(let leases) = self else { return [] }
-        return leases.map { LeaseGrant(observing: $0.id) }
+    var grants: [LeaseGrant] { leases.map { LeaseGrant(observing: $0.id) } }
+
+    /// What was leased.
+    var leases: [Lease] {
+        switch self {
+        case .leased(let leases), .settled(_, let leases): leases
+        default: []
+        }
     }
 }
 

@@ -46,7 +46,7 @@ final class SimulationRun {
 
     /// An operation that was decided and not answered yet.
     private struct Flight {
-        let operation: SimulationOperation
+        var operation: SimulationOperation
         let client: Int
         let time: Timestamp
         let next: SequenceNumber
@@ -109,7 +109,7 @@ final class SimulationRun {
                 of: client, unfinished: ledger.state.model.unfinishedCount, &random)
             flights.append(submit(operation, client, to: store))
             // Which jobs an unanswered lease got can be told only when nothing came after it.
-            if case .lease = operation { break }
+            if operation.isLease { break }
         }
         for flight in flights { try settle(flight) }
         if isFailed { try recover(&random) }
@@ -147,6 +147,9 @@ final class SimulationRun {
         var state = before
         let expired = state.expire(at: flight.time, next: flight.next)
         let afterExpiry = state
+        var flight = flight
+        // Where the disk is full work ends and none begins.
+        if mayBeFull, flight.count == expired + 1 { flight.operation = flight.operation.settlingOnly }
         let place = flight.next.advanced(by: UInt64(expired))
         let next = flight.next.advanced(by: UInt64(flight.count))
         if case .failure(let error) = result, !error.code.isAnswer {
@@ -203,7 +206,7 @@ final class SimulationRun {
             return
         }
         let place = flight.next.advanced(by: UInt64(expired))
-        if case .lease = flight.operation {
+        if flight.operation.isLease {
             let lease = SimulationLedger.UnknownLease(
                 operation: flight.operation, time: flight.time, next: place, count: flight.count - expired)
             return ledger.add(afterExpiry, lease: lease, next: next)

@@ -38,6 +38,13 @@ struct SimulationState {
     ) -> (outcome: Outcome, records: Int) {
         switch operation {
         case .batch(let operations): return apply(operations, at: now, next: next)
+        case .settle(let settlement, let lease):
+            let (settled, count) = apply(settlement, at: now, next: next, observed: [])
+            guard case .replies(let first) = settled else { return (settled, 0) }
+            let place = next.advanced(by: UInt64(count))
+            let (leased, more) = apply(lease, at: now, next: place, observed: observed)
+            guard case .replies(let second) = leased else { preconditionFailure("the model refuses no lease") }
+            return (.replies(first + second), count + more)
         case .purge(let queue, let states): return (.replies([]), purge(queue, states, at: now, next: next))
         case .job, .stats, .now: return (.replies([]), 0)
         default: break
@@ -143,7 +150,7 @@ struct SimulationState {
         case .advanceCursor(let name, let next): .moveCursor(name, .advance(to: next))
         case .resetCursor(let name): .moveCursor(name, .reset(to: model.last.next))
         case .removeCursor(let name): .moveCursor(name, .remove)
-        case .batch, .purge, .job, .stats, .now: nil
+        case .settle, .batch, .purge, .job, .stats, .now: nil
         }
     }
 

@@ -47,6 +47,26 @@ struct ShellOperationTests {
         try shell.expect(#"{"op":"stats"}"#, #"{"seq":3,"completed":1,"queues":{}}"#)
     }
 
+    @Test func theNextJobIsLeasedInTheCommitThatSettlesOne() throws {
+        for number in 1...4 { try shell.ask(#"{"op":"enqueue","queue":"q","payload":"\#(number)"}"#) }
+        try shell.expect(#"{"op":"lease","queue":"q"}"#, #"{"leases":[{"id":1,"token":5}]}"#)
+        try shell.expect(
+            #"{"op":"ack","id":1,"token":5,"then_lease":{"queue":["x","q"],"lease_ms":1000,"worker":"w"},"req":1}"#,
+            """
+            {"ok":true,"leases":[{"id":2,"token":7,"attempt":1,"queue":"q","payload":"2",\
+            "deadline_ms":\(start + 1000)}],"req":1}
+            """)
+        try shell.expect(
+            #"{"op":"requeue","id":2,"token":7,"delay_ms":5,"then_lease":{"queue":"q","limit":1}}"#,
+            #"{"ok":true,"state":"scheduled","run_at_ms":\#(start + 5),"leases":[{"id":3,"token":9}]}"#)
+        try shell.expect(
+            #"{"op":"bury","id":3,"token":9,"error":"bad","then_lease":{"queue":"q","limit":9}}"#,
+            #"{"ok":true,"leases":[{"id":4,"token":11}]}"#)
+        try shell.expect(
+            #"{"op":"ack","id":4,"token":11,"then_lease":{"queue":"q"}}"#, #"{"ok":true,"leases":[]}"#)
+        try shell.expect(#"{"op":"stats"}"#, #"{"queues":{"q":{"scheduled":1,"dead":1}},"completed":2}"#)
+    }
+
     @Test func payloadsThatAreNoTextTravelAsBase64() throws {
         try shell.ask(#"{"op":"enqueue","queue":"q","payload_b64":"/wA="}"#)
         try shell.ask(#"{"op":"enqueue","queue":"q","payload_b64":"w6k="}"#)

@@ -37,6 +37,24 @@ import Testing
         try await again.close()
     }
 
+    @Test(.timeLimit(.minutes(10)))
+    func onAFullDiskWorkEndsAndNoneBegins() async throws {
+        let disk = SimulatedFileSystem()
+        let store = try await JobStore.open(at: "/store", options: Self.options(disk))
+        for number in 0..<3 { _ = try await store.enqueue("q", payload: [UInt8(number)]) }
+        let leases = try await store.lease(from: "q", limit: 2)
+        disk.faultPlan.capacityBytes = Self.usedBlocks(disk) * 4096
+        while await refusal(of: { _ = try await store.enqueue("q", payload: [1]) }) == nil {}
+        let waiting = try await store.stats().queues.first?.ready
+        #expect(try await store.ack(leases[0], thenLease: NextLease(from: "q")).isEmpty)
+        #expect(try store.blocking.bury(leases[1], thenLease: NextLease(from: "q")).isEmpty)
+        let queue = try #require(try await store.stats().queues.first)
+        #expect(queue.leased == 0 && queue.dead == 1 && queue.ready == waiting)
+        #expect(try await store.stats().completed == 1)
+        disk.faultPlan = FaultPlan()
+        try await store.close()
+    }
+
     /// Each settled job takes a block of the journal, so without room to seal, fifteen of them would fill the
     /// last segment.
     @Test(.timeLimit(.minutes(10)))

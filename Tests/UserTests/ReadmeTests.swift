@@ -212,6 +212,25 @@ import Testing
         try await store.close()
     }
 
+    @Test func aWorkerLeasesTheNextJobAsItAcksOne() async throws {
+        let path = ReadmeTests.newPath()
+        defer { ReadmeTests.remove(path) }
+        let store = try await JobStore.open(at: path)
+        for number in 0..<3 { _ = try await store.enqueue("mail", payload: [UInt8(number)]) }
+        var sent: [[UInt8]] = []
+        func send(_ payload: [UInt8]) async throws { sent.append(payload) }
+        // README begins: then-lease
+        var next = try await store.lease(from: "mail", waitingUpTo: .seconds(60)).first
+        while let lease = next {
+            try await send(lease.payload)
+            next = try await store.ack(lease, thenLease: NextLease(from: "mail")).first
+        }
+        // README ends
+        #expect(sent == [[0], [1], [2]])
+        #expect(try await store.stats().completed == 3)
+        try await store.close()
+    }
+
     @Test func theStoreIsLookedAtAsItWasAndFollowed() async throws {
         let path = ReadmeTests.newPath()
         defer { ReadmeTests.remove(path) }

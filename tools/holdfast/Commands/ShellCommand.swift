@@ -17,13 +17,14 @@ struct ShellCommand: ParsableCommand {
               {"ok":true,"id":1,"duplicate":false}
               {"op":"lease","queue":"mail","lease_ms":30000}
               {"ok":true,"leases":[{"id":1,"token":2,"attempt":1,"payload":"hello",...}]}
-              {"op":"ack","id":1,"token":2,"result":{"sent":true}}
-              {"ok":true}
+              {"op":"ack","id":1,"token":2,"result":{"sent":true},"then_lease":{"queue":"mail"}}
+              {"ok":true,"leases":[]}
 
             Operations: enqueue, batch, lease, heartbeat, ack, requeue, bury, cancel, redrive, effect, job, jobs, \
             history, stats, digest, pause, resume, drain, purge, checkpoint, compact, \
-            cursors, cursor_open, cursor_advance, cursor_reset, cursor_remove, advance, now. Every request may \
-            carry "req", which its reply repeats. Other commands reach the store meanwhile through STORE/socket, which \
+            cursors, cursor_open, cursor_advance, cursor_reset, cursor_remove, advance, now. ack, requeue and \
+            bury lease the next job in the same commit when they say so in "then_lease". Every request may carry \
+            "req", which its reply repeats. Other commands reach the store meanwhile through STORE/socket, which \
             speaks the same protocol.
 
             Exit codes: 0 at the end of input; 2 the store can't be opened; 3 the store failed while open; 64 the \

@@ -149,6 +149,13 @@ extension JSONWriter {
         field("stalls", stats.stalls)
     }
 
+    mutating func field(_ name: StaticString, _ leases: [Lease]) {
+        key(name)
+        beginArray()
+        for lease in leases { object(lease) }
+        endArray()
+    }
+
     mutating func field(_ name: StaticString, _ jobs: [JobInfo]) {
         key(name)
         beginArray()

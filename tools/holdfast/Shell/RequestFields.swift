@@ -75,6 +75,20 @@ struct RequestFields {
         return LeaseIdentity(id: id, token: LeaseToken(UInt64(try requiredCount("token"))))
     }
 
+    /// Reads what a lease asks for.
+    func lease() throws(JobStoreError) -> NextLease {
+        NextLease(
+            from: try queues(), limit: Int(try integer("limit") ?? 1),
+            for: try milliseconds("lease_ms") ?? .seconds(30), worker: try text("worker") ?? "")
+    }
+
+    /// Reads a field that is an object of fields.
+    func fields(_ name: StaticString) throws(JobStoreError) -> RequestFields? {
+        guard let value = object[name] else { return nil }
+        guard value.kind == .object else { throw wrongType(name, value, "an object") }
+        return try RequestFields(value)
+    }
+
     /// Reads `queue`, a name or a list of names.
     func queues() throws(JobStoreError) -> [String] {
         guard let value = object["queue"] else { throw missing("queue", "a name or a list of names") }

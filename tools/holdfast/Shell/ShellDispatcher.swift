@@ -38,18 +38,8 @@ struct ShellDispatcher: Sendable {
                     options: try fields.enqueueOptions())
             ) { $1.fields(of: $0) }
         case "lease": return try lease(fields)
-        case "ack":
-            return PendingReply.body(store.submitAck(try fields.identity(), result: fields.raw("result"))) { _, _ in }
+        case "ack", "requeue", "bury": return try settle(name, fields)
         case "heartbeat": return try heartbeat(fields)
-        case "requeue":
-            return PendingReply.body(
-                store.submitRequeue(
-                    try fields.identity(), after: try fields.milliseconds("delay_ms"),
-                    error: try fields.text("error") ?? "", countsAttempt: try fields.flag("counts") ?? true)
-            ) { $1.fields(of: $0) }
-        case "bury":
-            return PendingReply.body(store.submitBury(try fields.identity(), error: try fields.text("error"))) { _, _ in
-            }
         case "cancel":
             return PendingReply.body(store.submitCancel(try fields.id())) { $1.fieldsOfCancelled() }
         case "batch": return try batch(fields)
@@ -74,14 +64,43 @@ struct ShellDispatcher: Sendable {
     // MARK: - Operations with more fields
 
     private func lease(_ fields: RequestFields) throws(JobStoreError) -> PendingReply.Body {
-        let leases = store.submitLease(
-            from: try fields.queues(), limit: Int(try fields.integer("limit") ?? 1),
-            for: try fields.milliseconds("lease_ms") ?? .seconds(30), worker: try fields.text("worker") ?? "")
-        return PendingReply.body(leases) { leases, writer in
-            writer.key("leases")
-            writer.beginArray()
-            for lease in leases { writer.object(lease) }
-            writer.endArray()
+        let lease = try fields.lease()
+        return PendingReply.body(
+            store.submitLease(from: lease.queues, limit: lease.limit, for: lease.duration, worker: lease.worker)
+        ) { $1.field("leases", $0) }
+    }
+
+    /// Settles a job, and with `then_lease` leases the next in the same commit.
+    private func settle(_ name: String, _ fields: RequestFields) throws(JobStoreError) -> PendingReply.Body {
+        let lease = try fields.identity()
+        let next = try fields.fields("then_lease")?.lease()
+        switch name {
+        case "ack":
+            let result = fields.raw("result")
+            guard let next else { return PendingReply.body(store.submitAck(lease, result: result)) { _, _ in } }
+            return PendingReply.body(store.submitAck(lease, result: result, thenLease: next)) {
+                $1.field("leases", $0.leases)
+            }
+        case "bury":
+            let error = try fields.text("error")
+            guard let next else { return PendingReply.body(store.submitBury(lease, error: error)) { _, _ in } }
+            return PendingReply.body(store.submitBury(lease, error: error, thenLease: next)) {
+                $1.field("leases", $0.leases)
+            }
+        default:
+            let (after, error) = (try fields.milliseconds("delay_ms"), try fields.text("error") ?? "")
+            let countsAttempt = try fields.flag("counts") ?? true
+            guard let next else {
+                return PendingReply.body(
+                    store.submitRequeue(lease, after: after, error: error, countsAttempt: countsAttempt)
+                ) { $1.fields(of: $0) }
+            }
+            return PendingReply.body(
+                store.submitRequeue(lease, after: after, error: error, countsAttempt: countsAttempt, thenLease: next)
+            ) {
+                $1.fields(of: $0.outcome)
+                $1.field("leases", $0.leases)
+            }
         }
     }
 
@@ -235,6 +254,9 @@ struct ShellDispatcher: Sendable {
     }
 
     private func batchOperation(_ fields: RequestFields) throws(JobStoreError) -> BatchOperation {
+        if fields.has("then_lease") {
+            throw JobStoreError(.badRequest, "a batch can't lease; send the request with `then_lease` on its own")
+        }
         switch try fields.requiredText("op") {
         case "enqueue":
             return .enqueue(
