@@ -13,6 +13,8 @@ public struct JobExplanation: Hashable, Sendable, CustomStringConvertible {
         case delayed(until: Timestamp)
         /// Its queue is paused.
         case paused
+        /// So many jobs of its queue are leased, and no more may be at once.
+        case limited(runningMax: Int)
         /// Other jobs of its queue are leased first.
         case behind(Ahead)
         /// Nothing but a lease: it is the next one of its queue.
@@ -79,6 +81,8 @@ public struct JobExplanation: Hashable, Sendable, CustomStringConvertible {
         case .ready, .completed, .cancelled:
             if standing.isPaused {
                 reason = .paused
+            } else if let runningMax = standing.runningMax {
+                reason = .limited(runningMax: runningMax)
             } else if let ahead, ahead.count > 0 {
                 reason = .behind(ahead)
             } else {
@@ -92,7 +96,7 @@ public struct JobExplanation: Hashable, Sendable, CustomStringConvertible {
 
     /// Explains a job that has finished.
     package init(_ id: JobID, _ lane: Lane, finishedBy reason: Reason, in state: QueueState, at now: Timestamp) {
-        let isPaused = state.queueCounts(at: now).contains { $0.queue == lane.queue && $0.isPaused }
+        let isPaused = state.queueCounts(at: now).contains { $0.queue == lane.queue && $0.terms.isPaused }
         self.init(
             id: id, lane: lane, reason: reason, ahead: nil, isPaused: isPaused, at: now, sequence: state.lastSequence)
     }
@@ -132,16 +136,21 @@ public struct JobExplanation: Hashable, Sendable, CustomStringConvertible {
         case .delayed(let until):
             let also = isPaused ? ", and queue \(queue) is paused" : ""
             return "is delayed for \(until.milliseconds - at.milliseconds) ms more\(also)"
-        case .paused:
-            let count = ahead?.count ?? 0
-            let place = count > 0 ? ", and \(Self.jobs(count)) of it would come first" : ""
-            return "waits because queue \(queue) is paused\(place)"
+        case .paused: return "waits because queue \(queue) is paused\(place)"
+        case .limited(let runningMax):
+            return "waits because queue \(queue) lets \(Self.jobs(runningMax)) run at once, and so many do\(place)"
         case .behind(let ahead): return "waits behind \(Self.words(ahead)) of queue \(queue)"
         case .next: return "is the next of queue \(queue): it waits for a worker to lease it"
         case .dead(let reason, _): return "is dead: \(reason)"
         case .completed: return "was acked"
         case .cancelled: return "was cancelled"
         }
+    }
+
+    /// What comes before it in a queue from which nothing is leased now.
+    private var place: String {
+        let count = ahead?.count ?? 0
+        return count > 0 ? ", and \(Self.jobs(count)) of it would come first" : ""
     }
 
     private static func words(_ ahead: Ahead) -> String {

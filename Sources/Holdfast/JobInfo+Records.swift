@@ -139,6 +139,10 @@ extension HistoryRecord {
             return "effect"
         case .queueSettings(let settings):
             list.add("queue", settings.queue)
+            if let isPaused = settings.isPaused { list.add("paused", isPaused) }
+            if let capacity = settings.capacity { list.add("capacity", Int64(capacity)) }
+            if let runningMax = settings.runningMax { list.add("running_max", Int64(runningMax)) }
+            if let retry = settings.retry { list.add("retry", retry.description) }
             return "queue_settings"
         case .clock: return "clock"
         case .cursorSet(let set):

@@ -69,9 +69,7 @@ struct StatsOperation: StoreOperation {
 
     mutating func run(on core: StoreCore, at now: Timestamp) throws(JobStoreError) -> OperationOutcome<StoreStats> {
         let queues = core.state.queueCounts(at: now).map { row in
-            StoreStats.Queue(
-                name: row.queue, ready: row.counts.ready, scheduled: row.counts.scheduled, leased: row.counts.leased,
-                dead: row.counts.dead, isPaused: row.isPaused)
+            StoreStats.Queue(row.queue, row.counts, row.terms)
         }
         let (sequence, completed) = (core.state.lastSequence, core.state.completedCount)
         return .deferred { () throws(JobStoreError) -> StoreStats in

@@ -278,6 +278,7 @@ extension JobStoreError {
             case .notFound: .notFound
             case .leaseLost: .leaseLost
             case .invalidState: .invalidState
+            case .queueFull: .queueFull
             case .unsupportedFormat: .unsupportedFormat
             default: .corrupt
             }

@@ -54,9 +54,7 @@ public struct StoreSnapshot: Sendable {
     /// Counts of what the store held. A job that was due by then counts as ready.
     public var stats: Stats {
         let queues = state.queueCounts(at: time).map { row in
-            StoreStats.Queue(
-                name: row.queue, ready: row.counts.ready, scheduled: row.counts.scheduled, leased: row.counts.leased,
-                dead: row.counts.dead, isPaused: row.isPaused)
+            StoreStats.Queue(row.queue, row.counts, row.terms)
         }
         return Stats(sequence: sequence, time: time, queues: queues, completed: state.completedCount)
     }

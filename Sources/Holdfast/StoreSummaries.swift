@@ -1,6 +1,7 @@
 // What the store says about itself: counts, digests, and what opening, draining and compacting did.
 
 public import HoldfastBytes
+package import HoldfastEngine
 
 /// Counts of what a store holds.
 public struct StoreStats: Hashable, Sendable {
@@ -16,8 +17,12 @@ public struct StoreStats: Hashable, Sendable {
         public var leased: Int
         /// Dead letters.
         public var dead: Int
+        package let terms: QueueTerms
+
         /// Whether the queue leases nothing.
-        public var isPaused: Bool
+        public var isPaused: Bool { terms.isPaused }
+        /// What `configure` gave it.
+        public var configuration: QueueConfiguration { QueueConfiguration(terms) }
     }
 
     /// The last sequence number.

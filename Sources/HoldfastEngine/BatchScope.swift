@@ -15,6 +15,8 @@ package struct BatchScope: Sendable {
     /// A key claimed in this batch has its new holder here; one released has `nil`.
     private var keys: [PendingKey: JobID?] = [:]
     private var effects: [EffectKey: SequenceNumber] = [:]
+    /// By how many jobs that have not finished each queue with a capacity has grown.
+    private var growths: [Name: Int] = [:]
 
     private struct PendingKey: Hashable, Sendable {
         let queue: Name
@@ -25,7 +27,7 @@ package struct BatchScope: Sendable {
     package init() {}
 
     /// Whether nothing in it can bear on a further operation.
-    var isEmpty: Bool { firstJob == nil && keys.isEmpty && effects.isEmpty }
+    var isEmpty: Bool { firstJob == nil && keys.isEmpty && effects.isEmpty && growths.isEmpty }
 
     func fate(of job: JobID) -> Fate? {
         guard let firstJob else { return nil }
@@ -48,6 +50,10 @@ package struct BatchScope: Sendable {
     mutating func setHolder(_ job: JobID?, queue: String, key: String) {
         keys.updateValue(job, forKey: PendingKey(queue: Name(queue), key: Name(key)))
     }
+
+    func growth(of queue: String) -> Int { growths.isEmpty ? 0 : growths[Name(queue)] ?? 0 }
+
+    mutating func grow(_ queue: String, by jobs: Int) { growths[Name(queue), default: 0] += jobs }
 
     func effect(_ key: EffectKey) -> SequenceNumber? { effects.isEmpty ? nil : effects[key] }
 

@@ -22,10 +22,18 @@ package enum Command: Hashable, Sendable {
     /// Up to `limit` dead jobs of the queue, lowest id first.
     case redriveQueue(queue: String, limit: Int)
     case effect(scope: String, key: String, value: [UInt8], fence: Effect.Fence?)
-    case setPaused(queue: String, Bool)
+    /// What is given becomes the queue's; nothing is recorded when it is already.
+    case configure(QueueSettings)
     /// A virtual clock stands at the instant of deciding.
     case advanceClock
     case moveCursor(String, CursorMove)
+}
+
+extension Command {
+    /// Stops leasing from a queue, or goes on.
+    package static func setPaused(queue: String, _ isPaused: Bool) -> Command {
+        .configure(QueueSettings(queue: queue, isPaused: isPaused))
+    }
 }
 
 /// What a command is answered with, once what it changed is durable.

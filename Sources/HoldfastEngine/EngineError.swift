@@ -6,7 +6,9 @@ package import HoldfastBytes
 package struct EngineError: Error, Hashable, Sendable, CustomStringConvertible {
     /// What kind of refusal it is.
     package struct Code: Hashable, Sendable {
-        private enum Value: Hashable, Sendable { case notFound, leaseLost, invalidState, corrupt, unsupportedFormat }
+        private enum Value: Hashable, Sendable {
+            case notFound, leaseLost, invalidState, queueFull, corrupt, unsupportedFormat
+        }
         private let value: Value
         private init(_ value: Value) { self.value = value }
 
@@ -16,6 +18,8 @@ package struct EngineError: Error, Hashable, Sendable, CustomStringConvertible {
         package static let leaseLost = Code(.leaseLost)
         /// The job's state does not allow it.
         package static let invalidState = Code(.invalidState)
+        /// The queue takes no more jobs.
+        package static let queueFull = Code(.queueFull)
         /// Bytes or a record that this engine can't have written.
         package static let corrupt = Code(.corrupt)
         /// Bytes of a format that this engine does not know.
@@ -39,6 +43,13 @@ package struct EngineError: Error, Hashable, Sendable, CustomStringConvertible {
     static func leaseLost(_ job: JobID) -> EngineError {
         EngineError(
             .leaseLost, "the token is not the active lease of job \(job); lease the job again to work on it", job: job)
+    }
+
+    static func queueFull(_ queue: String, _ capacity: Int) -> EngineError {
+        EngineError(
+            .queueFull,
+            "queue \(queue) holds the \(capacity) jobs that it takes; try again when some have ended, or raise its "
+                + "capacity")
     }
 
     static func notFound(_ job: JobID) -> EngineError {

@@ -13,7 +13,7 @@ extension LaneTable {
     ///
     /// - Complexity: O(log n).
     func firstPick(in queue: Slot<QueueRecord>) -> Pick? {
-        guard queues[queue].ready > 0, !queues[queue].isPaused else { return nil }
+        guard queues[queue].ready > 0, queues[queue].leasable > 0 else { return nil }
         for level in queues[queue].levels where levels[level].ready > 0 {
             if levels[level].rotation == nil {
                 return levels[level].sole.flatMap { pick(in: $0, after: 0) }
@@ -28,7 +28,9 @@ extension LaneTable {
     ///
     /// - Complexity: O(picks · log n).
     func pick(from queue: Slot<QueueRecord>, limit: Int, into picks: inout [Pick]) {
-        guard queues[queue].ready > 0, !queues[queue].isPaused else { return }
+        guard queues[queue].ready > 0 else { return }
+        let leasable = queues[queue].leasable
+        let limit = leasable < limit - picks.count ? picks.count + leasable : limit
         for level in queues[queue].levels where levels[level].ready > 0 && picks.count < limit {
             if let rotation = levels[level].rotation {
                 pickInTurn(rotation, level, limit: limit, into: &picks)

@@ -10,13 +10,16 @@ internal import HoldfastBytes
 /// A queue.
 struct QueueRecord: Sendable {
     let name: String
-    var isPaused = false
+    var terms = QueueTerms()
     var ready = 0
     var scheduled = 0
     var leased = 0
     var dead = SequenceBitmap()
     /// Highest priority first.
     var levels: [Slot<LevelRecord>] = []
+
+    /// How many of its jobs may be leased now, whether or not so many are ready.
+    var leasable: Int { terms.isPaused ? 0 : terms.runningMax.map { max(0, $0 - leased) } ?? .max }
 }
 
 /// The jobs of one queue and priority.

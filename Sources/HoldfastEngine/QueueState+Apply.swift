@@ -35,7 +35,8 @@ extension QueueState {
                 needed.insert(record.sequence.rawValue)
             }
         case .queueSettings(let settings):
-            if let isPaused = settings.isPaused { table.queues[table.internQueue(settings.queue)].isPaused = isPaused }
+            let slot = table.internQueue(settings.queue)
+            table.queues[slot].terms = settings.applied(to: table.queues[slot].terms)
         case .clock: break
         case .cursorSet(let set): apply(set, at: record.sequence)
         case .cursorRemove(let remove): apply(remove, at: record.sequence)

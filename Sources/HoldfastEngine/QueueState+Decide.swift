@@ -16,7 +16,7 @@ extension QueueState {
     ) throws(EngineError) -> Decision {
         assert(next > lastSequence, "sequence numbers only grow")
         switch command {
-        case .enqueue(let enqueue): return decide(enqueue, next: next, in: &batch)
+        case .enqueue(let enqueue): return try decide(enqueue, next: next, in: &batch)
         case .lease(let queues, let limit, let milliseconds, let worker):
             try requireAlone(batch)
             return lease(queues, limit, now.advanced(byMilliseconds: milliseconds), worker, at: now)
@@ -50,10 +50,10 @@ extension QueueState {
         case .effect(let scope, let key, let value, let fence):
             let effect = Effect(scope: scope, key: key, value: value, fence: fence)
             return try decide(effect, at: now, next: next, in: &batch)
-        case .setPaused(let queue, let isPaused):
-            let known = table.queue(queue).map { table.queues[$0].isPaused } ?? false
-            guard known != isPaused else { return Decision(mutations: .none, reply: .done) }
-            return Decision(.queueSettings(QueueSettings(queue: queue, isPaused: isPaused)), .done)
+        case .configure(let settings):
+            let known = terms(of: settings.queue)
+            let isSame = settings.applied(to: known) == known
+            return Decision(mutations: isSame ? .none : .one(.queueSettings(settings)), reply: .done)
         case .advanceClock: return Decision(.clock(ClockAdvance()), .done)
         case .moveCursor(let name, let move):
             try requireAlone(batch)
@@ -63,15 +63,26 @@ extension QueueState {
 
     // MARK: - Enqueue and lease
 
-    private func decide(_ enqueue: Enqueue, next: SequenceNumber, in batch: inout BatchScope) -> Decision {
-        if let key = enqueue.uniqueKey {
-            if let holder = holder(of: key, in: enqueue.lane.queue, batch), Safeguard.uniqueKey.isOn {
-                return Decision(mutations: .none, reply: .duplicate(holder))
-            }
-            batch.setHolder(JobID(next), queue: enqueue.lane.queue, key: key)
+    private func decide(
+        _ enqueue: Enqueue, next: SequenceNumber, in batch: inout BatchScope
+    ) throws(EngineError) -> Decision {
+        let queue = enqueue.lane.queue
+        if let key = enqueue.uniqueKey, let holder = holder(of: key, in: queue, batch), Safeguard.uniqueKey.isOn {
+            return Decision(mutations: .none, reply: .duplicate(holder))
         }
+        if let slot = table.queue(queue), let capacity = table.queues[slot].terms.capacity {
+            let held =
+                table.queues[slot].ready + table.queues[slot].scheduled + table.queues[slot].leased
+                + batch.growth(of: queue)
+            guard held < capacity else { throw .queueFull(queue, capacity) }
+            batch.grow(queue, by: 1)
+        }
+        if let key = enqueue.uniqueKey { batch.setHolder(JobID(next), queue: queue, key: key) }
         return Decision(.enqueue(enqueue), .enqueued(JobID(next)))
     }
+
+    /// What a queue does with its jobs.
+    package func terms(of queue: String) -> QueueTerms { table.queue(queue).map { table.queues[$0].terms } ?? .init() }
 
     private func holder(of key: String, in queue: String, _ batch: BatchScope) -> JobID? {
         if let pending = batch.holder(queue: queue, key: key) { return pending }
@@ -130,7 +141,15 @@ extension QueueState {
 
     private func settle(_ job: JobID, _ entry: JobEntry, as fate: BatchScope.Fate, in batch: inout BatchScope) {
         batch.settle(job, as: fate)
-        if fate != .waiting { releaseKey(of: job, entry, in: &batch) }
+        guard fate != .waiting else { return }
+        releaseKey(of: job, entry, in: &batch)
+        if entry.phase != .dead { shrink(entry.lane, in: &batch) }
+    }
+
+    /// Notes that a job which had not finished is about to leave its queue.
+    private func shrink(_ lane: Slot<LaneRecord>, in batch: inout BatchScope) {
+        let queue = table.lanes[lane].queue
+        if table.queues[queue].terms.capacity != nil { batch.grow(table.queues[queue].name, by: -1) }
     }
 
     private func releaseKey(of job: JobID, _ entry: JobEntry, in batch: inout BatchScope) {
@@ -145,7 +164,8 @@ extension QueueState {
         of job: JobID, _ entry: JobEntry, _ delay: Int64?, _ countsAttempt: Bool, at now: Timestamp
     ) -> Requeue.Outcome {
         if countsAttempt && entry.attempt >= table.lanes[entry.lane].maxAttempts { return .dead }
-        let policy = countsAttempt ? RetryPolicy.delayMilliseconds(job: job, attempt: entry.attempt) : 0
+        let retry = table.queues[table.lanes[entry.lane].queue].terms.retry
+        let policy = countsAttempt ? retry.delayMilliseconds(job: job, attempt: entry.attempt) : 0
         let runAt = now.advanced(byMilliseconds: max(delay ?? policy, 0))
         return runAt > now ? .scheduled(runAt: runAt) : .ready
     }
@@ -161,6 +181,7 @@ extension QueueState {
         guard let lane else { throw .notFound(job) }
         guard isPlainReady(job, lane: lane) else { throw job.sequence <= lastSequence ? finished : .notFound(job) }
         batch.settle(job, as: .ended)
+        if let slot = table.find(lane) { shrink(slot, in: &batch) }
         return Decision(.cancel(Cancel(job: job, lane: lane)), .done)
     }
 

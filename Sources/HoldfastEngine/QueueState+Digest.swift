@@ -57,16 +57,18 @@ extension QueueState {
     ) {
         var used = Set(lanes.map { table.lanes[$0].queue })
         for key in windows.values { used.insert(key.queue) }
-        let queues = table.queueSlots.filter { includingIdle || used.contains($0.value) || isPaused($0.value) }
+        let queues = table.queueSlots.filter {
+            includingIdle || used.contains($0.value) || terms(of: $0.value) != QueueTerms()
+        }
         writer.append(varint: UInt64(queues.count))
         for (rank, element) in queues.sorted(by: { $0.key < $1.key }).enumerated() {
             ranks.queues[element.value] = rank
             writer.append(counted: element.key.string)
-            writer.append(isPaused(element.value) ? 1 as UInt8 : 0)
+            terms(of: element.value).encode(into: &writer)
         }
     }
 
-    private func isPaused(_ queue: Slot<QueueRecord>) -> Bool { table.queues[queue].isPaused }
+    private func terms(of queue: Slot<QueueRecord>) -> QueueTerms { table.queues[queue].terms }
 
     /// Lanes by queue, priority, group and attempts, each with the ready jobs that have no entry.
     private func encodeLanes(

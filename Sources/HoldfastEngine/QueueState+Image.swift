@@ -70,9 +70,7 @@ extension QueueState {
             if let previous, !(previous < Name(name)) { throw Self.corruptImage("queues are out of order") }
             previous = Name(name)
             let slot = table.internQueue(name)
-            let paused = try reader.u8()
-            guard paused <= 1 else { throw Self.corruptImage("a queue has unknown settings") }
-            table.queues[slot].isPaused = paused == 1
+            table.queues[slot].terms = try QueueTerms(from: &reader)
             queues.append(slot)
         }
         return queues

@@ -20,7 +20,7 @@ extension QueueState {
     /// Every queue ever used, by name.
     package func queueCounts(
         at now: Timestamp
-    ) -> [(queue: String, counts: QueueCounts, isPaused: Bool)] {
+    ) -> [(queue: String, counts: QueueCounts, terms: QueueTerms)] {
         var due: [Slot<QueueRecord>: Int] = [:]
         for job in dueButNotPromoted(at: now) {
             if let lane = entries[job]?.lane { due[table.lanes[lane].queue, default: 0] += 1 }
@@ -31,7 +31,7 @@ extension QueueState {
             let counts = QueueCounts(
                 ready: queue.ready + moved, scheduled: queue.scheduled - moved, leased: queue.leased,
                 dead: queue.dead.count)
-            return (name.string, counts, queue.isPaused)
+            return (name.string, counts, queue.terms)
         }
     }
 
@@ -141,14 +141,11 @@ extension QueueState {
 
     /// Whether a lease from `queues` would get anything now.
     package func waitingLeasable(queues: [String], at now: Timestamp) -> Bool {
-        var paused = true
-        for name in queues {
-            guard let slot = table.queue(name), !table.queues[slot].isPaused else { continue }
-            if table.queues[slot].ready > 0 { return true }
-            if table.queues[slot].scheduled > 0 { paused = false }
-        }
-        guard !paused, let first = runs.first, first.deadline <= now else { return false }
-        let slots = queues.compactMap { table.queue($0) }.filter { !table.queues[$0].isPaused }
+        let slots = queues.compactMap { table.queue($0) }.filter { table.queues[$0].leasable > 0 }
+        if slots.contains(where: { table.queues[$0].ready > 0 }) { return true }
+        guard slots.contains(where: { table.queues[$0].scheduled > 0 }), let first = runs.first,
+            first.deadline <= now
+        else { return false }
         return dueButNotPromoted(at: now).contains { job in
             entries[job].map { slots.contains(table.lanes[$0.lane].queue) } ?? false
         }

@@ -13,6 +13,8 @@ package struct JobStanding: Hashable, Sendable {
     package let state: JobState
     /// Whether its queue gives nothing out.
     package let isPaused: Bool
+    /// How many jobs its queue lets run at once, when so many run.
+    package let runningMax: Int?
     /// When a scheduled job may run, or a lease ends.
     package let until: Timestamp?
     /// Who holds the lease; `""` for somebody without a name.
@@ -57,8 +59,10 @@ extension QueueState {
         guard let slot else { return nil }
         let state = entry?.state(at: now) ?? .ready
         let status = status(of: job, at: now)
+        let queue = table.queues[table.lanes[slot].queue]
         return JobStanding(
-            lane: table.lane(slot), state: state, isPaused: table.queues[table.lanes[slot].queue].isPaused,
+            lane: table.lane(slot), state: state, isPaused: queue.terms.isPaused,
+            runningMax: queue.terms.runningMax.flatMap { $0 <= queue.leased ? $0 : nil },
             until: state == .scheduled ? status?.runAt : status?.deadline, worker: status?.worker ?? "",
             deadReason: status?.deadReason, diedAt: status?.diedAt,
             ahead: state == .ready ? table.ahead(of: id, in: slot) : nil)

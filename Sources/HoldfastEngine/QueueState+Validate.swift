@@ -45,6 +45,9 @@ extension QueueState {
             guard !settings.queue.isEmpty || Safeguard.replayedSettings.isOff else {
                 throw illegal(record, "names no queue")
             }
+            guard settings.applied(to: terms(of: settings.queue)).isValid || Safeguard.replayedSettings.isOff else {
+                throw illegal(record, "gives a queue impossible settings")
+            }
         case .clock: break
         case .cursorSet(let set):
             guard isLegal(set, at: record.sequence) || Safeguard.replayedCursor.isOff else {

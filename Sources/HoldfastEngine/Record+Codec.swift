@@ -29,7 +29,8 @@
 //      8 redrive        ref(job)
 //      9 cancel         lane · ref(job)
 //     10 effect         name(scope) · name(key) · [1: ref(job) · ref(token)] · rest(value)
-//     16 queueSettings  name(queue); flag 1: pausing is set, to flag 2
+//     16 queueSettings  name(queue) · [4: varint(capacity, 0: none)] · [8: varint(running at most, 0: none)]
+//                       · [16: retry policy, see RetryPolicy.swift]; flag 1: pausing is set, to flag 2
 //     17 clock          nothing
 //     18 cursorSet      name(cursor) · varint(sequence - next) · [1: varint(bytes); default 2^28]
 //                       · [2: varint(age, ms); default 7 days]
@@ -71,7 +72,10 @@ enum RecordFlags {
 
     static let pauseIsSet: UInt64 = 1
     static let pauseIsOn: UInt64 = 2
-    static let queueSettings = pauseIsSet | pauseIsOn
+    static let capacity: UInt64 = 4
+    static let runningMax: UInt64 = 8
+    static let retry: UInt64 = 16
+    static let queueSettings = pauseIsSet | pauseIsOn | capacity | runningMax | retry
 
     static let cursorBytes: UInt64 = 1
     static let cursorAge: UInt64 = 2
@@ -145,10 +149,7 @@ extension Record {
             encode(cancel.lane, into: &writer)
             append(cancel.job, to: &writer)
         case .effect(let effect): encode(effect, into: &writer)
-        case .queueSettings(let settings):
-            let isOn = settings.isPaused == true ? RecordFlags.pauseIsOn : 0
-            writer.append(varint: settings.isPaused == nil ? 0 : RecordFlags.pauseIsSet | isOn)
-            writer.append(counted: settings.queue)
+        case .queueSettings(let settings): encode(settings, into: &writer)
         case .clock: writer.append(varint: 0)
         case .cursorSet(let set): encode(set, into: &writer)
         case .cursorRemove(let remove):
@@ -246,6 +247,21 @@ extension Record {
         writer.append(counted: effect.key)
         if let fence = effect.fence { append(fence.job, fence.token, to: &writer) }
         writer.append(effect.value)
+    }
+
+    private func encode(_ settings: QueueSettings, into writer: inout ByteWriter) {
+        var flags: UInt64 = 0
+        if let isPaused = settings.isPaused {
+            flags |= RecordFlags.pauseIsSet | (isPaused ? RecordFlags.pauseIsOn : 0)
+        }
+        if settings.capacity != nil { flags |= RecordFlags.capacity }
+        if settings.runningMax != nil { flags |= RecordFlags.runningMax }
+        if settings.retry != nil { flags |= RecordFlags.retry }
+        writer.append(varint: flags)
+        writer.append(counted: settings.queue)
+        if let capacity = settings.capacity { writer.append(varint: UInt64(capacity)) }
+        if let runningMax = settings.runningMax { writer.append(varint: UInt64(runningMax)) }
+        settings.retry?.encode(into: &writer)
     }
 
     private func encode(_ set: CursorSet, into writer: inout ByteWriter) {

@@ -86,13 +86,7 @@ extension Mutation {
             let lane = try Lane(flags: flags, from: &reader)
             self = .cancel(Cancel(job: try reader.job(in: context), lane: lane))
         case .effect: self = .effect(try Effect(from: &reader, in: context))
-        case .queueSettings:
-            let start = reader.offset
-            let flags = try reader.flags(known: RecordFlags.queueSettings)
-            guard flags != RecordFlags.pauseIsOn else { throw ByteReaderError(.notCanonical, at: start) }
-            let queue = try reader.name()
-            let isPaused = flags == 0 ? nil : flags & RecordFlags.pauseIsOn != 0
-            self = .queueSettings(QueueSettings(queue: queue, isPaused: isPaused))
+        case .queueSettings: self = .queueSettings(try QueueSettings(from: &reader))
         case .clock:
             _ = try reader.flags(known: 0)
             self = .clock(ClockAdvance())
@@ -224,6 +218,23 @@ extension Effect {
         var fence: Fence?
         if flags != 0 { fence = Fence(job: try reader.job(in: context), token: try reader.token(in: context)) }
         self.init(scope: scope, key: key, value: try reader.rest(atMost: RecordLimits.valueBytesMax), fence: fence)
+    }
+}
+
+extension QueueSettings {
+    fileprivate init(from reader: inout ByteReader) throws(ByteReaderError) {
+        let start = reader.offset
+        let flags = try reader.flags(known: RecordFlags.queueSettings)
+        guard flags & (RecordFlags.pauseIsSet | RecordFlags.pauseIsOn) != RecordFlags.pauseIsOn else {
+            throw ByteReaderError(.notCanonical, at: start)
+        }
+        self.init(queue: try reader.name())
+        if flags & RecordFlags.pauseIsSet != 0 { isPaused = flags & RecordFlags.pauseIsOn != 0 }
+        if flags & RecordFlags.capacity != 0 { capacity = Int(try reader.varint(atMost: UInt64(QueueTerms.limitMax))) }
+        if flags & RecordFlags.runningMax != 0 {
+            runningMax = Int(try reader.varint(atMost: UInt64(QueueTerms.limitMax)))
+        }
+        if flags & RecordFlags.retry != 0 { retry = try RetryPolicy(from: &reader) }
     }
 }
 

@@ -250,14 +250,32 @@ package struct Effect: Hashable, Sendable {
     }
 }
 
-/// A queue's settings from here on; `nil` leaves a setting as it was.
+/// A queue's settings from here on; `nil` leaves a setting as it was, and a limit of 0 takes it away.
 package struct QueueSettings: Hashable, Sendable {
     package var queue: String
     package var isPaused: Bool?
+    package var capacity: Int?
+    package var runningMax: Int?
+    package var retry: RetryPolicy?
 
-    package init(queue: String, isPaused: Bool?) {
+    package init(
+        queue: String, isPaused: Bool? = nil, capacity: Int? = nil, runningMax: Int? = nil, retry: RetryPolicy? = nil
+    ) {
         self.queue = queue
         self.isPaused = isPaused
+        self.capacity = capacity
+        self.runningMax = runningMax
+        self.retry = retry
+    }
+
+    /// Returns what they make of `terms`.
+    package func applied(to terms: QueueTerms) -> QueueTerms {
+        var terms = terms
+        if let isPaused { terms.isPaused = isPaused }
+        if let capacity { terms.capacity = capacity == 0 ? nil : capacity }
+        if let runningMax { terms.runningMax = runningMax == 0 ? nil : runningMax }
+        if let retry { terms.retry = retry }
+        return terms
     }
 }
 

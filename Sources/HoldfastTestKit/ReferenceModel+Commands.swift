@@ -14,7 +14,7 @@ extension ReferenceModel {
     ) throws(EngineError) -> (reply: Reply, records: Int) {
         let result: (reply: Reply, records: Int)
         switch command {
-        case .enqueue(let enqueue): result = add(enqueue, next)
+        case .enqueue(let enqueue): result = try add(enqueue, next)
         case .lease(let queues, let limit, let milliseconds, let worker):
             let deadline = now.advanced(byMilliseconds: milliseconds)
             let grants = lease(queues, limit, deadline, worker, at: now, next, observed)
@@ -46,10 +46,10 @@ extension ReferenceModel {
         case .effect(let scope, let key, _, let fence):
             if let fence { _ = try index(of: fence.job, leasedWith: fence.token) }
             result = record(scope, key, next)
-        case .setPaused(let queue, let isPaused):
-            let wasPaused = paused.contains(queue)
-            if isPaused { paused.insert(queue) } else { paused.remove(queue) }
-            result = (.done, wasPaused == isPaused ? 0 : 1)
+        case .configure(let settings):
+            let before = terms(of: settings.queue)
+            terms[settings.queue] = settings.applied(to: before)
+            result = (.done, terms[settings.queue] == before ? 0 : 1)
         case .advanceClock: result = (.done, 1)
         case .moveCursor(let name, let move): result = try moveCursor(name, move, next)
         }
@@ -60,9 +60,18 @@ extension ReferenceModel {
 
     // MARK: - Private
 
-    private mutating func add(_ enqueue: Enqueue, _ next: SequenceNumber) -> (reply: Reply, records: Int) {
+    private mutating func add(
+        _ enqueue: Enqueue, _ next: SequenceNumber
+    ) throws(EngineError) -> (reply: Reply, records: Int) {
+        if let key = enqueue.uniqueKey, let holder = holder(of: key, in: enqueue.lane.queue) {
+            return (.duplicate(holder), 0)
+        }
+        if let capacity = terms(of: enqueue.lane.queue).capacity,
+            counts(of: enqueue.lane.queue).unfinished >= capacity
+        {
+            throw EngineError(.queueFull, "the model refuses")
+        }
         if let key = enqueue.uniqueKey {
-            if let holder = holder(of: key, in: enqueue.lane.queue) { return (.duplicate(holder), 0) }
             keys.append(
                 HeldKey(queue: enqueue.lane.queue, key: key, job: JobID(next), until: enqueue.uniqueUntil))
         }
@@ -76,8 +85,9 @@ extension ReferenceModel {
         _ next: SequenceNumber, _ observed: [LeaseGrant]
     ) -> [LeaseGrant] {
         var grants: [LeaseGrant] = []
-        for queue in queues where !paused.contains(queue) {
-            while grants.count < limit {
+        for queue in queues where !terms(of: queue).isPaused {
+            let runningMax = terms(of: queue).runningMax ?? .max
+            while grants.count < limit, counts(of: queue).leased < runningMax {
                 let candidates = candidates(in: queue, at: now)
                 guard let lowest = candidates.first else { break }
                 let wish = grants.count < observed.count ? observed[grants.count].job : nil
@@ -134,7 +144,8 @@ extension ReferenceModel {
             bury(index)
             return .dead
         }
-        let policy = countsAttempt ? RetryPolicy.delayMilliseconds(job: job.id, attempt: job.attempt) : 0
+        let retry = terms(of: job.enqueue.lane.queue).retry
+        let policy = countsAttempt ? retry.delayMilliseconds(job: job.id, attempt: job.attempt) : 0
         let runAt = now.advanced(byMilliseconds: delay ?? policy)
         if !countsAttempt { jobs[index].attempt -= 1 }
         jobs[index].overtakenBy = [:]

@@ -35,7 +35,7 @@ public struct ReferenceModel {
     var jobs: [Job] = []
     var keys: [HeldKey] = []
     var effects: [(scope: String, key: String, sequence: SequenceNumber)] = []
-    var paused: Set<String> = []
+    var terms: [String: QueueTerms] = [:]
     /// Where each consumer said that it goes on, and what it may hold.
     var cursors: [(name: String, cursor: Cursor)] = []
     /// For each record about a cursor, the last record before it that is not, while there are cursors.
@@ -53,10 +53,10 @@ public struct ReferenceModel {
     /// How many jobs are neither finished nor forgotten.
     public var unfinishedCount: Int { jobs.count }
 
-    /// Returns the counts of every queue that holds a job or is paused, by name.
+    /// Returns the counts of every queue that holds a job or has settings, by name.
     package func queueCounts(at now: Timestamp) -> [String: QueueCounts] {
         var result: [String: QueueCounts] = [:]
-        for queue in paused { result[queue] = QueueCounts() }
+        for (queue, terms) in terms where terms != QueueTerms() { result[queue] = QueueCounts() }
         for job in jobs {
             var counts = result[job.enqueue.lane.queue] ?? QueueCounts()
             switch job.state {
@@ -69,8 +69,14 @@ public struct ReferenceModel {
         return result
     }
 
-    /// Whether the queue leases nothing.
-    package func isPaused(_ queue: String) -> Bool { paused.contains(queue) }
+    /// What the queue does with its jobs.
+    package func terms(of queue: String) -> QueueTerms { terms[queue] ?? QueueTerms() }
+
+    /// How many jobs of the queue are leased, and how many have not finished at all.
+    func counts(of queue: String) -> (leased: Int, unfinished: Int) {
+        let live = jobs.filter { $0.enqueue.lane.queue == queue && $0.state != .dead }
+        return (live.count { if case .leased = $0.state { true } else { false } }, live.count)
+    }
 
     /// The ids of unfinished and dead jobs, in order.
     package var jobIDs: [JobID] { jobs.map(\.id) }

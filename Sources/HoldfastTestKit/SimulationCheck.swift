@@ -54,6 +54,10 @@ extension SimulationState {
             guard status.pending == counts.ready + counts.scheduled, status.leased == counts.leased else {
                 throw SimulationMismatch(message: "\(status), the model holds \(counts)")
             }
+        case .configured(let terms):
+            guard case .configure(let queue, let wanted) = operation, QueueConfiguration(terms) == wanted,
+                terms == model.terms(of: queue)
+            else { throw mismatch(answer, replies) }
         case .purged(let result):
             let (was, left) = (
                 before.queueCounts(of: operation.queue, at: now), queueCounts(of: operation.queue, at: now)
@@ -179,9 +183,8 @@ extension SimulationState {
             let found = QueueCounts(
                 ready: queue.ready, scheduled: queue.scheduled, leased: queue.leased, dead: queue.dead)
             if found != expected { return "queue \(queue.name) has \(found), the model \(expected)" }
-            if queue.isPaused != model.isPaused(queue.name) {
-                return "queue \(queue.name): paused is \(queue.isPaused)"
-            }
+            let terms = model.terms(of: queue.name)
+            if queue.terms != terms { return "queue \(queue.name) has \(queue.terms), the model \(terms)" }
         }
         return counts.isEmpty ? nil : "queues \(counts.keys.sorted()) are missing"
     }

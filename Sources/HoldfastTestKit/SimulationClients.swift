@@ -55,7 +55,8 @@ struct SimulationClients {
         case 73..<75: return .redriveQueue(random.pick(from: Self.queues), limit: random.pick(1...5))
         case 75..<80: return effect(client, &random)
         case 80..<86: return .batch((0..<random.pick(1...6)).map { _ in part(client, &random) })
-        case 86..<89: return .setPaused(random.pick(from: Self.queues), random.chance(1, in: 3))
+        case 86..<88: return .setPaused(random.pick(from: Self.queues), random.chance(1, in: 3))
+        case 88: return .configure(random.pick(from: Self.queues), Self.configuration(&random))
         case 89: return .drain(random.pick(from: Self.queues))
         case 90: return .purge(random.pick(from: Self.queues), PurgeStates(rawValue: UInt8(random.pick(0...7))))
         case 91..<96 where canAdvance: return .advance(Self.span(&random))
@@ -76,6 +77,17 @@ struct SimulationClients {
     }
 
     // MARK: - Parts
+
+    /// Draws settings; seldom so tight that little else happens.
+    private static func configuration(_ random: inout SeededRandom) -> QueueConfiguration {
+        var configuration = QueueConfiguration()
+        if random.chance(1, in: 3) { configuration.capacity = random.pick(1...20) }
+        if random.chance(1, in: 3) { configuration.runningMax = random.pick(1...4) }
+        if random.chance(1, in: 2) {
+            configuration.retry = .fixed(.seconds(random.pick(0...20)), jitterPercent: random.pick(0...100))
+        }
+        return configuration
+    }
 
     private func cursor(_ random: inout SeededRandom) -> SimulationOperation {
         let name = "cursor\(random.pick(0...2))"

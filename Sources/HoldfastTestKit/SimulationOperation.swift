@@ -21,6 +21,7 @@ enum SimulationOperation {
     case effect(scope: String, key: String, fence: LeaseIdentity?, value: [UInt8])
     case batch([BatchOperation])
     case setPaused(String, Bool)
+    case configure(String, QueueConfiguration)
     case drain(String)
     case purge(String, PurgeStates)
     case advance(Int64)
@@ -107,6 +108,8 @@ enum SimulationOperation {
         case .batch(let operations): return wait(store.submitBatch(operations)) { .batch($0) }
         case .setPaused(let queue, true): return wait(store.submitPause(queue)) { .done }
         case .setPaused(let queue, false): return wait(store.submitResume(queue)) { .done }
+        case .configure(let queue, let configuration):
+            return wait(store.submitConfigure(queue, configuration)) { .configured($0) }
         case .drain(let queue): return wait(store.submitDrain(queue)) { .drained($0) }
         case .purge(let queue, let states): return wait(store.submitPurge(queue: queue, states: states)) { .purged($0) }
         case .advance(let milliseconds): return wait(store.submitAdvanceClock(by: milliseconds)) { .time($0) }
@@ -136,6 +139,7 @@ enum SimulationAnswer {
     case redriven(RedriveResult)
     case effect(EffectResult)
     case batch([BatchReply])
+    case configured(QueueTerms)
     case drained(DrainStatus)
     case purged(PurgeResult)
     case time(Timestamp)

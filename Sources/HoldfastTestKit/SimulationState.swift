@@ -100,6 +100,7 @@ struct SimulationState {
                 if ended[job] != nil { throw Refusal(codes: [.invalidState, .notFound]) }
                 throw Refusal(codes: [model.index(of: job) == nil ? .notFound : .invalidState])
             case .moveCursor: throw Refusal(codes: [error.code == .notFound ? .notFound : .invalidState])
+            case .enqueue: throw Refusal(codes: [.queueFull])
             default: throw Refusal(codes: [error.code == .leaseLost ? .leaseLost : .notFound])
             }
         }
@@ -144,6 +145,7 @@ struct SimulationState {
         case .effect(let scope, let key, let fence, let value):
             .effect(scope: scope, key: key, value: value, fence: fence.map { .init(job: $0.id, token: $0.token) })
         case .setPaused(let queue, let isPaused): .setPaused(queue: queue, isPaused)
+        case .configure(let queue, let configuration): .configure(QueueSettings(queue, configuration))
         case .drain(let queue): .setPaused(queue: queue, true)
         case .advance: .advanceClock
         case .openCursor(let name): .moveCursor(name, .create(at: model.last.next, CursorCaps(bytes: 0, age: 0)))
@@ -168,6 +170,21 @@ struct SimulationState {
         case .effect(let scope, let key, let fence, let value):
             .effect(scope: scope, key: key, value: value, fence: fence.map { .init(job: $0.id, token: $0.token) })
         }
+    }
+}
+
+extension QueueSettings {
+    /// What a change of settings should record. The simulation gives retries that follow from nothing but milliseconds.
+    fileprivate init(_ queue: String, _ configuration: QueueConfiguration) {
+        let retry =
+            switch configuration.retry {
+            case .fixed(let delay, let jitter):
+                RetryPolicy(.fixed(delay.components.seconds * 1000), jitterPercent: UInt8(jitter))
+            default: RetryPolicy.standard
+            }
+        self.init(
+            queue: queue, capacity: configuration.capacity ?? 0, runningMax: configuration.runningMax ?? 0, retry: retry
+        )
     }
 }
 

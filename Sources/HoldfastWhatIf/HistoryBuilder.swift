@@ -17,6 +17,7 @@ package struct HistoryBuilder {
     private var measurement = RunMeasurement(queues: 0)
     private var queueIndices: [String: Int32] = [:]
     private var laneIndices: [Lane: Int32] = [:]
+    private var settingsNumbers: [QueueSettings: Int32] = [:]
     /// Jobs that are unfinished or dead.
     private var indices: [UInt64: Int32] = [:]
     private var leases: [Int32: Lease] = [:]
@@ -82,8 +83,7 @@ package struct HistoryBuilder {
             indices[cancel.job.rawValue] = nil
             history.inputs.append(RecordedInput(time: time, action: .cancel(job)))
         case .queueSettings(let settings):
-            guard let isPaused = settings.isPaused else { break }
-            history.inputs.append(RecordedInput(time: time, action: .pause(queue(settings.queue), isPaused)))
+            configure(settings, at: time)
         case .effect, .clock, .cursorSet, .cursorRemove: break
         }
         return history.jobs.count < bounds.jobs && history.attempts.count < bounds.attempts
@@ -101,6 +101,16 @@ package struct HistoryBuilder {
     }
 
     // MARK: - One method per kind
+
+    private mutating func configure(_ settings: QueueSettings, at time: Int64) {
+        var settings = settings
+        // What was refused for it is not in the log, and what is there was taken.
+        settings.capacity = nil
+        let number = settingsNumbers[settings] ?? Int32(history.settings.count)
+        if settingsNumbers.updateValue(number, forKey: settings) == nil { history.settings.append(settings) }
+        history.inputs.append(
+            RecordedInput(time: time, action: .configure(queue: queue(settings.queue), settings: number)))
+    }
 
     private mutating func add(_ requeue: Requeue, at time: Int64) {
         guard let lease = leases[indices[requeue.job.rawValue] ?? -1],
@@ -205,8 +215,11 @@ package struct HistoryBuilder {
         base.promoteDue(at: Timestamp(milliseconds: start))
         var waiting: [(id: JobID, lane: Lane?)] = []
         for row in base.queueCounts(at: Timestamp(milliseconds: start)) {
-            if row.isPaused {
-                history.inputs.append(RecordedInput(time: start, action: .pause(queue(row.queue), true)))
+            if row.terms != QueueTerms() {
+                let settings = QueueSettings(
+                    queue: row.queue, isPaused: row.terms.isPaused, runningMax: row.terms.runningMax,
+                    retry: row.terms.retry)
+                configure(settings, at: start)
             }
             var jobs = base.waitingJobs(queue: row.queue, states: [.ready, .scheduled])
             while let job = jobs.popFirst() { waiting.append((job.id, job.lane)) }

@@ -52,8 +52,10 @@ package struct RecordedAttempt: Hashable, Sendable {
 package struct RecordedInput: Hashable, Sendable {
     /// What was done.
     package enum Action: Hashable, Sendable {
-        /// Jobs are meant by their index, queues too.
-        case cancel(Int32), redrive(Int32), pause(Int32, Bool)
+        /// Jobs are meant by their index.
+        case cancel(Int32), redrive(Int32)
+        /// A queue, and what was set, by their index.
+        case configure(queue: Int32, settings: Int32)
     }
     /// When.
     package var time: Int64
@@ -69,7 +71,7 @@ package struct RecordedHistory: Sendable {
         package var jobs = 16_000_000
         /// The most attempts. They are referred to by 32 bits.
         package var attempts = 64_000_000
-        /// The most cancels, redrives and pauses together.
+        /// The most cancels, redrives and changes of settings together.
         package var inputs = 64_000_000
 
         /// The usual ones.
@@ -88,6 +90,8 @@ package struct RecordedHistory: Sendable {
     package internal(set) var attempts: [RecordedAttempt] = []
     /// In the order in which they were done.
     package internal(set) var inputs: [RecordedInput] = []
+    /// What queues were set to, each once.
+    package internal(set) var settings: [QueueSettings] = []
     /// How many jobs of each queue were leased at once, at most.
     package internal(set) var leasedMax: [Int] = []
     /// The first instant.

@@ -213,9 +213,7 @@ package struct Simulation {
             switch outcome {
             case .bury: command = .bury(job: id, token: token, reason: .buried, error: nil)
             case .requeue:
-                let rule = settings.queues[history.queue(of: job)].retry
-                let delay = rule.delay(
-                    job: history.jobs[job].id, attempt: jobs[job].attempts, recorded: attempt.delay)
+                let delay = delay(after: attempt, of: job)
                 command = .requeue(job: id, token: token, delayMilliseconds: delay, error: nil, countsAttempt: true)
             case .giveBack:
                 jobs[job].attempts -= 1
@@ -234,6 +232,18 @@ package struct Simulation {
             default: measurement.complete(job, at: now)
             }
         }
+    }
+
+    /// How long the job waits after an attempt that failed.
+    private func delay(after attempt: RecordedAttempt, of job: Int) -> Int64 {
+        let queue = history.queue(of: job)
+        let policy: RetryPolicy
+        switch settings.queues[queue].retry {
+        case .recorded where attempt.delay >= 0: return attempt.delay
+        case .recorded: policy = state.terms(of: history.queues[queue]).retry
+        case .policy(let chosen): policy = chosen
+        }
+        return policy.delayMilliseconds(job: JobID(history.jobs[job].id), attempt: jobs[job].attempts)
     }
 
     /// A lease of the job has ended.
@@ -263,8 +273,10 @@ package struct Simulation {
             switch history.inputs[inputs].action {
             case .cancel(let job): try cancel(Int(job))
             case .redrive(let job): try redrive(Int(job))
-            case .pause(let queue, let isPaused):
-                apply(try decide(.setPaused(queue: history.queues[Int(queue)], isPaused)).mutations)
+            case .configure(let queue, let number):
+                var recorded = history.settings[Int(number)]
+                if settings.queues[Int(queue)].limit != nil { recorded.runningMax = nil }
+                apply(try decide(.configure(recorded)).mutations)
             }
             inputs += 1
         }

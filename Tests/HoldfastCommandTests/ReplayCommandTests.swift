@@ -1,5 +1,6 @@
 // `replay`: beside a process that owns the store, after it has gone, and up to damage.
 
+import HoldfastEngine
 import HoldfastLog
 import HoldfastWhatIf
 import Testing
@@ -292,7 +293,7 @@ struct ReplayCommandTests {
         (#"{"retry": {"custom_ms": ["x"]}}"#, "custom_ms"), (#"{"retry": {"exponential": 2}}"#, "an object"),
         (#"{"retry": {"exponential": {"factor": 2}}}"#, "base_ms"),
         (#"{"retry": {"exponential": {"base_ms": 1, "factor": 0.5}}}"#, "factor; give a number from 1.0"),
-        (#"{"retry": {"exponential": {"base_ms": 1, "max": 2}}}"#, "unknown key retry.exponential.max"),
+        (#"{"retry": {"exponential": {"base_ms": 1, "max": 2}}}"#, "retry.exponential.max; give base_ms"),
         (#"{"queues": 1}"#, "queues"), (#"{"queues": {"mail": 1}}"#, "queues.mail; give an object"),
         (#"{"queues": {"spam": {}}}"#, "the queue spam, of which the range holds no job; it has: mail"),
         (#"{"queues": {"mail": {"queues": {}}}}"#, "unknown key queues.mail.queues"),
@@ -315,17 +316,21 @@ struct ReplayCommandTests {
             {"workers": 4, "limit": 3, "lease_ms": 1000, "max_attempts": 7, "retry": "default", "speed": 1.5,
              "shared_workers": 6, "queues": {
                "b": {"workers": "recorded", "limit": "recorded", "lease_ms": "recorded", "max_attempts": "recorded",
-                     "retry": {"exponential": {"base_ms": 5, "factor": 1.5, "cap_ms": 60}}, "speed": "recorded"},
+                     "retry": {"exponential": {"base_ms": 5, "factor": 1.5, "cap_ms": 60}, "jitter_percent": 20},
+                     "speed": "recorded"},
                "c": {"retry": {"custom_ms": [1, 2]}}, "d": {"retry": {"exponential": {"base_ms": 5}}}}}
             """
         let settings = try SettingsFile([UInt8](text.utf8), path: "-").settings(for: ["a", "b", "c", "d"])
         let (a, b) = (settings.queues[0], settings.queues[1])
         #expect(a.workers == 4 && a.limit == 3 && a.leaseMilliseconds == 1000 && a.maxAttempts == 7)
-        #expect(a.retry == .standard && a.speed == 1.5 && settings.sharedWorkers == 6)
+        #expect(a.retry == .policy(.standard) && a.speed == 1.5 && settings.sharedWorkers == 6)
         #expect(b.workers == nil && b.limit == nil && b.leaseMilliseconds == nil && b.maxAttempts == nil)
-        #expect(b.retry == .exponential(base: 5, factor: 1.5, cap: 60) && b.speed == 1)
-        #expect(settings.queues[2].retry == .custom([1, 2]) && settings.queues[2].workers == 4)
-        #expect(settings.queues[3].retry == .exponential(base: 5, factor: 2, cap: 86_400_000))
+        func policy(_ growth: RetryPolicy.Growth, _ jitter: UInt8 = 0) -> RetryRule {
+            .policy(RetryPolicy(growth, jitterPercent: jitter))
+        }
+        #expect(b.retry == policy(.exponential(first: 5, factor: 1500, most: 60), 20) && b.speed == 1)
+        #expect(settings.queues[2].retry == policy(.listed([1, 2])) && settings.queues[2].workers == 4)
+        #expect(settings.queues[3].retry == policy(.exponential(first: 5, factor: 2000, most: 86_400_000)))
         let none = try SettingsFile([UInt8]("{}".utf8), path: "-").settings(for: ["a"])
         #expect(none.queues[0].retry == .recorded && none.sharedWorkers == nil)
     }

@@ -67,6 +67,30 @@ struct ShellOperationTests {
         try shell.expect(#"{"op":"stats"}"#, #"{"queues":{"q":{"scheduled":1,"dead":1}},"completed":2}"#)
     }
 
+    @Test func aQueueIsConfiguredFieldByField() throws {
+        try shell.expect(
+            #"{"op":"configure","queue":"q","capacity":2,"retry":{"fixed_ms":500,"jitter_percent":0}}"#,
+            #"{"ok":true,"paused":false,"capacity":2,"running_max":null,"retry":{"fixed_ms":500}}"#)
+        for number in 1...2 { try shell.ask(#"{"op":"enqueue","queue":"q","payload":"\#(number)"}"#) }
+        try shell.refuse(#"{"op":"enqueue","queue":"q","payload":""}"#, "queue_full")
+        try shell.expect(
+            #"{"op":"configure","queue":"q","running_max":1,"capacity":null}"#,
+            #"{"ok":true,"capacity":null,"running_max":1,"retry":{"fixed_ms":500}}"#)
+        try shell.expect(#"{"op":"lease","queue":"q","limit":5}"#, #"{"leases":[{"id":2,"token":5}]}"#)
+        try shell.expect(#"{"op":"lease","queue":"q"}"#, #"{"leases":[]}"#)
+        try shell.expect(
+            #"{"op":"requeue","id":2,"token":5}"#, #"{"state":"scheduled","run_at_ms":\#(start + 500)}"#)
+        let retries = [
+            #"{"exponential":{"base_ms":10,"factor":1.25,"cap_ms":99},"jitter_percent":7}"#,
+            #"{"custom_ms":[1,2,3]}"#, #""default""#,
+        ]
+        for retry in retries {
+            try shell.expect(#"{"op":"configure","queue":"q","retry":\#(retry)}"#, #"{"retry":\#(retry)}"#)
+            try shell.expect(#"{"op":"stats"}"#, #"{"queues":{"q":{"running_max":1,"retry":\#(retry)}}}"#)
+        }
+        try shell.expect(#"{"op":"configure","queue":"other"}"#, #"{"ok":true,"capacity":null,"retry":"default"}"#)
+    }
+
     @Test func payloadsThatAreNoTextTravelAsBase64() throws {
         try shell.ask(#"{"op":"enqueue","queue":"q","payload_b64":"/wA="}"#)
         try shell.ask(#"{"op":"enqueue","queue":"q","payload_b64":"w6k="}"#)

@@ -11,6 +11,8 @@ import Testing
         try engine.enqueue("q1", delay: 5000, key: "window", window: 90_000, startWithin: 60_000)
         try engine.enqueue("q1", delay: 50)
         try engine.run(.setPaused(queue: "paused", true))
+        let retry = RetryPolicy(.listed([1, 2, 3]), jitterPercent: 4)
+        try engine.run(.configure(QueueSettings(queue: "q0", capacity: 1000, runningMax: 300, retry: retry)))
         try engine.run(.effect(scope: "s", key: "k", value: [1, 2], fence: nil))
         try engine.run(.moveCursor("behind", .create(at: SequenceNumber(3), CursorCaps(bytes: 9, age: 1))))
         try engine.run(.moveCursor("end", .create(at: engine.state.lastSequence.next, .standard)))

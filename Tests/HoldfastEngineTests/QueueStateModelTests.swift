@@ -153,10 +153,10 @@ struct ModelComparison {
         try require(live.completedCount == model.completedCount, "completed: \(live.completedCount)")
         try require(model.complaints.isEmpty, model.complaints.first ?? "")
         let expected = model.queueCounts(at: now)
-        for (queue, counts, isPaused) in live.queueCounts(at: now) {
+        for (queue, counts, terms) in live.queueCounts(at: now) {
             let wanted = expected[queue] ?? QueueCounts()
             try require(counts == wanted, "\(queue): \(counts), not \(wanted)")
-            try require(isPaused == model.isPaused(queue), "\(queue) is paused or is not")
+            try require(terms == model.terms(of: queue), "\(queue): \(terms), not \(model.terms(of: queue))")
         }
         let ids = live.unfinishedJobs(queue: nil, state: nil, after: JobID(0), limit: .max / 4, at: now)
         try require(ids == model.jobIDs, "jobs: \(ids), not \(model.jobIDs)")
@@ -193,7 +193,13 @@ extension ModelComparison {
         case 8: return .redrive(job: anyJob())
         case 9: return .redriveQueue(queue: random.pick(from: ["q", "r"]), limit: random.pick(1...4))
         case 10:
-            return .setPaused(queue: random.pick(from: ["q", "r"]), random.chance(1, in: 4))
+            let queue = random.pick(from: ["q", "r"])
+            if random.chance(2, in: 3) { return .setPaused(queue: queue, random.chance(1, in: 4)) }
+            return .configure(
+                QueueSettings(
+                    queue: queue, capacity: random.pick(from: [nil, 0, 0, 3, 12]),
+                    runningMax: random.pick(from: [nil, 0, 0, 1, 4]),
+                    retry: random.chance(1, in: 3) ? RecordSamples.retry(&random) : nil))
         case 11: return .advanceClock
         case 12: return .moveCursor(random.pick(from: ["c", "d", "e"]), cursorMove())
         default: return settlingCommand()

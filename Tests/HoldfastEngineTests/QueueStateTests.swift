@@ -127,7 +127,7 @@ import Testing
         var engine = EngineHarness()
         let job = try engine.enqueue()
         let runAt = engine.now.advanced(
-            byMilliseconds: RetryPolicy.delayMilliseconds(job: job, attempt: 1))
+            byMilliseconds: RetryPolicy.standard.delayMilliseconds(job: job, attempt: 1))
         #expect(try engine.requeue(engine.lease()[0]) == .requeued(.scheduled(runAt: runAt)))
         #expect(engine.state.nextDeadline() == runAt)
         engine.now = runAt

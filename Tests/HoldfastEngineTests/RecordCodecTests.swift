@@ -61,6 +61,25 @@ import Testing
         (.queueSettings(QueueSettings(queue: "q", isPaused: nil)), "ac02 00 0171"),
         (.queueSettings(QueueSettings(queue: "q", isPaused: false)), "ac02 01 0171"),
         (.queueSettings(QueueSettings(queue: "q", isPaused: true)), "ac02 03 0171"),
+        (.queueSettings(QueueSettings(queue: "q", capacity: 300, runningMax: 0)), "ac02 0c 0171 ac02 00"),
+        (.queueSettings(QueueSettings(queue: "q", retry: .standard)), "ac02 10 0171 0a00"),
+        (
+            .queueSettings(
+                QueueSettings(
+                    queue: "q", isPaused: true, retry: RetryPolicy(.fixed(1000), jitterPercent: 5))),
+            "ac02 13 0171 0501 e807"
+        ),
+        (
+            .queueSettings(
+                QueueSettings(
+                    queue: "q",
+                    retry: RetryPolicy(.exponential(first: 1, factor: 2000, most: 300), jitterPercent: 0))),
+            "ac02 10 0171 0002 01 d00f ac02"
+        ),
+        (
+            .queueSettings(QueueSettings(queue: "q", retry: RetryPolicy(.listed([1, 300]), jitterPercent: 0))),
+            "ac02 10 0171 0003 02 01 ac02"
+        ),
         (.clock(ClockAdvance()), "ac02 00"),
         (
             .cursorSet(CursorSet(name: "c", cursor: Cursor(next: SequenceNumber(1), caps: .standard))),

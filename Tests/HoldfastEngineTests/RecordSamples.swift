@@ -11,6 +11,23 @@ enum RecordSamples {
             sequence: sequence, time: instant(&random), mutation: mutation(&random, before: sequence.rawValue))
     }
 
+    static func retry(_ random: inout SeededRandom) -> RetryPolicy {
+        let longest = RetryPolicy.delayMillisecondsMax
+        let jitter = UInt8(random.pick(0...100))
+        switch random.pick(0...3) {
+        case 0: return RetryPolicy(.fixed(random.pick(from: [0, 1, 5000, longest])), jitterPercent: jitter)
+        case 1:
+            let factor = UInt32(random.pick(from: [1000, 1001, 2000, 1_000_000]))
+            return RetryPolicy(
+                .exponential(first: Int64(random.pick(0...9)), factor: factor, most: random.pick(from: [9, longest])),
+                jitterPercent: jitter)
+        case 2:
+            let list = (0..<random.pick(1...RetryPolicy.listMax)).map { _ in Int64(random.pick(0...100_000)) }
+            return RetryPolicy(.listed(list), jitterPercent: jitter)
+        default: return .standard
+        }
+    }
+
     static func mutation(_ random: inout SeededRandom, before sequence: UInt64) -> Mutation {
         let job = JobID(UInt64.random(in: 1..<sequence, using: &random))
         let token = LeaseToken(UInt64.random(in: 1..<sequence, using: &random))
@@ -48,7 +65,12 @@ enum RecordSamples {
             return .effect(
                 Effect(scope: text(&random), key: text(&random), value: bytes(&random) ?? [], fence: fence))
         case 10:
-            return .queueSettings(QueueSettings(queue: text(&random), isPaused: random.pick(from: [nil, false, true])))
+            return .queueSettings(
+                QueueSettings(
+                    queue: text(&random), isPaused: random.pick(from: [nil, false, true]),
+                    capacity: random.pick(from: [nil, 0, 1, 300, QueueTerms.limitMax]),
+                    runningMax: random.pick(from: [nil, 0, 1, QueueTerms.limitMax]),
+                    retry: random.chance(1, in: 2) ? retry(&random) : nil))
         case 11: return .cursorRemove(CursorRemove(name: text(&random)))
         case 12:
             let caps = CursorCaps(

@@ -118,20 +118,69 @@ import Testing
 @Suite struct RetryPolicyTests {
     @Test(arguments: [1, 2, 3, 7, 17, 18, 1000, UInt32.max]) func delaysAreTheFourthPowerWithinATenth(attempt: UInt32) {
         let wide = Double(attempt)
-        let exact = min(wide * wide * wide * wide * 1000, Double(RetryPolicy.delayMillisecondsMax))
+        let exact = min(wide * wide * wide * wide * 1000, Double(RetryPolicy.quarticMillisecondsMax))
         var seen: Set<Int64> = []
         for id in 1...200 as ClosedRange<UInt64> {
-            let delay = RetryPolicy.delayMilliseconds(job: JobID(id), attempt: attempt)
+            let delay = RetryPolicy.standard.delayMilliseconds(job: JobID(id), attempt: attempt)
             #expect(Double(delay) >= exact * 0.9 - 1 && Double(delay) <= exact * 1.1 + 1)
-            #expect(delay <= RetryPolicy.delayMillisecondsMax)
-            #expect(delay == RetryPolicy.delayMilliseconds(job: JobID(id), attempt: attempt))
+            #expect(delay <= RetryPolicy.quarticMillisecondsMax)
+            #expect(delay == RetryPolicy.standard.delayMilliseconds(job: JobID(id), attempt: attempt))
             seen.insert(delay)
         }
         #expect(seen.count > 50)
     }
 
     @Test func hugeIdsDoNotOverflow() {
-        #expect(RetryPolicy.delayMilliseconds(job: JobID(.max), attempt: .max) > 0)
-        #expect(RetryPolicy.delayMilliseconds(job: JobID(.max), attempt: 0) == 0)
+        #expect(RetryPolicy.standard.delayMilliseconds(job: JobID(.max), attempt: .max) > 0)
+        #expect(RetryPolicy.standard.delayMilliseconds(job: JobID(.max), attempt: 0) == 0)
+    }
+
+    @Test(arguments: [
+        (RetryPolicy.Growth.fixed(0), [0, 0, 0]), (.fixed(700), [700, 700, 700]),
+        (.exponential(first: 100, factor: 3000, most: 1000), [100, 300, 900, 1000, 1000]),
+        (.exponential(first: 100, factor: 1500, most: 400), [100, 150, 225, 337, 400, 400]),
+        // Growth that rounds to nothing grows all the same; a factor of one, and nothing, do not.
+        (.exponential(first: 1, factor: 1001, most: 4), [1, 2, 3, 4, 4]),
+        (.exponential(first: 5, factor: 1000, most: 9), [5, 5, 5]),
+        (.exponential(first: 0, factor: 2000, most: 9), [0, 0, 0]),
+        (.listed([9, 1, 4]), [9, 1, 4, 4, 4]), (.listed([8]), [8, 8]),
+    ])
+    func otherPoliciesGiveExactTimes(growth: RetryPolicy.Growth, delays: [Int64]) {
+        let policy = RetryPolicy(growth, jitterPercent: 0)
+        #expect(policy.isValid)
+        for (index, delay) in delays.enumerated() {
+            #expect(policy.delayMilliseconds(job: JobID(7), attempt: UInt32(index + 1)) == delay)
+        }
+        #expect(policy.delayMilliseconds(job: JobID(7), attempt: 0) == delays[0])
+    }
+
+    @Test func jitterStaysWithinItsPartAndTheLongestTime() {
+        let policy = RetryPolicy(.exponential(first: 1000, factor: 2000, most: 1500), jitterPercent: 50)
+        let delays = (1...500).map { policy.delayMilliseconds(job: JobID($0), attempt: 1) }
+        #expect(delays.allSatisfy { (500...1500).contains($0) } && Set(delays).count > 100)
+        #expect((delays.min() ?? 0) < 600 && (delays.max() ?? 0) > 1400)
+        let most = (1...500).map { policy.delayMilliseconds(job: JobID($0), attempt: 9) }
+        #expect(most.allSatisfy { (750...1500).contains($0) })
+        let slow = RetryPolicy(
+            .exponential(first: 1, factor: 1001, most: RetryPolicy.delayMillisecondsMax), jitterPercent: 100)
+        let last = slow.delayMilliseconds(job: JobID(1), attempt: .max)
+        #expect((0...RetryPolicy.delayMillisecondsMax).contains(last))
+    }
+
+    @Test(arguments: [
+        RetryPolicy(.fixed(-1), jitterPercent: 0), RetryPolicy(.fixed(1), jitterPercent: 101),
+        RetryPolicy(.fixed(RetryPolicy.delayMillisecondsMax + 1), jitterPercent: 0),
+        RetryPolicy(.exponential(first: 2, factor: 2000, most: 1), jitterPercent: 0),
+        RetryPolicy(.exponential(first: 1, factor: 999, most: 2), jitterPercent: 0),
+        RetryPolicy(.exponential(first: 1, factor: 1_000_001, most: 2), jitterPercent: 0),
+        RetryPolicy(.listed([]), jitterPercent: 0), RetryPolicy(.listed([1, -1]), jitterPercent: 0),
+        RetryPolicy(.listed([Int64](repeating: 1, count: RetryPolicy.listMax + 1)), jitterPercent: 0),
+        RetryPolicy(.quartic, jitterPercent: 9),
+    ])
+    func whatIsOutOfBoundsIsNoPolicy(policy: RetryPolicy) {
+        #expect(!policy.isValid)
+        var engine = EngineHarness()
+        let settings = QueueSettings(queue: "q", retry: policy)
+        #expect(code { try engine.append(.queueSettings(settings)) } == .corrupt)
     }
 }

@@ -56,7 +56,7 @@ import Testing
             Outline(
                 try history.run {
                     $0.maxAttempts = 20
-                    $0.retry = .exponential(base: 10, factor: 2, cap: 500)
+                    $0.retry = .exponential(first: 10, factor: 2000, most: 500)
                     $0.workers = 4
                 })
         }
@@ -108,7 +108,15 @@ import Testing
                     countsAttempt: random.chance(3, in: 4))
             case 9: command = .bury(job: job, token: token, reason: .buried, error: nil)
             case 10: command = random.chance(1, in: 2) ? .redrive(job: job) : .cancel(job: job, lane: nil)
-            default: command = .setPaused(queue: queue, random.chance(1, in: 3))
+            default:
+                command =
+                    random.chance(1, in: 2)
+                    ? .setPaused(queue: queue, random.chance(1, in: 3))
+                    : .configure(
+                        QueueSettings(
+                            queue: queue, capacity: random.pick(from: [0, 4]),
+                            runningMax: random.pick(from: [0, 1, 3]),
+                            retry: RetryPolicy(.fixed(Int64(random.pick(0...50))), jitterPercent: 0)))
             }
             // What is refused leaves no record.
             guard let reply = try? log.add(command, at: time) else { continue }

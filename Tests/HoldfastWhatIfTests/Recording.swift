@@ -100,3 +100,13 @@ extension RecordedHistory {
         return try Simulation(self, settings).run().tally()
     }
 }
+
+extension RetryRule {
+    static func fixed(_ delay: Int64) -> RetryRule { .policy(RetryPolicy(.fixed(delay), jitterPercent: 0)) }
+
+    static func listed(_ delays: [Int64]) -> RetryRule { .policy(RetryPolicy(.listed(delays), jitterPercent: 0)) }
+
+    static func exponential(first: Int64, factor: UInt32, most: Int64) -> RetryRule {
+        .policy(RetryPolicy(.exponential(first: first, factor: factor, most: most), jitterPercent: 0))
+    }
+}

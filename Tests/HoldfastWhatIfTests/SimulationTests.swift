@@ -106,8 +106,9 @@ import Testing
     }
 
     @Test(arguments: [
-        (RetryRule.recorded, 3030), (.fixed(0), 30), (.fixed(500), 1030), (.custom([5, 7]), 42), (.custom([100]), 230),
-        (.exponential(base: 100, factor: 3, cap: 1000), 430), (.exponential(base: 100, factor: 3, cap: 150), 280),
+        (RetryRule.recorded, 3030), (.fixed(0), 30), (.fixed(500), 1030), (.listed([5, 7]), 42), (.listed([100]), 230),
+        (.exponential(first: 100, factor: 3000, most: 1000), 430),
+        (.exponential(first: 100, factor: 3000, most: 150), 280),
     ])
     func retryRulesGiveExactTimes(rule: RetryRule, latency: Int) throws {
         let tally = try retried().history().history.run { $0.retry = rule }
@@ -115,8 +116,8 @@ import Testing
     }
 
     @Test func theStoresOwnPolicyGivesTheDelaysItWouldHaveGiven() throws {
-        let delays = (1...2).map { RetryPolicy.delayMilliseconds(job: JobID(1), attempt: UInt32($0)) }
-        let tally = try retried().history().history.run { $0.retry = .standard }
+        let delays = (1...2).map { RetryPolicy.standard.delayMilliseconds(job: JobID(1), attempt: UInt32($0)) }
+        let tally = try retried().history().history.run { $0.retry = .policy(.standard) }
         #expect(tally.latency.sorted == [30 + delays[0] + delays[1]])
     }
 

@@ -212,6 +212,21 @@ import Testing
         try await store.close()
     }
 
+    @Test func aQueueKeepsItsLimits() async throws {
+        let path = ReadmeTests.newPath()
+        defer { ReadmeTests.remove(path) }
+        let store = try await JobStore.open(at: path)
+        // README begins: configure
+        let retry = QueueConfiguration.Retry.exponential(
+            first: .seconds(1), factor: 2, most: .seconds(3600), jitterPercent: 20)
+        try await store.configure("mail", QueueConfiguration(capacity: 10_000, runningMax: 4, retry: retry))
+        // README ends
+        for number in 0..<6 { _ = try await store.enqueue("mail", payload: [UInt8(number)]) }
+        #expect(try await store.lease(from: "mail", limit: 6).count == 4)
+        #expect(try await store.stats().queues.first?.configuration.capacity == 10_000)
+        try await store.close()
+    }
+
     @Test func aWorkerLeasesTheNextJobAsItAcksOne() async throws {
         let path = ReadmeTests.newPath()
         defer { ReadmeTests.remove(path) }

@@ -41,7 +41,9 @@ import Holdfast
                     EnqueueCommand.self, WorkCommand.self, JobCommand.self, JobsCommand.self, ExplainJobCommand.self,
                     CancelCommand.self, RedriveCommand.self,
                 ]),
-            CommandGroup(name: "Queues", subcommands: [PauseCommand.self, ResumeCommand.self, PurgeCommand.self]),
+            CommandGroup(
+                name: "Queues",
+                subcommands: [ConfigureCommand.self, PauseCommand.self, ResumeCommand.self, PurgeCommand.self]),
             CommandGroup(
                 name: "Stores",
                 subcommands: [

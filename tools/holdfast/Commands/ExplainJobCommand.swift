@@ -80,6 +80,9 @@ extension JobExplanation {
             writer.field("reason", "delayed")
             writer.field("until_ms", until.milliseconds)
         case .paused: writer.field("reason", "paused")
+        case .limited(let runningMax):
+            writer.field("reason", "limited")
+            writer.field("running_max", runningMax)
         case .behind: writer.field("reason", "behind")
         case .next: writer.field("reason", "next")
         case .dead(let why, let at):

@@ -20,7 +20,7 @@ struct ReplayCommand: ParsableCommand {
 
             For every queue, or for one under "queues": workers, limit (jobs leased at once), lease_ms, max_attempts, \
             speed (2 halves the time that jobs take) and retry: {"fixed_ms": N}, {"exponential": {"base_ms": N, \
-            "factor": N, "cap_ms": N}}, {"custom_ms": [N, ...]} or "default", the store's own. "shared_workers" \
+            "factor": N, "cap_ms": N}}, {"custom_ms": [N, ...]} or "default", attempt^4 seconds. "shared_workers" \
             serve all queues that name no workers. "recorded", or nothing, leaves a setting as it was; workers are \
             then as many as jobs were leased at once.
 

@@ -12,7 +12,7 @@ struct StoreReport {
         let scheduled: Int
         let leased: Int
         let dead: Int
-        let isPaused: Bool
+        let terms: QueueTerms
 
         var total: Int { ready + scheduled + leased + dead }
     }
@@ -42,7 +42,7 @@ struct StoreReport {
         queues = counts.map { entry in
             Queue(
                 name: entry.queue, ready: entry.counts.ready, scheduled: entry.counts.scheduled,
-                leased: entry.counts.leased, dead: entry.counts.dead, isPaused: entry.isPaused)
+                leased: entry.counts.leased, dead: entry.counts.dead, terms: entry.terms)
         }
         completed = state.completedCount
         cursors = StoreCursor.read(reader, state, at: SystemClock().wallNow()).map(CursorRow.init)
@@ -61,7 +61,7 @@ struct StoreReport {
         queues = stats.queues.map { queue in
             Queue(
                 name: queue.name, ready: queue.ready, scheduled: queue.scheduled, leased: queue.leased,
-                dead: queue.dead, isPaused: queue.isPaused)
+                dead: queue.dead, terms: queue.terms)
         }
         completed = stats.completed
         cursors = snapshot.cursors.map(CursorRow.init)
@@ -84,7 +84,7 @@ struct StoreReport {
         queues = (reply["queues"]?.fields ?? []).map { name, value in
             Queue(
                 name: name.string ?? "", ready: integer(value, "ready"), scheduled: integer(value, "scheduled"),
-                leased: integer(value, "leased"), dead: integer(value, "dead"), isPaused: value["paused"]?.bool == true)
+                leased: integer(value, "leased"), dead: integer(value, "dead"), terms: QueueTerms(reply: value))
         }
         completed = UInt64(integer(reply, "completed"))
         cursors = []
@@ -142,7 +142,7 @@ struct StoreReport {
             writer.field("scheduled", queue.scheduled)
             writer.field("leased", queue.leased)
             writer.field("dead", queue.dead)
-            writer.field("paused", queue.isPaused)
+            writer.fields(of: queue.terms)
             writer.endObject()
         }
         writer.endObject()
@@ -186,8 +186,9 @@ struct StoreReport {
                 .map { Columns.right(Terminal.grouped($0), numberColumns) }
             lines.append(
                 Columns.left(queue.name, nameColumns) + "  " + numbers.joined(separator: "  ") + "  "
-                    + Self.bar(queue, widest: widest) + (queue.isPaused ? " paused" : ""))
+                    + Self.bar(queue, widest: widest) + (queue.terms.isPaused ? " paused" : ""))
         }
+        lines += queues.compactMap { queue in queue.terms.words.map { "\(queue.name): \($0)" } }
         return lines + consumers
     }
 
@@ -208,6 +209,27 @@ struct StoreReport {
                 repeating: sign,
                 count: count == 0 ? 0 : max(1, Int(Double(count) / Double(widest) * Double(barColumns))))
         }.joined()
+    }
+}
+
+extension QueueTerms {
+    /// Takes them from what an owner says of a queue.
+    init(reply: JSONValue) {
+        self.init()
+        isPaused = reply["paused"]?.bool == true
+        capacity = reply["capacity"]?.integer.map { Int($0) }
+        runningMax = reply["running_max"]?.integer.map { Int($0) }
+        // An owner of another version may say what this one can't read: then it is not shown.
+        if let value = reply["retry"], let policy = try? RetryPolicy(value) { retry = policy }
+    }
+
+    /// What was set besides pausing; `nil` when nothing was.
+    var words: String? {
+        let parts = [
+            capacity.map { "takes \(Terminal.count($0, "job"))" }, runningMax.map { "runs \($0) at once" },
+            retry == .standard ? nil : "retries after \(retry)",
+        ].compactMap(\.self)
+        return parts.isEmpty ? nil : parts.joined(separator: ", ")
     }
 }
 

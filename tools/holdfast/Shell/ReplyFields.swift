@@ -1,6 +1,7 @@
 // How the store's values look in replies: the other half of the line protocol's table.
 
 import Holdfast
+import HoldfastEngine
 
 extension JSONWriter {
     mutating func beginReply(isOK: Bool) {
@@ -38,6 +39,12 @@ extension JSONWriter {
     mutating func field(_ name: StaticString, optional text: String?) {
         key(name)
         if let text { value(text) } else { null() }
+    }
+
+    /// Writes `null` for nothing.
+    mutating func field(_ name: StaticString, optional number: Int?) {
+        key(name)
+        if let number { value(number) } else { null() }
     }
 
     /// Writes `null` for nothing.
@@ -99,6 +106,14 @@ extension JSONWriter {
         field("replayed", effect.isReplayed)
     }
 
+    mutating func fields(of terms: QueueTerms) {
+        field("paused", terms.isPaused)
+        field("capacity", optional: terms.capacity)
+        field("running_max", optional: terms.runningMax)
+        key("retry")
+        value(terms.retry)
+    }
+
     mutating func fields(of reply: BatchReply) {
         switch reply {
         case .enqueued(let result): fields(of: result)
@@ -135,7 +150,7 @@ extension JSONWriter {
             field("scheduled", queue.scheduled)
             field("leased", queue.leased)
             field("dead", queue.dead)
-            field("paused", queue.isPaused)
+            fields(of: queue.terms)
             endObject()
         }
         endObject()

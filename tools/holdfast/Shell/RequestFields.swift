@@ -2,6 +2,7 @@
 // lengths and ranges that the store itself keeps are left to it.
 
 import Holdfast
+import HoldfastEngine
 
 /// The fields of one request.
 struct RequestFields {
@@ -73,6 +74,25 @@ struct RequestFields {
     func identity() throws(JobStoreError) -> LeaseIdentity {
         let id = try id()
         return LeaseIdentity(id: id, token: LeaseToken(UInt64(try requiredCount("token"))))
+    }
+
+    /// Reads a limit of a queue; 0 for `null`, which takes the limit away.
+    func limit(_ name: StaticString) throws(JobStoreError) -> Int? {
+        guard let value = object[name] else { return nil }
+        if value.kind == .null { return 0 }
+        guard let limit = value.integer, (1...Int64(QueueTerms.limitMax)).contains(limit) else {
+            throw wrongType(name, value, "a whole number from 1 to 2^40, or null for no limit")
+        }
+        return Int(limit)
+    }
+
+    /// Reads `retry`, a retry policy.
+    func retry() throws(JobStoreError) -> RetryPolicy? {
+        guard let value = object["retry"] else { return nil }
+        do throws(RetryJSONError) { return try RetryPolicy(value) } catch {
+            let given = String(decoding: error.value.raw.prefix(60), as: UTF8.self)
+            throw JobStoreError(.badRequest, "`retry\(error.place)` is \(given); give \(error.wanted)")
+        }
     }
 
     /// Reads what a lease asks for.

@@ -3,6 +3,7 @@
 // lines read meanwhile share a commit.
 
 import Holdfast
+import HoldfastEngine
 
 /// Turns request lines into operations on one store.
 struct ShellDispatcher: Sendable {
@@ -50,6 +51,7 @@ struct ShellDispatcher: Sendable {
             return PendingReply.body(store.submitPause(try fields.requiredText("queue"))) { _, _ in }
         case "resume":
             return PendingReply.body(store.submitResume(try fields.requiredText("queue"))) { _, _ in }
+        case "configure": return try configure(fields)
         case "drain":
             return PendingReply.body(store.submitDrain(try fields.requiredText("queue"))) {
                 $1.field("pending", $0.pending)
@@ -109,6 +111,13 @@ struct ShellDispatcher: Sendable {
             try fields.identity(), for: try fields.milliseconds("lease_ms") ?? .seconds(30),
             progress: fields.raw("progress"))
         return PendingReply.body(deadline) { $1.field("deadline_ms", $0.milliseconds) }
+    }
+
+    private func configure(_ fields: RequestFields) throws(JobStoreError) -> PendingReply.Body {
+        let settings = QueueSettings(
+            queue: try fields.requiredText("queue"), capacity: try fields.limit("capacity"),
+            runningMax: try fields.limit("running_max"), retry: try fields.retry())
+        return PendingReply.body(store.submitConfigure(settings)) { $1.fields(of: $0) }
     }
 
     private func effect(_ fields: RequestFields) throws(JobStoreError) -> PendingReply.Body {

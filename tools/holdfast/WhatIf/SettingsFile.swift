@@ -10,9 +10,7 @@ struct SettingsFile {
     static let bytesMax = 1 << 20
     private static let queueKeys = ["workers", "limit", "lease_ms", "max_attempts", "retry", "speed"]
     private static let topKeys = queueKeys + ["shared_workers", "queues"]
-    private static let delayMax: Int64 = 365_000 * 86_400_000
     private static let leaseMax: Int64 = 7 * 86_400_000
-    private static let customMax = 1000
 
     /// How messages call the file.
     private let name: String
@@ -79,48 +77,18 @@ struct SettingsFile {
             queue.maxAttempts =
                 isRecorded(attempts) ? nil : UInt32(try integer(attempts, range, place + "max_attempts"))
         }
-        if let retry = value["retry"] { queue.retry = try self.retry(retry, place + "retry") }
+        if let retry = value["retry"], !isRecorded(retry) {
+            do throws(RetryJSONError) { queue.retry = .policy(try RetryPolicy(retry)) } catch {
+                let wanted = error.place.isEmpty ? #""recorded", "# + error.wanted : error.wanted
+                throw refusal(place + "retry" + error.place, error.value, wanted)
+            }
+        } else if value["retry"] != nil {
+            queue.retry = .recorded
+        }
         if let speed = value["speed"] {
             queue.speed = isRecorded(speed) ? 1 : try number(speed, 0.001...1000, place + "speed")
         }
         return queue
-    }
-
-    private func retry(_ value: JSONValue, _ place: String) throws(CommandFailure) -> RetryRule {
-        if isRecorded(value) { return .recorded }
-        if value.string == "default" { return .standard }
-        let range = 0...Self.delayMax
-        if let fields = value.fields, fields.count == 1 {
-            if let fixed = value["fixed_ms"] { return .fixed(try integer(fixed, range, place + ".fixed_ms")) }
-            if let growing = value["exponential"] {
-                let inner = place + ".exponential"
-                guard growing.kind == .object else { throw refusal(inner, growing, "an object") }
-                try checkKeys(of: growing, ["base_ms", "factor", "cap_ms"], inner + ".")
-                guard let base = growing["base_ms"] else {
-                    throw refusal(inner, growing, "base_ms, and where 2 and a day are not meant, factor and cap_ms")
-                }
-                return .exponential(
-                    base: try integer(base, range, inner + ".base_ms"),
-                    factor: try growing["factor"].map { (factor) throws(CommandFailure) in
-                        try number(factor, 1...1000, inner + ".factor")
-                    } ?? 2,
-                    cap: try growing["cap_ms"].map { (cap) throws(CommandFailure) in
-                        try integer(cap, range, inner + ".cap_ms")
-                    } ?? RetryPolicy.delayMillisecondsMax)
-            }
-            if let list = value["custom_ms"] {
-                guard let elements = list.elements, (1...Self.customMax).contains(elements.count) else {
-                    throw refusal(place + ".custom_ms", list, "a list of 1 to \(Self.customMax) delays")
-                }
-                var delays: [Int64] = []
-                for element in elements { delays.append(try integer(element, range, place + ".custom_ms")) }
-                return .custom(delays)
-            }
-        }
-        throw refusal(
-            place, value,
-            #""recorded", "default", {"fixed_ms": 1000}, {"exponential": {"base_ms": 1000, "factor": 2, "cap_ms": "#
-                + #"60000}} or {"custom_ms": [1000, 5000]}"#)
     }
 
     // MARK: - Values
@@ -131,11 +99,8 @@ struct SettingsFile {
         _ value: JSONValue, _ range: ClosedRange<Int64>, _ place: String
     ) throws(CommandFailure) -> Int64 {
         if let integer = value.integer, range.contains(integer) { return integer }
-        let isTop = !place.contains("fixed") && !place.contains("custom") && !place.contains("exponential")
         throw refusal(
-            place, value,
-            "a whole number from \(range.lowerBound) to \(range.upperBound)"
-                + (isTop ? #", or "recorded""# : ""))
+            place, value, #"a whole number from \#(range.lowerBound) to \#(range.upperBound), or "recorded""#)
     }
 
     private func number(

@@ -1,0 +1,165 @@
+// What a queue does with its jobs beyond what each job says: how many it takes, how many run at once, how long failed
+// ones wait. Set while the store is in use, recorded like everything else, and part of its state from then on.
+
+package import HoldfastEngine
+
+/// The settings of a queue.
+public struct QueueConfiguration: Hashable, Sendable {
+    /// How long a job waits after a failed attempt, unless whoever gives it back says so.
+    public enum Retry: Hashable, Sendable {
+        /// attempt^4 seconds, at most a day, give or take a tenth.
+        case standard
+        /// Always the same time.
+        case fixed(Duration, jitterPercent: Int = 0)
+        /// `first`, then each time `factor` times as long (1 to 1000, to thousandths), at most `most`.
+        case exponential(first: Duration, factor: Double = 2, most: Duration = .seconds(86_400), jitterPercent: Int = 0)
+        /// A time for each attempt, 64 at most; the last holds for all further ones.
+        case listed([Duration], jitterPercent: Int = 0)
+    }
+
+    /// How many jobs may wait and run in it; an enqueue beyond is refused as `.queueFull`. Dead jobs do not count, and
+    /// redriving is not refused. `nil` for any number.
+    public var capacity: Int?
+    /// How many of its jobs may be leased at once, by whatever workers; `nil` for any number. Counted from the leases
+    /// that there are: one that ends, however, makes room.
+    public var runningMax: Int?
+    /// How long failed jobs wait. Times are whole milliseconds and at most 366 days; with jitter they are that many
+    /// percent shorter or longer at most, by a hash of job and attempt.
+    public var retry: Retry
+
+    /// Settings of a queue; as they are, those of one about which nothing was said.
+    public init(capacity: Int? = nil, runningMax: Int? = nil, retry: Retry = .standard) {
+        self.capacity = capacity
+        self.runningMax = runningMax
+        self.retry = retry
+    }
+
+    /// What the state says of a queue.
+    package init(_ terms: QueueTerms) {
+        self.init(capacity: terms.capacity, runningMax: terms.runningMax, retry: Retry(terms.retry))
+    }
+}
+
+extension StoreStats.Queue {
+    init(_ name: String, _ counts: QueueCounts, _ terms: QueueTerms) {
+        self.init(
+            name: name, ready: counts.ready, scheduled: counts.scheduled, leased: counts.leased, dead: counts.dead,
+            terms: terms)
+    }
+}
+
+extension QueueConfiguration.Retry {
+    fileprivate init(_ policy: RetryPolicy) {
+        let jitter = Int(policy.jitterPercent)
+        switch policy.growth {
+        case .quartic: self = .standard
+        case .fixed(let delay): self = .fixed(.milliseconds(delay), jitterPercent: jitter)
+        case .exponential(let first, let factor, let most):
+            self = .exponential(
+                first: .milliseconds(first), factor: Double(factor) / 1000, most: .milliseconds(most),
+                jitterPercent: jitter)
+        case .listed(let list): self = .listed(list.map { .milliseconds($0) }, jitterPercent: jitter)
+        }
+    }
+
+    fileprivate func policy() throws(JobStoreError) -> RetryPolicy {
+        let policy: RetryPolicy
+        switch self {
+        case .standard: return .standard
+        case .fixed(let delay, let jitter):
+            policy = RetryPolicy(.fixed(Self.milliseconds(delay)), jitterPercent: Self.percent(jitter))
+        case .exponential(let first, let factor, let most, let jitter):
+            let thousandths = (factor * 1000).rounded()
+            let growth = RetryPolicy.Growth.exponential(
+                first: Self.milliseconds(first), factor: UInt32(exactly: thousandths) ?? 0,
+                most: Self.milliseconds(most))
+            policy = RetryPolicy(growth, jitterPercent: Self.percent(jitter))
+        case .listed(let list, let jitter):
+            policy = RetryPolicy(.listed(list.map(Self.milliseconds)), jitterPercent: Self.percent(jitter))
+        }
+        guard policy.isValid else { throw Self.refusal }
+        return policy
+    }
+
+    /// What is no such number is out of bounds, too.
+    private static func milliseconds(_ duration: Duration) -> Int64 { duration.wholeMilliseconds ?? -1 }
+    private static func percent(_ percent: Int) -> UInt8 { UInt8(exactly: percent) ?? .max }
+
+    static var refusal: JobStoreError {
+        JobStoreError(
+            .badRequest,
+            "`retry` is out of bounds: give times of 0 to 366 days, the first no longer than the most, a factor of 1 "
+                + "to 1000, 1 to \(RetryPolicy.listMax) times in a list, and 0 to 100 percent of jitter")
+    }
+}
+
+extension JobStore {
+    /// Gives a queue these settings, all of them; pausing is apart from that. Nothing is recorded when it has them.
+    ///
+    /// Jobs that are there already stay, even when they are more than the new capacity; a time that a failed job waits
+    /// for was chosen when it failed, and stays, too.
+    ///
+    /// - Throws: `.badRequest` for a limit outside 1 to 2^40 or a retry out of its bounds; `.noSpace`, `.closed` or the
+    ///   store's failure.
+    public func configure(_ queue: String, _ configuration: QueueConfiguration) async throws(JobStoreError) {
+        _ = try await core.submitAsync(ConfigureOperation(queue: queue, configuration)).value()
+    }
+
+    /// Decides a change of settings. Blocks only for room in the journal.
+    package func submitConfigure(_ settings: QueueSettings) -> Pending<QueueTerms> {
+        core.submit(ConfigureOperation(settings))
+    }
+
+    /// Decides new settings. Blocks only for room in the journal.
+    package func submitConfigure(_ queue: String, _ configuration: QueueConfiguration) -> Pending<QueueTerms> {
+        core.submit(ConfigureOperation(queue: queue, configuration))
+    }
+}
+
+extension BlockingJobStore {
+    /// Gives a queue these settings, all of them; pausing is apart from that.
+    public func configure(_ queue: String, _ configuration: QueueConfiguration) throws(JobStoreError) {
+        _ = try store.submitConfigure(queue, configuration).valueBlocking()
+    }
+}
+
+/// Changes a queue's settings.
+private struct ConfigureOperation: StoreOperation {
+    private let settings: Result<QueueSettings, JobStoreError>
+
+    var access: OperationAccess { .changes }
+
+    init(_ settings: QueueSettings) { self.settings = .success(settings) }
+
+    init(queue: String, _ configuration: QueueConfiguration) {
+        settings = Result { () throws(JobStoreError) in
+            for (limit, name) in [(configuration.capacity, "capacity"), (configuration.runningMax, "running_max")] {
+                // A record says 0 for none.
+                if limit == 0 { throw Self.refusal(of: 0, name) }
+            }
+            return QueueSettings(
+                queue: queue, capacity: configuration.capacity ?? 0, runningMax: configuration.runningMax ?? 0,
+                retry: try configuration.retry.policy())
+        }
+    }
+
+    func validate(_ options: JobStoreOptions) throws(JobStoreError) {
+        let settings = try settings.get()
+        try Limits.checkName(settings.queue, "queue")
+        for (limit, name) in [(settings.capacity, "capacity"), (settings.runningMax, "running_max")] {
+            guard let limit, !(0...QueueTerms.limitMax).contains(limit) else { continue }
+            throw Self.refusal(of: limit, name)
+        }
+        guard settings.retry?.isValid ?? true else { throw QueueConfiguration.Retry.refusal }
+    }
+
+    private static func refusal(of limit: Int, _ name: String) -> JobStoreError {
+        JobStoreError(.badRequest, "`\(name)` is \(limit); give 1 to 2^40, or nothing for no limit")
+    }
+
+    mutating func run(on core: StoreCore, at now: Timestamp) throws(JobStoreError) -> OperationOutcome<QueueTerms> {
+        let settings = try settings.get()
+        _ = try core.perform(.configure(settings), at: now)
+        return .value(core.state.terms(of: settings.queue))
+    }
+}

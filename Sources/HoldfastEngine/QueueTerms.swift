@@ -1,0 +1,61 @@
+// What a queue does with its jobs beyond what each job says. Part of the state, of digests and of images; changed by
+// records of kind `queueSettings` and by nothing else.
+//
+//     terms      u8(flags) · [2: varint(capacity)] · [4: varint(running at most)] · [8: retry policy]
+//                flag 1: paused
+
+internal import HoldfastBytes
+
+/// The terms of a queue.
+package struct QueueTerms: Hashable, Sendable {
+    /// Nothing is leased.
+    package var isPaused = false
+    /// How many unfinished jobs it takes, dead ones not counted; `nil` for any number.
+    package var capacity: Int?
+    /// How many of its jobs may be leased at once; `nil` for any number.
+    package var runningMax: Int?
+    /// How long failed jobs wait.
+    package var retry = RetryPolicy.standard
+
+    /// The most that either limit can be set to.
+    package static let limitMax = 1 << 40
+
+    /// A queue about which nothing was said.
+    package init() {}
+
+    /// Whether every part is within its bounds.
+    package var isValid: Bool {
+        [capacity, runningMax].allSatisfy { $0.map((1...Self.limitMax).contains) ?? true } && retry.isValid
+    }
+}
+
+extension QueueTerms {
+    private static let pausedFlag: UInt8 = 1
+    private static let capacityFlag: UInt8 = 2
+    private static let runningFlag: UInt8 = 4
+    private static let retryFlag: UInt8 = 8
+
+    func encode(into writer: inout ByteWriter) {
+        var flags = isPaused ? Self.pausedFlag : 0
+        if capacity != nil { flags |= Self.capacityFlag }
+        if runningMax != nil { flags |= Self.runningFlag }
+        if retry != .standard { flags |= Self.retryFlag }
+        writer.append(flags)
+        if let capacity { writer.append(varint: UInt64(capacity)) }
+        if let runningMax { writer.append(varint: UInt64(runningMax)) }
+        if retry != .standard { retry.encode(into: &writer) }
+    }
+
+    init(from reader: inout ByteReader) throws(ByteReaderError) {
+        let start = reader.offset
+        let flags = try reader.u8()
+        guard flags < Self.retryFlag << 1 else { throw ByteReaderError(.unsupported, at: start) }
+        isPaused = flags & Self.pausedFlag != 0
+        if flags & Self.capacityFlag != 0 { capacity = Int(try reader.varint(atMost: UInt64(Self.limitMax))) }
+        if flags & Self.runningFlag != 0 { runningMax = Int(try reader.varint(atMost: UInt64(Self.limitMax))) }
+        if flags & Self.retryFlag != 0 { retry = try RetryPolicy(from: &reader) }
+        guard isValid, flags & Self.retryFlag == 0 || retry != .standard else {
+            throw ByteReaderError(.notCanonical, at: start)
+        }
+    }
+}

@@ -1,0 +1,65 @@
+import Testing
+
+@testable import HoldfastCommand
+
+/// `holdfast configure`, and how `stat` shows what it set.
+@Suite(.serialized, .timeLimit(.minutes(10)))
+struct ConfigureCommandTests {
+    private let directory: TemporaryDirectory
+
+    init() throws {
+        directory = try TemporaryDirectory()
+        #expect(try CommandHarness.holdfast("enqueue", directory.store, "-q", "q", "x").exit == .code(0))
+    }
+
+    private func configure(_ arguments: String...) throws -> ProcessResult {
+        try configure(arguments)
+    }
+
+    private func configure(_ arguments: [String]) throws -> ProcessResult {
+        try CommandHarness.run(
+            CommandHarness.executable(), ["configure", directory.store, "-q", "q"] + arguments, input: [])
+    }
+
+    @Test func whatIsNotNamedStaysAsItIs() throws {
+        #expect(try configure().lines == ["q: no limits, default retries"])
+        #expect(
+            try configure("--capacity", "1000", "--retry", "1s*1.5..1m", "--jitter", "20").lines == [
+                "q: takes 1,000 jobs, retries after 1 s, each time 1.5 times as long, at most 60 s, give or take 20 %"
+            ])
+        #expect(
+            try configure("--running", "4", "--retry", "1s,10s,1m", "--json").lines == [
+                #"{"queue":"q","paused":false,"capacity":1000,"running_max":4,"#
+                    + #""retry":{"custom_ms":[1000,10000,60000]}}"#
+            ])
+        let stat = try CommandHarness.holdfast("stat", directory.store)
+        #expect(stat.lines.contains("q: takes 1,000 jobs, runs 4 at once, retries after 1 s, 10 s, 60 s"))
+        #expect(
+            try configure("--capacity", "none", "--running", "none", "--retry", "default").lines == [
+                "q: no limits, default retries"
+            ])
+    }
+
+    @Test func anOwnersQueueIsConfiguredAndShown() throws {
+        let shell = try ShellProcess(directory.store)
+        #expect(try configure("--capacity", "1").lines == ["q: takes 1 job"])
+        try shell.refuse(#"{"op":"enqueue","queue":"q","payload":""}"#, "queue_full")
+        let refused = try CommandHarness.holdfast("enqueue", directory.store, "-q", "q", "y")
+        #expect(refused.exit == .code(1) && refused.errors.contains("raise its capacity"))
+        #expect(try CommandHarness.holdfast("stat", directory.store).lines.contains("q: takes 1 job"))
+        let json = try CommandHarness.holdfast("stat", directory.store, "--json").lines.first ?? ""
+        #expect(json.contains(#""capacity":1,"running_max":null,"retry":"default""#))
+        #expect(try shell.finish() == .code(0))
+    }
+
+    @Test(arguments: [
+        ["--capacity", "0"], ["--capacity", "many"], ["--running", "-1"], ["--retry", "never"], ["--retry", ""],
+        ["--retry", "1s*0.5..1m"], ["--retry", "1m*2..1s"], ["--retry", "1s*2"], ["--retry", "1s,,2s"],
+        ["--retry", "1000d"], ["--jitter", "5"], ["--retry", "default", "--jitter", "5"],
+        ["--retry", "1s", "--jitter", "101"],
+    ])
+    func whatMakesNoSenseIsRefused(arguments: [String]) throws {
+        let refused = try configure(arguments)
+        #expect(refused.exit == .code(64) && !refused.errors.isEmpty, "\(refused.errors)")
+    }
+}

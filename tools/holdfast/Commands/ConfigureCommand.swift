@@ -1,0 +1,121 @@
+// `holdfast configure`: what a queue takes, how many of its jobs run at once, how long failed ones wait.
+
+import ArgumentParser
+import Holdfast
+import HoldfastEngine
+
+struct ConfigureCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "configure",
+        abstract: "Sets how many jobs a queue takes and runs at once, and how long failed ones wait.",
+        discussion: """
+            What is not named stays as it is; without any option it says what is set. The settings are part of the \
+            store from then on. A time that a failed job waits for already stays.
+
+              holdfast configure /tmp/store -q mail --capacity 10000 --running 4
+              holdfast configure /tmp/store -q mail --retry '1s*2..1h' --jitter 20
+
+            --retry takes default (attempt^4 seconds, at most a day, give or take a tenth), a time such as 30s, \
+            several such as 1s,10s,1m (the last holds for all further attempts), or a time, a factor and the longest \
+            time, as above.
+            """)
+
+    @OptionGroup var store: StoreArgument
+    @OptionGroup var queue: QueueArgument
+
+    @Option(
+        help: ArgumentHelp("Refuse more than so many jobs that wait or run; none for no limit.", valueName: "count"),
+        transform: ConfigureCommand.limit)
+    var capacity: Int?
+
+    @Option(
+        help: ArgumentHelp("Let so many of its jobs run at once; none for no limit.", valueName: "count"),
+        transform: ConfigureCommand.limit)
+    var running: Int?
+
+    @Option(
+        help: ArgumentHelp("How long failed jobs wait.", valueName: "policy"), transform: ConfigureCommand.growth)
+    var retry: RetryPolicy?
+
+    @Option(
+        help: ArgumentHelp("With --retry: so much shorter or longer at most (0).", valueName: "percent"),
+        transform: Values.number(0...100))
+    var jitter: Int?
+
+    @Flag(help: "One JSON object.")
+    var json = false
+
+    func validate() throws {
+        guard jitter != nil else { return }
+        guard let retry else { throw ValidationError("--jitter goes with --retry; give both") }
+        if retry == .standard { throw ValidationError("the default has its own jitter; leave --jitter out") }
+    }
+
+    func run() throws {
+        let name = queue.name
+        let reply = try StoreAccess.with(store.directory) { access in
+            try access.request("configure") { writer in
+                writer.field("queue", name)
+                if let capacity { Self.field("capacity", capacity, &writer) }
+                if let running { Self.field("running_max", running, &writer) }
+                if var policy = retry {
+                    if let jitter { policy.jitterPercent = UInt8(jitter) }
+                    writer.key("retry")
+                    writer.value(policy)
+                }
+            }
+        }
+        let terms = QueueTerms(reply: reply)
+        if json {
+            var writer = JSONWriter()
+            writer.beginObject()
+            writer.field("queue", name)
+            writer.fields(of: terms)
+            writer.endObject()
+            writer.endLine()
+            return try Terminal.write(writer.bytes)
+        }
+        let paused = terms.isPaused ? ", paused" : ""
+        try Terminal.print("\(name): \(terms.words ?? "no limits, default retries")\(paused)")
+    }
+
+    /// Writes a limit; `null` for 0.
+    private static func field(_ name: StaticString, _ limit: Int, _ writer: inout JSONWriter) {
+        writer.field(name, optional: limit == 0 ? nil : limit)
+    }
+
+    /// Reads a limit; 0 for none.
+    @Sendable private static func limit(_ text: String) throws -> Int {
+        if text == "none" { return 0 }
+        if let limit = Int(text), (1...QueueTerms.limitMax).contains(limit) { return limit }
+        throw ValidationError("give 1 or more, or none")
+    }
+
+    /// Reads a policy without jitter, but for the default.
+    @Sendable private static func growth(_ text: String) throws -> RetryPolicy {
+        if text == "default" { return .standard }
+        let policy: RetryPolicy?
+        if let star = text.firstIndex(of: "*") {
+            policy = exponential(text[..<star], text[text.index(after: star)...])
+        } else {
+            let parts = text.split(separator: ",", omittingEmptySubsequences: false)
+            let delays = parts.compactMap { TimeSpan(argument: String($0))?.milliseconds }
+            let growth: RetryPolicy.Growth = delays.count == 1 ? .fixed(delays[0]) : .listed(delays)
+            policy = delays.count == parts.count ? RetryPolicy(growth, jitterPercent: 0) : nil
+        }
+        if let policy, policy.isValid { return policy }
+        throw ValidationError(
+            "give default, a time such as 30s, up to \(RetryPolicy.listMax) such as 1s,10s,1m, or 1s*2..1h with a "
+                + "factor of 1 to 1000 and the longest time, 366 days at most")
+    }
+
+    private static func exponential(_ first: Substring, _ rest: Substring) -> RetryPolicy? {
+        let parts = rest.split(separator: "..", maxSplits: 1, omittingEmptySubsequences: false)
+        guard parts.count == 2, let first = TimeSpan(argument: String(first)),
+            let most = TimeSpan(argument: String(parts[1])), let factor = Double(parts[0]),
+            let thousandths = UInt32(exactly: (factor * 1000).rounded())
+        else { return nil }
+        return RetryPolicy(
+            .exponential(first: first.milliseconds, factor: thousandths, most: most.milliseconds), jitterPercent: 0)
+    }
+}
