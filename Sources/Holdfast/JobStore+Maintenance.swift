@@ -68,14 +68,15 @@ struct StatsOperation: StoreOperation {
     var access: OperationAccess { .reads }
 
     mutating func run(on core: StoreCore, at now: Timestamp) throws(JobStoreError) -> OperationOutcome<StoreStats> {
-        let queues = core.state.queueCounts(at: now).map { row in
-            StoreStats.Queue(row.queue, row.counts, row.terms)
-        }
-        let (sequence, completed) = (core.state.lastSequence, core.state.completedCount)
+        let queues = core.state.queueCounts(at: now).map { StoreStats.Queue($0.queue, $0.counts, $0.terms) }
+        let (sequence, completed, unreadable) = (
+            core.state.lastSequence, core.state.completedCount, core.unreadable
+        )
         return .deferred { () throws(JobStoreError) -> StoreStats in
             let log = core.log.statistics
             return StoreStats(
-                sequence: sequence, queues: queues, completed: completed, logBytes: log.logBytes,
+                sequence: sequence, queues: queues, completed: completed, unreadable: unreadable,
+                logBytes: log.logBytes,
                 checkpointBytes: log.checkpointBytes, sealedSegments: log.sealedSegments,
                 journalSegments: log.journalSegments, commits: log.commits,
                 syncs: log.syncs, stalls: log.stalls, recordBytes: log.recordBytes,

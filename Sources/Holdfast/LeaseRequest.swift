@@ -96,12 +96,13 @@ private struct LeaseReader {
     private func bury(_ index: Int, _ error: String) {
         let job = grants[index].job
         let token = token(index)
-        // Refused only when the lease has ended meanwhile: then the next one finds the damage again.
-        _ = core.submit(
+        let burial = core.submit(
             CommandOperation<Void>(.settles) {
                 .bury(job: job, token: token, reason: .unreadable, error: error)
             } value: { _ in
             })
+        // Refused only when the lease has ended meanwhile: then the next one finds the damage again.
+        if case .value = burial.outcome { core.lock.withLock { core.unreadable += 1 } }
     }
 
     private func giveBack(from index: Int) {

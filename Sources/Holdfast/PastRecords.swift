@@ -58,7 +58,7 @@ struct LogRecords: PastRecords {
                     guard entry.sequence <= last else { return false }
                     let goesOn = try body(entry)
                     position = entry.sequence
-                    return goesOn
+                    return goesOn && position < last
                 }
                 return
             } catch {
@@ -96,18 +96,32 @@ package struct FileRecords: PastRecords {
     ///
     /// - Throws: `.corrupt` at the first damage behind the sealed segments.
     package func lastSequence() throws(LogError) -> SequenceNumber {
+        let (last, damage) = try soundEnd()
+        if let damage { throw damage }
+        return last
+    }
+
+    /// The sequence number of the last record before the first damage behind the sealed segments, and that damage.
+    ///
+    /// - Throws: `.ioFailed`.
+    package func soundEnd() throws(LogError) -> (last: SequenceNumber, damage: LogError?) {
         // Compaction may have left no record at all, but then an image.
         var last = max(manifest.sealed.last?.lastSequence ?? .zero, manifest.checkpoints.first?.sequence ?? .zero)
         var reader = reader
-        try reader.forEachFrame(from: last.next) { (_, frame) throws(LogError) in
-            let header = frame.header
-            // What is read is a journal: numbers are left out in sealed segments only.
-            if header.recordCount > 0 {
-                last = max(last, SequenceNumber(header.firstSequence.rawValue + UInt64(header.recordCount) - 1))
+        do throws(LogError) {
+            try reader.forEachFrame(from: last.next) { (_, frame) throws(LogError) in
+                let header = frame.header
+                // What is read is a journal: numbers are left out in sealed segments only.
+                if header.recordCount > 0 {
+                    last = max(last, SequenceNumber(header.firstSequence.rawValue + UInt64(header.recordCount) - 1))
+                }
+                return true
             }
-            return true
+        } catch {
+            guard error.code == .corrupt else { throw error }
+            return (last, error)
         }
-        return last
+        return (last, nil)
     }
 
     package func record(_ sequence: SequenceNumber) throws(LogError) -> Record? {
@@ -145,7 +159,8 @@ package struct FileRecords: PastRecords {
                 guard entry.sequence > position else { return true }
                 guard entry.sequence <= last else { return false }
                 position = entry.sequence
-                return try body(entry)
+                // What stands behind the last one is not looked at: it may be damaged.
+                return try body(entry) && position < last
             }
         }
     }

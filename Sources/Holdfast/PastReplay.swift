@@ -32,13 +32,18 @@ package struct PastReplay {
     private let records: any PastRecords
     /// The last record that may be shown.
     private let last: SequenceNumber
+    /// What hides the records after that, if anything does.
+    private let damage: LogError?
 
     private static let attemptsMax = 8
 
     /// Looks back into `records`, from `last` on.
-    package init(_ records: any PastRecords, last: SequenceNumber) {
+    ///
+    /// - Parameter damage: What hides the records after `last`, if anything does.
+    package init(_ records: any PastRecords, last: SequenceNumber, damage: LogError? = nil) {
         self.records = records
         self.last = last
+        self.damage = damage
     }
 
     /// Returns the state as it was.
@@ -67,9 +72,15 @@ package struct PastReplay {
         let target: SequenceNumber
         switch moment {
         case .sequence(let sequence):
-            guard sequence <= last else { return .future(last: last) }
+            guard sequence <= last else {
+                if let damage { throw damage }
+                return .future(last: last)
+            }
             target = sequence
-        case .time(let time): target = try self.target(time)
+        case .time(let time):
+            target = try self.target(time)
+            // Those that are hidden may be no later, either.
+            if target == last, let damage { throw damage }
         }
         guard var state = try base(target, manifest) else { return .dropped(oldest: manifest.oldestState) }
         // Between the records around a time, dropped ones may have been, of which only an image tells.
@@ -141,15 +152,17 @@ extension PastRecords {
 }
 
 extension FileRecords {
-    /// Returns the state after the last record: what an owner would find if it opened the store now.
+    /// Returns the state after the last record: what an owner would find if it opened the store now. Where the journal
+    /// is damaged, that before the damage, and what is damaged.
     ///
-    /// - Throws: `.corrupt` when no checkpoint can be read and records are gone, or a record is damaged; `.ioFailed`.
-    package func newestState() throws(LogError) -> QueueState {
-        let last = try lastSequence()
+    /// - Throws: `.corrupt` when no checkpoint can be read and records are gone, or a record before the last is
+    ///   damaged; `.ioFailed`.
+    package func newestState() throws(LogError) -> (state: QueueState, damage: LogError?) {
+        let (last, damage) = try soundEnd()
         guard case .found(let state) = try PastReplay(self, last: last).state(asOf: .sequence(last)) else {
             throw LogError(.corrupt, "the store names no checkpoint, and needs one: run: holdfast salvage STORE NEW")
         }
-        return state
+        return (state, damage)
     }
 }
 

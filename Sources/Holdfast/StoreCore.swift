@@ -34,6 +34,8 @@ final class StoreCore: @unchecked Sendable {
     var failure: JobStoreError?
     var waiters = LeaseWaiters()
     var flights = EffectFlights()
+    /// Jobs that were found unreadable when they were leased.
+    var unreadable = 0
     var window: HistoryWindow
     /// The first record where a cursor was made, or sent, since compaction last asked what to keep.
     var placedSinceRetention: SequenceNumber?

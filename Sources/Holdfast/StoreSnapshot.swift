@@ -42,7 +42,8 @@ public struct StoreSnapshot: Sendable {
     package static func read(
         _ records: FileRecords, asOf moment: StoreMoment
     ) throws(LogError) -> Result<StoreSnapshot, JobStoreError> {
-        let past = try PastReplay(records, last: records.lastSequence()).state(asOf: moment)
+        let (last, damage) = try records.soundEnd()
+        let past = try PastReplay(records, last: last, damage: damage).state(asOf: moment)
         return Result { () throws(JobStoreError) in
             let state = try past.found(moment)
             return StoreSnapshot(state, at: moment.time ?? state.latestTime, from: records, on: nil)
@@ -53,9 +54,7 @@ public struct StoreSnapshot: Sendable {
 
     /// Counts of what the store held. A job that was due by then counts as ready.
     public var stats: Stats {
-        let queues = state.queueCounts(at: time).map { row in
-            StoreStats.Queue(row.queue, row.counts, row.terms)
-        }
+        let queues = state.queueCounts(at: time).map { StoreStats.Queue($0.queue, $0.counts, $0.terms) }
         return Stats(sequence: sequence, time: time, queues: queues, completed: state.completedCount)
     }
 
@@ -80,6 +79,25 @@ public struct StoreSnapshot: Sendable {
     public func jobs(_ filter: JobFilter = JobFilter()) async throws(JobStoreError) -> [JobInfo] {
         try filter.validate()
         return try await read { () throws(LogError) in try list(filter) }
+    }
+
+    /// Says why a job was not running.
+    ///
+    /// - Returns: `nil` when there was no such job, or it had finished and compaction has dropped it since.
+    /// - Throws: `.corrupt` when its record can't be read; `.ioError`.
+    /// - Complexity: O(lanes · log n), and of what was overdue.
+    public func explain(_ id: JobID) async throws(JobStoreError) -> JobExplanation? {
+        try await read { () throws(LogError) in try explanation(of: id) }
+    }
+
+    /// As `explain`, blocking this thread.
+    package func explanation(of id: JobID) throws(LogError) -> JobExplanation? {
+        guard id.rawValue > 0, id.sequence <= sequence else { return nil }
+        var settled = state
+        settled.settle(at: time)
+        if let explanation = JobExplanation(id, in: settled, at: time) { return explanation }
+        return JobExplanation(
+            id, finishedBy: try records.records(of: id, through: sequence), in: settled, at: time)
     }
 
     /// As `job`, blocking this thread.

@@ -31,6 +31,8 @@ public struct StoreStats: Hashable, Sendable {
     public var queues: [Queue]
     /// Acks since the store was created.
     public var completed: UInt64
+    /// Jobs that were leased since the store was opened and could not be read: dead, and whoever leased got fewer.
+    public var unreadable: Int
     /// Bytes of all files.
     public var logBytes: Int
     /// Bytes of checkpoints among them.

@@ -17,6 +17,23 @@ import Testing
         }
     }
 
+    @Test(arguments: [
+        ("sta", "did you mean stat?"), ("enqeue", "did you mean enqueue?"), ("Work", "did you mean work?"),
+        ("frobnicate", "no command 'frobnicate'; see 'holdfast --help'"),
+    ])
+    func anUnknownCommandIsAnsweredWithTheNearest(name: String, words: String) throws {
+        #expect(try #require(HoldfastCommand.unknownCommand(name)).contains(words))
+        let result = try CommandHarness.holdfast(name, "store")
+        #expect(result.exit == .code(64) && result.errors.contains(words), "\(result.errors)")
+    }
+
+    @Test func knownCommandsAndOptionsAreTaken() {
+        for name in ["stat", "explain-job", "help", "--help", "--version", "-h"] {
+            #expect(HoldfastCommand.unknownCommand(name) == nil, "\(name)")
+        }
+        #expect(HoldfastCommand.unknownCommand(nil) == nil)
+    }
+
     private func parsed<Command: ParsableCommand>(_ type: Command.Type, _ arguments: String...) throws -> Command {
         try #require(try HoldfastCommand.parseAsRoot(arguments) as? Command)
     }

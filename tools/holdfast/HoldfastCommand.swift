@@ -62,6 +62,9 @@ import Holdfast
         // So does whoever writes a file that may not grow (`ulimit -f`).
         signal(SIGXFSZ, SIG_IGN)
         do {
+            if let sentence = unknownCommand(CommandLine.arguments.dropFirst().first) {
+                throw CommandFailure(sentence, exitCode: CommandFailure.usageCode)
+            }
             var command = try parseAsRoot()
             try command.run()
         } catch let failure as CommandFailure {
@@ -76,6 +79,33 @@ import Holdfast
             Descriptor.standardError.writeText("holdfast: \(sentence)\n")
             exitProcess(CommandFailure.usageCode)
         }
+    }
+
+    /// Returns what to say of a first argument that names no command; `nil` when it does, or is an option.
+    static func unknownCommand(_ name: String?) -> String? {
+        guard let name, !name.hasPrefix("-") else { return nil }
+        let names = configuration.subcommands.map { $0.configuration.commandName ?? "" } + ["help"]
+        if names.contains(name) { return nil }
+        let near = names.filter { $0.hasPrefix(name) || distance($0, name) <= 2 }
+            .min { distance($0, name) < distance($1, name) }
+        let guess = near.map { "; did you mean \($0)?" } ?? ";"
+        return "there is no command '\(name)'\(guess) see 'holdfast --help'"
+    }
+
+    /// How many letters have to be put in, left out or changed.
+    private static func distance(_ one: String, _ other: String) -> Int {
+        let letters = Array(other.utf8.prefix(40))
+        var row = Array(0...letters.count)
+        for (index, letter) in one.utf8.prefix(40).enumerated() {
+            var diagonal = row[0]
+            row[0] = index + 1
+            for (place, wanted) in letters.enumerated() {
+                let changed = diagonal + (letter == wanted ? 0 : 1)
+                diagonal = row[place + 1]
+                row[place + 1] = min(changed, diagonal + 1, row[place] + 1)
+            }
+        }
+        return row[letters.count]
     }
 
     /// Returns what is wrong with the command line and where to read on; `nil` when help was asked for, or something

@@ -11,13 +11,13 @@ internal import HoldfastBytes
     internal import Darwin
 #endif
 
-enum ProcessNote {
+package enum ProcessNote {
     static func current(now: Timestamp) -> String {
         "pid \(getpid()) since_ms \(now.milliseconds) boot \(bootIdentity())\n"
     }
 
-    /// Names the holder for a message.
-    static func holder(in note: String) -> String {
+    /// Names the holder for a message: `process 71`.
+    package static func holder(in note: String) -> String {
         let words = note.split { $0 == " " || $0 == "\n" }
         guard words.count >= 2, words[0] == "pid", let pid = Int(words[1]) else { return "another process" }
         return pid == Int(getpid()) ? "this process (pid \(pid))" : "process \(pid)"

@@ -17,7 +17,7 @@ struct DumpCommand: ParsableCommand {
               holdfast dump /tmp/store --job 17 --payloads
               holdfast dump /tmp/store --follow --json | jq -r .kind
 
-            Times are Unix milliseconds, such as 2026-11-21 or 2026-11-21T02:31:18Z, or so long ago: 90s, 10m, 2h, 7d.
+            Times are such as 2026-11-21 or 2026-11-21T02:31:18Z, Unix milliseconds, or so long ago: 90s, 10m, 2h, 7d.
             """)
 
     @Argument(help: ArgumentHelp("A store's directory or a segment's file.", valueName: "store|segment"))

@@ -7,7 +7,8 @@ struct StatCommand: ParsableCommand {
         commandName: "stat",
         abstract: "Shows how many jobs are waiting, running and dead in each queue.",
         discussion: """
-            Works on a store in use, a closed one and, as far as it can be read, a damaged one, and changes nothing. \
+            Works on a store in use, a closed one and, up to the damage, one whose journal is damaged, and changes \
+            nothing. \
             The bars show running ▓, ready █, scheduled ░ and dead × jobs.
             """)
 
@@ -26,5 +27,6 @@ struct StatCommand: ParsableCommand {
         } else {
             for line in report.lines(of: store.directory) { try Terminal.print(line) }
         }
+        if let damage = report.damage { throw CommandFailure(reading: store.directory, damage) }
     }
 }

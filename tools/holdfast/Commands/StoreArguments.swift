@@ -14,7 +14,8 @@ struct AsOfOption: ParsableArguments {
     @Option(
         name: .customLong("as-of"),
         help: ArgumentHelp(
-            "As it was after this sequence number, or at this time, such as 2026-11-21T02:31:18Z or 10m ago.",
+            "As it was after this sequence number, or at this time, such as 2026-11-21T02:31:18Z, or 10m for ten "
+                + "minutes ago.",
             valueName: "number|time"),
         transform: Values.moment)
     var moment: StoreMoment?

@@ -95,9 +95,15 @@ struct WorkCommand: ParsableCommand {
         let counts = try outcome.get()
         if let closingFailure { throw CommandFailure(closingFailure) }
         Descriptor.standardError.writeText("\(Self.sentence(counts)) in \(Terminal.duration(.now - started))\n")
-        if counts.dead > 0 {
+        if counts.unreadable > 0 {
+            Descriptor.standardError.writeText(
+                "holdfast: \(Terminal.count(counts.unreadable, "job")) could not be read and died; to see what is "
+                    + "damaged: holdfast verify \(store.directory)\n")
+        }
+        let dead = counts.dead + counts.unreadable
+        if dead > 0 {
             throw CommandFailure(
-                "\(Terminal.count(counts.dead, "job")) died; see "
+                "\(Terminal.count(dead, "job")) died; see "
                     + "`holdfast jobs \(store.directory) --queue \(queue.name) --state dead`, then redrive or purge")
         }
     }
@@ -130,9 +136,11 @@ struct WorkCommand: ParsableCommand {
             progress.clear()
             for line in failures.summary { Descriptor.standardError.writeText(line + "\n") }
         }
-        return try pool.run { counts in
+        var counts = try pool.run { counts in
             progress.update(Self.sentence(counts) + (counts.running > 0 ? ", \(counts.running) running" : ""))
         }
+        counts.unreadable = try store.blocking.stats().unreadable
+        return counts
     }
 
     private static func sentence(_ counts: WorkPool.Counts) -> String {

@@ -48,6 +48,13 @@ struct PastStore {
             }
             writer.beginReply(isOK: true)
             writer.field("records", records.map(HistoryRecord.init))
+        case "explain":
+            let found = try read { (snapshot, _) throws(LogError) in try snapshot.explanation(of: id) }
+            guard let explanation = found else {
+                throw CommandFailure("there was no job \(id) then, or compaction has dropped it; check the id")
+            }
+            writer.beginReply(isOK: true)
+            writer.fields(of: explanation)
         case "jobs":
             let filter = JobFilter(
                 queue: request["queue"]?.string, state: request["state"]?.string.flatMap(JobInfo.State.init),

@@ -69,8 +69,24 @@ extension StoreSalvage {
         lines += Self.listed("records that make no sense without the lost ones", dropped) { record in
             record.reason.hasPrefix("record") ? record.reason : "record \(record.sequence) \(record.reason)"
         }
-        lines.append(isComplete ? "nothing was lost" : "the rest is lost")
+        lines.append(isComplete ? "nothing was lost" : "lost: \(summary); everything else is in \(target)")
         return lines
+    }
+
+    /// How much was lost.
+    private var summary: String {
+        var parts: [String] = []
+        if let last = lost.last {
+            let isOpen = last.upperBound == .max
+            let count = (isOpen ? lost.dropLast() : lost[...]).reduce(0) { $0 + $1.count }
+            if count > 0 { parts.append(Terminal.count(count, "record")) }
+            if isOpen { parts.append("all records from \(last.lowerBound) on") }
+        }
+        parts.append(lostJobs.isEmpty ? "no job" : Terminal.count(lostJobs.count, "job"))
+        if !lostEffects.isEmpty { parts.append(Terminal.count(lostEffects.count, "effect")) }
+        if lostNotes > 0 { parts.append(Terminal.count(lostNotes, "error or progress note")) }
+        if !dropped.isEmpty { parts.append(Terminal.count(dropped.count, "record") + " without sense") }
+        return parts.joined(separator: ", ")
     }
 
     private static func listed<Element>(

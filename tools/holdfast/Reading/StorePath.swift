@@ -25,7 +25,9 @@ enum StorePath: Hashable {
             let names = try files.list(path)
             if names.contains(layout.relative(layout.manifest)) { return .store }
             let directories = layout.directories.map(layout.relative)
-            let own = Set(directories + [layout.lock, layout.manifestTemporary].map(layout.relative))
+            let own = Set(
+                directories + [layout.lock, layout.manifestTemporary, layout.reserve].map(layout.relative)
+                    + [StoreSocket.name])
             guard own.isSuperset(of: names) else { return .foreign }
             for name in names where directories.contains(name) {
                 if try !files.list("\(path)/\(name)").isEmpty { return .withoutManifest }

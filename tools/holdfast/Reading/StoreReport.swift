@@ -23,18 +23,22 @@ struct StoreReport {
     let logBytes: Int
     let sealedSegments: Int
     let journalSegments: Int
-    /// What the owner wrote into the lock, if there is one.
+    /// Who has it open, if anybody has.
     let owner: String?
     /// The consumers of its log.
     var cursors: [CursorRow]
     /// For a store as it was: when that was, and its fingerprint.
     let past: (time: Timestamp, digest: String)?
+    /// What keeps it from being that of the last record, if anything does.
+    private(set) var damage: LogError?
 
     /// Reads the report from the files of the store at `directory`.
     init(files directory: String) throws(LogError) {
-        let (reader, state) = try LogReader.compute(directory: directory, fileSystem: POSIXFileSystem()) {
+        let (reader, newest) = try LogReader.compute(directory: directory, fileSystem: POSIXFileSystem()) {
             (reader) throws(LogError) in (reader, try FileRecords(reader).newestState())
         }
+        let state = newest.state
+        damage = newest.damage
         // Beside a manual clock the system's would count delays as over; the log's own time never does too early.
         let counts = state.queueCounts(at: max(state.latestTime, SystemClock().wallNow()))
         past = nil
@@ -50,7 +54,7 @@ struct StoreReport {
         logBytes = Self.bytes(manifest)
         sealedSegments = manifest.sealed.count
         journalSegments = manifest.journals.count
-        owner = reader.holder
+        owner = reader.holder.map(ProcessNote.holder)
     }
 
     /// Reads the report from the files of a store as it was. Files are counted as they are.
@@ -68,7 +72,7 @@ struct StoreReport {
         logBytes = Self.bytes(reader.manifest)
         sealedSegments = reader.manifest.sealed.count
         journalSegments = reader.manifest.journals.count
-        owner = reader.holder
+        owner = reader.holder.map(ProcessNote.holder)
     }
 
     private static func bytes(_ manifest: Manifest) -> Int {
@@ -94,9 +98,6 @@ struct StoreReport {
         owner = "a holdfast process"
     }
 
-    /// How long to wait for the owner's answer.
-    private static let patienceMilliseconds = 2_000
-
     /// Asks the owner, or reads the files when there is none to ask, or it is stopped, or dies before it answers.
     ///
     /// - Parameter moment: When in its past, which the files tell; now when `nil`.
@@ -106,10 +107,10 @@ struct StoreReport {
                 StoreReport(snapshot, records.reader)
             }
         }
-        if let reply = askOwner(directory) {
+        if let reply = StoreAccess.askOwner(directory, #"{"op":"stats"}"#) {
             guard reply["ok"]?.bool == true else { throw StoreAccess.failure(reply) }
             var report = StoreReport(reply: reply)
-            report.cursors = CursorRow.rows(askOwner(directory, #"{"op":"cursors"}"#))
+            report.cursors = CursorRow.rows(StoreAccess.askOwner(directory, #"{"op":"cursors"}"#))
             return report
         }
         do throws(LogError) {
@@ -117,14 +118,6 @@ struct StoreReport {
         } catch {
             throw CommandFailure(reading: directory, error)
         }
-    }
-
-    private static func askOwner(_ directory: String, _ request: String = #"{"op":"stats"}"#) -> JSONValue? {
-        let descriptor = try? UnixSocket.connect(directory: directory, name: StoreSocket.name, isPatient: false)
-        guard let descriptor else { return nil }
-        let connection = ShellConnection(descriptor)
-        defer { connection.close() }
-        return try? connection.exchange([UInt8](request.utf8), milliseconds: patienceMilliseconds)
     }
 
     // MARK: - Output
@@ -171,7 +164,7 @@ struct StoreReport {
                 + ": \(Terminal.count(completed, "job")) completed, "
                 + (sequence == 0 ? "no records yet, " : "last record \(Terminal.grouped(sequence)), ")
                 + Self.space(logBytes, sealed: sealedSegments, journal: journalSegments)
-                + (owner.map { ", in use by \($0.split(separator: "\n").first.map(String.init) ?? $0)" } ?? "")
+                + (owner.map { ", in use by \($0)" } ?? "")
         ]
         let consumers = cursors.isEmpty ? [] : [""] + CursorRow.lines(cursors)
         guard !queues.isEmpty else { return lines + ["no jobs are waiting, running or dead"] + consumers }

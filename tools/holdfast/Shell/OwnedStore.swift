@@ -10,15 +10,20 @@ struct OwnedStore {
     /// Opens the store, reports what recovery found, and serves it to other commands.
     init(directory: String, options: JobStoreOptions) throws(JobStoreError) {
         store = try JobStore.openBlocking(at: directory, options: options)
-        for finding in store.recovery.findings {
-            Descriptor.standardError.writeText("holdfast: \(LogMessage.plain(finding))\n")
-        }
+        Self.printFindings(of: store)
         do {
             socket = try StoreSocket(store: store, directory: directory)
         } catch {
             // The store works without; only other commands can't reach it.
             Descriptor.standardError.writeText("holdfast: other commands can't reach this store: \(error)\n")
             socket = nil
+        }
+    }
+
+    /// Says what opening found, such as an unfinished commit that was cut off.
+    static func printFindings(of store: JobStore) {
+        for finding in store.recovery.findings {
+            Descriptor.standardError.writeText("holdfast: \(LogMessage.plain(finding))\n")
         }
     }
 

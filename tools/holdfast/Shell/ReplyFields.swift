@@ -155,6 +155,7 @@ extension JSONWriter {
         }
         endObject()
         field("completed", stats.completed)
+        field("unreadable", stats.unreadable)
         field("log_bytes", stats.logBytes)
         field("segments", stats.segments)
         field("sealed_segments", stats.sealedSegments)

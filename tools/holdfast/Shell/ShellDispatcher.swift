@@ -176,6 +176,16 @@ struct ShellDispatcher: Sendable {
                 writer.key("job")
                 writer.object(job, withPayload: true)
             }
+        case "explain":
+            let id = try fields.id()
+            let explanation = store.submitExplain(id)
+            return { writer throws(JobStoreError) in
+                guard let explanation = try explanation.valueBlocking() else {
+                    throw JobStoreError(.notFound, "there is no job \(id), or compaction has dropped it; check `id`")
+                }
+                writer.beginReply(isOK: true)
+                writer.fields(of: explanation)
+            }
         case "jobs": return PendingReply.body(store.submitJobs(try jobFilter(fields))) { $1.field("jobs", $0) }
         case "history": return history(of: try fields.id())
         case "stats": return PendingReply.body(store.submitStats()) { $1.fields(of: $0) }

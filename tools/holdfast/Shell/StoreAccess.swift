@@ -33,6 +33,7 @@ enum StoreAccess {
                 if store.recovery.wasCreated {
                     Descriptor.standardError.writeText("holdfast: created the store \(directory)\n")
                 }
+                OwnedStore.printFindings(of: store)
                 return .own(store)
             } catch {
                 guard error.code == .locked, ContinuousClock.now < deadline else {
@@ -70,6 +71,18 @@ enum StoreAccess {
         case .remote(let connection):
             return try failing { try connection.exchange(writer.bytes) }
         }
+    }
+
+    /// How long to wait for an owner's answer where the files tell as well.
+    private static let answerMilliseconds = 2_000
+
+    /// Asks the store's owner; `nil` when there is none to ask, or it is stopped, or dies before it answers.
+    static func askOwner(_ directory: String, _ request: String) -> JSONValue? {
+        let descriptor = try? UnixSocket.connect(directory: directory, name: StoreSocket.name, isPatient: false)
+        guard let descriptor else { return nil }
+        let connection = ShellConnection(descriptor)
+        defer { connection.close() }
+        return try? connection.exchange([UInt8](request.utf8), milliseconds: answerMilliseconds)
     }
 
     /// What a command ends with when it got `reply`, a refusal.

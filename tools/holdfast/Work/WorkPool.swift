@@ -27,6 +27,8 @@ final class WorkPool: @unchecked Sendable {
         var done = 0
         var failed = 0
         var dead = 0
+        /// Jobs that died because their record is damaged.
+        var unreadable = 0
         var givenBack = 0
         var lost = 0
         var running = 0
