@@ -74,19 +74,26 @@ public struct JobStoreError: Error, Hashable, Sendable, CustomStringConvertible 
     public let index: Int?
     /// For `.beyondHistory`: the oldest sequence number that is available, if any is.
     public let oldest: SequenceNumber?
+    /// For `.leaseLost`: where the job is now.
+    public let lostLease: LostLease?
 
-    package init(_ code: Code, _ message: String, index: Int? = nil, oldest: SequenceNumber? = nil) {
+    package init(
+        _ code: Code, _ message: String, index: Int? = nil, oldest: SequenceNumber? = nil, lostLease: LostLease? = nil
+    ) {
         self.code = code
         self.message = message
         self.index = index
         self.oldest = oldest
+        self.lostLease = lostLease
     }
 
     /// The code and the message.
     public var description: String { "\(code.name): \(message)" }
 
     /// Returns the same error for the operation at `index` of a batch.
-    package func at(_ index: Int) -> JobStoreError { JobStoreError(code, message, index: index) }
+    package func at(_ index: Int) -> JobStoreError {
+        JobStoreError(code, message, index: index, oldest: oldest, lostLease: lostLease)
+    }
 }
 
 extension JobStoreError {

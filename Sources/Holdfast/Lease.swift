@@ -1,6 +1,7 @@
 // What a worker holds while it runs a job.
 
 public import HoldfastBytes
+internal import HoldfastEngine
 
 /// Names one attempt at one job: what settling needs.
 public struct LeaseIdentity: Hashable, Sendable {
@@ -68,6 +69,25 @@ public struct Lease: Hashable, Sendable, LeaseReference {
 
     /// What settling needs.
     public var identity: LeaseIdentity { LeaseIdentity(id: id, token: token) }
+}
+
+/// What has become of a job whose lease is not active any more.
+public struct LostLease: Hashable, Sendable {
+    /// Where the job is now; `nil` when it has ended, or was never leased.
+    public let state: JobInfo.State?
+    /// The lease that it has now, if it has one.
+    public let token: LeaseToken?
+    /// Who holds that.
+    public let worker: String?
+    /// When that ends.
+    public let deadline: Timestamp?
+
+    init(_ status: JobStatus?) {
+        state = (status?.state).map(JobInfo.State.init)
+        token = status?.token
+        worker = status?.worker
+        deadline = status?.deadline
+    }
 }
 
 /// What became of a job given back.

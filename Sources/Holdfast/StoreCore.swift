@@ -284,6 +284,6 @@ extension JobStoreError {
             case .unsupportedFormat: .unsupportedFormat
             default: .corrupt
             }
-        self.init(code, error.message)
+        self.init(code, error.message, lostLease: code == .leaseLost ? LostLease(error.status) : nil)
     }
 }

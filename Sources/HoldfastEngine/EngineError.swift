@@ -30,19 +30,37 @@ package struct EngineError: Error, Hashable, Sendable, CustomStringConvertible {
     /// What was wrong and what to do, as a sentence.
     package let message: String
     package let job: JobID?
+    /// Of a lost lease: where its job is now; `nil` when the state has no entry of it.
+    package let status: JobStatus?
 
     /// Creates an error.
-    package init(_ code: Code, _ message: String, job: JobID? = nil) {
+    package init(_ code: Code, _ message: String, job: JobID? = nil, status: JobStatus? = nil) {
         self.code = code
         self.message = message
         self.job = job
+        self.status = status
     }
 
     package var description: String { message }
 
-    static func leaseLost(_ job: JobID) -> EngineError {
-        EngineError(
-            .leaseLost, "the token is not the active lease of job \(job); lease the job again to work on it", job: job)
+    /// - Parameter status: That of the job when the state has an entry of it.
+    static func leaseLost(_ job: JobID, _ status: JobStatus?, isSettledInBatch: Bool) -> EngineError {
+        let now: String
+        if isSettledInBatch {
+            now = "an earlier operation of the batch has settled it; settle a job once"
+        } else {
+            switch status?.state {
+            case .leased:
+                let worker = status?.worker ?? ""
+                let holder = worker.isEmpty ? "somebody" : worker
+                now = "\(holder) has it under token \(status?.token.map { "\($0)" } ?? "?"); leave it to them"
+            case .ready, .scheduled: now = "it waits to run again; lease it again to work on it"
+            case .dead: now = "it is dead; redrive it to run it again"
+            default: now = "it has ended, or was never leased; there is nothing to settle"
+            }
+        }
+        return EngineError(
+            .leaseLost, "the token is not the active lease of job \(job): \(now)", job: job, status: status)
     }
 
     static func queueFull(_ queue: String, _ capacity: Int) -> EngineError {

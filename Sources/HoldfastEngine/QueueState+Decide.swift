@@ -130,10 +130,10 @@ extension QueueState {
     private func requireLease(
         _ job: JobID, _ token: LeaseToken, at now: Timestamp, in batch: BatchScope
     ) throws(EngineError) -> JobEntry {
-        guard let entry = leasedEntry(job, token),
-            batch.fate(of: job) == nil || Safeguard.batchSettlement.isOff
-        else {
-            throw job.sequence <= lastSequence ? .leaseLost(job) : .notFound(job)
+        let isSettledInBatch = batch.fate(of: job) != nil && Safeguard.batchSettlement.isOn
+        guard let entry = leasedEntry(job, token), !isSettledInBatch else {
+            guard job.sequence <= lastSequence else { throw .notFound(job) }
+            throw .leaseLost(job, status(of: job, at: now), isSettledInBatch: isSettledInBatch)
         }
         assert(entry.deadline > now.milliseconds, "a deadline that has passed was recorded before")
         return entry

@@ -67,6 +67,18 @@ struct ShellOperationTests {
         try shell.expect(#"{"op":"stats"}"#, #"{"queues":{"q":{"scheduled":1,"dead":1}},"completed":2}"#)
     }
 
+    @Test func aStaleTokenIsToldWhereItsJobIsNow() throws {
+        try shell.ask(#"{"op":"enqueue","queue":"q","payload":"p"}"#)
+        try shell.ask(#"{"op":"lease","queue":"q","lease_ms":1000}"#)
+        try shell.ask(#"{"op":"advance","ms":1000}"#)
+        let expired = try shell.ask(#"{"op":"ack","id":1,"token":2}"#)["error"]
+        #expect(expired?["code"]?.string == "lease_lost" && expired?["lease"]?["state"]?.string == "ready")
+        try shell.ask(#"{"op":"lease","queue":"q","worker":"w","lease_ms":1000}"#)
+        let lease = try shell.ask(#"{"op":"heartbeat","id":1,"token":2}"#)["error"]?["lease"]
+        #expect(lease?["state"]?.string == "leased" && lease?["worker"]?.string == "w")
+        #expect(lease?["token"]?.integer == 5 && lease?["deadline_ms"]?.integer == start + 2000)
+    }
+
     @Test func aQueueIsConfiguredFieldByField() throws {
         try shell.expect(
             #"{"op":"configure","queue":"q","capacity":2,"retry":{"fixed_ms":500,"jitter_percent":0}}"#,

@@ -41,6 +41,45 @@ import Testing
         }
     }
 
+    @Test func aStaleLeaseIsToldWhereItsJobIsNow() async throws {
+        try await withStore { store, _ in
+            func lost(_ lease: Lease) async -> LostLease? {
+                do throws(JobStoreError) {
+                    try await store.ack(lease)
+                } catch {
+                    #expect(error.code == .leaseLost && error.message.contains("job \(lease.id)"))
+                    return error.lostLease
+                }
+                Issue.record("a stale lease was taken")
+                return nil
+            }
+            let first = try await leaseOne(store)
+            try await store.requeue(first, after: .seconds(9))
+            #expect(await lost(first)?.state == .scheduled)
+            try await store.advanceClock(by: 9_000)
+            #expect(await lost(first)?.state == .ready)
+            let second = try #require(try await store.lease(from: "q", worker: "w2").first)
+            let held = try #require(await lost(first))
+            #expect(held.state == .leased && held.token == second.token && held.worker == "w2")
+            #expect(held.deadline == second.deadline)
+            try await store.bury(second)
+            #expect(await lost(second)?.state == .dead)
+            try await store.redrive(second.id)
+            let third = try #require(try await store.lease(from: "q").first)
+            try await store.ack(third)
+            let ended = try #require(await lost(third))
+            #expect(ended.state == nil && ended.token == nil)
+            let twice = try await leaseOne(store)
+            do throws(JobStoreError) {
+                _ = try await store.batch([.ack(twice.identity, result: nil), .bury(twice.identity, error: nil)])
+                Issue.record("a batch settled a job twice")
+            } catch {
+                #expect(error.index == 1 && error.message.contains("settle a job once"))
+                #expect(error.lostLease?.token == twice.token)
+            }
+        }
+    }
+
     @Test func aRequeuedJobComesBackAfterItsDelayWithTheError() async throws {
         try await withStore { store, _ in
             let lease = try await leaseOne(store)

@@ -28,8 +28,11 @@ struct BacklogBench: AsyncParsableCommand {
     @Option(help: "Ready jobs in the store.")
     var jobs = 1_000_000
 
-    @Option(help: "Queues that they are spread over, each with five priorities.")
+    @Option(help: "Queues that they are spread over.")
     var queues = 4
+
+    @Option(help: "Priorities that they are spread over in each queue; 1 in 1 queue is a plain one.")
+    var priorities = 5
 
     @Option(help: "How often each opening is measured.")
     var rounds = 5
@@ -40,6 +43,7 @@ struct BacklogBench: AsyncParsableCommand {
     func validate() throws {
         guard (1000...100_000_000).contains(jobs) else { throw ValidationError("--jobs must be 1000 to 100000000") }
         guard (1...1000).contains(queues) else { throw ValidationError("--queues must be 1 to 1000") }
+        guard (1...256).contains(priorities) else { throw ValidationError("--priorities must be 1 to 256") }
         guard (1...1000).contains(rounds) else { throw ValidationError("--rounds must be 1 to 1000") }
         guard seconds > 0, seconds <= 600 else { throw ValidationError("--seconds must be between 0 and 600") }
     }
@@ -70,7 +74,7 @@ struct BacklogBench: AsyncParsableCommand {
             let count = min(left, 1000)
             let batch = (0..<count).map { number in
                 var options = EnqueueOptions()
-                options.priority = Int.random(in: -2...2, using: &random)
+                options.priority = Int.random(in: 0..<priorities, using: &random) - priorities / 2
                 return BatchOperation.enqueue(
                     queue: "bench-\(Int.random(in: 0..<queues, using: &random))",
                     payload: Workload.payload(left - number, bytes: 64), options: options)

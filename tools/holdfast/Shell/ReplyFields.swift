@@ -193,6 +193,16 @@ extension JSONWriter {
         field("code", error.code.protocolName)
         field("message", error.message)
         if let index = error.index { field("index", index) }
+        if let lost = error.lostLease {
+            key("lease")
+            beginObject()
+            field("state", optional: lost.state?.rawValue)
+            key("token")
+            if let token = lost.token { value(token.rawValue) } else { null() }
+            field("worker", optional: lost.worker)
+            field("deadline_ms", optional: lost.deadline)
+            endObject()
+        }
         endObject()
     }
 
