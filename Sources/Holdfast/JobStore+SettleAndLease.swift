@@ -1,7 +1,9 @@
 // Settling one job and leasing the next in one commit: a worker's loop then costs one wait for the disk a job, not two.
 //
 // Both happen in one hold of the lock, so a crash keeps both or neither. On a full disk work may end and none may
-// begin: then the job is settled from the reserve, and nothing is leased.
+// begin: then the job is settled from the reserve, and nothing is leased. Where the next job can't be read, the one
+// before it is settled all the same: whoever leases next meets the failure. Leases that wait come first: what the
+// settlement makes leasable is theirs.
 
 /// What to lease in the commit that settles a job.
 public struct NextLease: Hashable, Sendable {
@@ -32,8 +34,8 @@ extension JobStore {
     /// Completes the job and leases the next, in one commit.
     ///
     /// - Returns: The leases; none when nothing is ready. It does not wait for a job.
-    /// - Throws: What `ack(_:result:)` and `lease(from:limit:for:worker:waitingUpTo:)` throw; nothing is settled and
-    ///   nothing leased then. On a full disk the job is completed and nothing is leased.
+    /// - Throws: What `ack(_:result:)` throws, and `.badRequest` for `next`; nothing is settled and nothing
+    ///   leased then. On a full disk, and when the next jobs can't be read, the job is completed and nothing is leased.
     /// - Postcondition: The job never runs again, and every returned lease is durable.
     public func ack(
         _ lease: some LeaseReference, result: [UInt8]? = nil, thenLease next: NextLease
@@ -45,8 +47,9 @@ extension JobStore {
     /// is ready at once.
     ///
     /// - Returns: What became of the job, and the leases.
-    /// - Throws: What `requeue(_:after:error:countsAttempt:)` and `lease(from:limit:for:worker:waitingUpTo:)` throw;
-    ///   nothing is settled and nothing leased then. On a full disk the job is given back and nothing is leased.
+    /// - Throws: What `requeue(_:after:error:countsAttempt:)` throws, and `.badRequest` for `next`; nothing is settled
+    ///   and nothing leased then. On a full disk, and when the next jobs can't be read, the job is given back and
+    ///   nothing is leased.
     public func requeue(
         _ lease: some LeaseReference, after: Duration? = nil, error: String? = nil, countsAttempt: Bool = true,
         thenLease next: NextLease
@@ -60,8 +63,8 @@ extension JobStore {
     /// Dead-letters the job at once and leases the next, in one commit.
     ///
     /// - Returns: The leases; none when nothing is ready.
-    /// - Throws: What `bury(_:error:)` and `lease(from:limit:for:worker:waitingUpTo:)` throw; nothing is settled and
-    ///   nothing leased then. On a full disk the job is dead-lettered and nothing is leased.
+    /// - Throws: What `bury(_:error:)` throws, and `.badRequest` for `next`; nothing is settled and nothing leased
+    ///   then. On a full disk, and when the next jobs can't be read, the job is dead-lettered and nothing is leased.
     public func bury(
         _ lease: some LeaseReference, error: String? = nil, thenLease next: NextLease
     ) async throws(JobStoreError) -> [Lease] {
@@ -155,9 +158,13 @@ private struct SettleThenLease<Settle: StoreOperation>: StoreOperation {
         guard case .value(let outcome) = try settle.run(on: core, at: now) else {
             preconditionFailure("settling a lease needs nothing but the state")
         }
+        core.serveWaitersEarly(at: now)
         guard let read = try request.get().lease(on: core, at: now) else {
             return .value(Settled(outcome: outcome, leases: []))
         }
-        return .deferred { () throws(JobStoreError) in Settled(outcome: outcome, leases: try read()) }
+        return .deferred {
+            // The job is settled, whatever becomes of reading; what was leased is given back then.
+            Settled(outcome: outcome, leases: (try? read()) ?? [])
+        }
     }
 }

@@ -75,16 +75,13 @@ public struct Lease: Hashable, Sendable, LeaseReference {
 public struct LostLease: Hashable, Sendable {
     /// Where the job is now; `nil` when it has ended, or was never leased.
     public let state: JobInfo.State?
-    /// The lease that it has now, if it has one.
-    public let token: LeaseToken?
-    /// Who holds that.
+    /// Who has leased it since, if somebody has. Under which token is for that worker alone.
     public let worker: String?
-    /// When that ends.
+    /// When that lease ends.
     public let deadline: Timestamp?
 
     init(_ status: JobStatus?) {
         state = (status?.state).map(JobInfo.State.init)
-        token = status?.token
         worker = status?.worker
         deadline = status?.deadline
     }

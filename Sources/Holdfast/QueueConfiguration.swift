@@ -11,7 +11,7 @@ public struct QueueConfiguration: Hashable, Sendable {
         case standard
         /// Always the same time.
         case fixed(Duration, jitterPercent: Int = 0)
-        /// `first`, then each time `factor` times as long (1 to 1000, to thousandths), at most `most`.
+        /// `first`, then each time `factor` times as long (1.01 to 1000, to thousandths), at most `most`.
         case exponential(first: Duration, factor: Double = 2, most: Duration = .seconds(86_400), jitterPercent: Int = 0)
         /// A time for each attempt, 64 at most; the last holds for all further ones.
         case listed([Duration], jitterPercent: Int = 0)
@@ -88,8 +88,8 @@ extension QueueConfiguration.Retry {
     static var refusal: JobStoreError {
         JobStoreError(
             .badRequest,
-            "`retry` is out of bounds: give times of 0 to 366 days, the first no longer than the most, a factor of 1 "
-                + "to 1000, 1 to \(RetryPolicy.listMax) times in a list, and 0 to 100 percent of jitter")
+            "`retry` is out of bounds: give times of 0 to 366 days, the first no longer than the most, a factor of "
+                + "1.01 to 1000, 1 to \(RetryPolicy.listMax) times in a list, and 0 to 100 percent of jitter")
     }
 }
 

@@ -33,6 +33,8 @@ final class StoreCore: @unchecked Sendable {
     var isClosed = false
     var failure: JobStoreError?
     var waiters = LeaseWaiters()
+    /// Those that were served in the middle of the operation that has the lock.
+    private var servedEarly: [LeaseWaiter] = []
     var flights = EffectFlights()
     /// Jobs that were found unreadable when they were leased.
     var unreadable = 0
@@ -128,7 +130,16 @@ final class StoreCore: @unchecked Sendable {
             }
         } catch { outcome = .refused(error) }
         if !waiters.isEmpty { serveWaiters(at: now, &served) }
+        if !servedEarly.isEmpty {
+            served += servedEarly
+            servedEarly = []
+        }
         return .done(Pending(core: self, ticket: log.ticket, outcome: outcome))
+    }
+
+    /// Hands over what is leasable before the operation that has the lock goes on. The caller holds the lock.
+    func serveWaitersEarly(at now: Timestamp) {
+        if !waiters.isEmpty { serveWaiters(at: now, &servedEarly) }
     }
 
     func refusal<Value>(_ error: JobStoreError) -> Pending<Value> {

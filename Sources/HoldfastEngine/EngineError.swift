@@ -53,7 +53,7 @@ package struct EngineError: Error, Hashable, Sendable, CustomStringConvertible {
             case .leased:
                 let worker = status?.worker ?? ""
                 let holder = worker.isEmpty ? "somebody" : worker
-                now = "\(holder) has it under token \(status?.token.map { "\($0)" } ?? "?"); leave it to them"
+                now = "\(holder) has leased it since; leave it to them"
             case .ready, .scheduled: now = "it waits to run again; lease it again to work on it"
             case .dead: now = "it is dead; redrive it to run it again"
             default: now = "it has ended, or was never leased; there is nothing to settle"

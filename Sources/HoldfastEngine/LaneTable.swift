@@ -65,6 +65,8 @@ struct LaneTable: Sendable {
 
     private(set) var queueSlots: [Name: Slot<QueueRecord>] = [:]
     var queues = SlotTable<QueueRecord>()
+    /// How many queues have a capacity: while none has, no enqueue looks for one.
+    private(set) var cappedQueues = 0
     private(set) var levels = SlotTable<LevelRecord>()
     private(set) var groups = SlotTable<GroupRecord>()
     private(set) var lanes = SlotTable<LaneRecord>()
@@ -109,6 +111,12 @@ struct LaneTable: Sendable {
         let slot = queues.insert(QueueRecord(name: name))
         queueSlots[Name(name)] = slot
         return slot
+    }
+
+    mutating func setTerms(_ terms: QueueTerms, of queue: Slot<QueueRecord>) {
+        if queues[queue].terms.capacity != nil { cappedQueues -= 1 }
+        if terms.capacity != nil { cappedQueues += 1 }
+        queues[queue].terms = terms
     }
 
     mutating func intern(_ lane: Lane) -> Slot<LaneRecord> {

@@ -36,7 +36,7 @@ extension QueueState {
             }
         case .queueSettings(let settings):
             let slot = table.internQueue(settings.queue)
-            table.queues[slot].terms = settings.applied(to: table.queues[slot].terms)
+            table.setTerms(settings.applied(to: table.queues[slot].terms), of: slot)
         case .clock: break
         case .cursorSet(let set): apply(set, at: record.sequence)
         case .cursorRemove(let remove): apply(remove, at: record.sequence)

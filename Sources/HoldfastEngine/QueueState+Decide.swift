@@ -9,7 +9,7 @@ extension QueueState {
     ///
     /// - Parameter batch: What earlier operations of the same atomic batch decided; a fresh one otherwise. Leases and
     ///   redrives are no part of batches.
-    /// - Throws: `.notFound`, `.leaseLost` or `.invalidState`; `batch` is unchanged then.
+    /// - Throws: `.notFound`, `.leaseLost`, `.queueFull` or `.invalidState`; `batch` is unchanged then.
     /// - Precondition: What is overdue at `now` was recorded and applied.
     package func decide(
         _ command: Command, at now: Timestamp, next: SequenceNumber, in batch: inout BatchScope
@@ -70,7 +70,7 @@ extension QueueState {
         if let key = enqueue.uniqueKey, let holder = holder(of: key, in: queue, batch), Safeguard.uniqueKey.isOn {
             return Decision(mutations: .none, reply: .duplicate(holder))
         }
-        if let slot = table.queue(queue), let capacity = table.queues[slot].terms.capacity {
+        if table.cappedQueues > 0, let slot = table.queue(queue), let capacity = table.queues[slot].terms.capacity {
             let held =
                 table.queues[slot].ready + table.queues[slot].scheduled + table.queues[slot].leased
                 + batch.growth(of: queue)
@@ -133,21 +133,23 @@ extension QueueState {
         let isSettledInBatch = batch.fate(of: job) != nil && Safeguard.batchSettlement.isOn
         guard let entry = leasedEntry(job, token), !isSettledInBatch else {
             guard job.sequence <= lastSequence else { throw .notFound(job) }
-            throw .leaseLost(job, status(of: job, at: now), isSettledInBatch: isSettledInBatch)
+            throw .leaseLost(job, isSettledInBatch ? nil : status(of: job, at: now), isSettledInBatch: isSettledInBatch)
         }
         assert(entry.deadline > now.milliseconds, "a deadline that has passed was recorded before")
         return entry
     }
 
     private func settle(_ job: JobID, _ entry: JobEntry, as fate: BatchScope.Fate, in batch: inout BatchScope) {
+        let isDead = entry.phase == .dead || batch.fate(of: job) == .dead
         batch.settle(job, as: fate)
         guard fate != .waiting else { return }
         releaseKey(of: job, entry, in: &batch)
-        if entry.phase != .dead { shrink(entry.lane, in: &batch) }
+        if !isDead { shrink(entry.lane, in: &batch) }
     }
 
     /// Notes that a job which had not finished is about to leave its queue.
     private func shrink(_ lane: Slot<LaneRecord>, in batch: inout BatchScope) {
+        guard table.cappedQueues > 0 else { return }
         let queue = table.lanes[lane].queue
         if table.queues[queue].terms.capacity != nil { batch.grow(table.queues[queue].name, by: -1) }
     }

@@ -70,7 +70,7 @@ extension QueueState {
             if let previous, !(previous < Name(name)) { throw Self.corruptImage("queues are out of order") }
             previous = Name(name)
             let slot = table.internQueue(name)
-            table.queues[slot].terms = try QueueTerms(from: &reader)
+            table.setTerms(try QueueTerms(from: &reader), of: slot)
             queues.append(slot)
         }
         return queues

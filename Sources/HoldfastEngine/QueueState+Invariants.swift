@@ -38,6 +38,8 @@ extension QueueState {
                 ready: queue.ready, scheduled: queue.scheduled, leased: queue.leased, dead: queue.dead.count)
             precondition(counts == figures[slot] ?? QueueCounts(), "a queue's figures are those of its jobs")
         }
+        let capped = table.queueSlots.values.count { table.queues[$0].terms.capacity != nil }
+        precondition(table.cappedQueues == capped, "capacities are counted")
         for (job, key) in windows { precondition(uniqueKeys[key]?.job == job, "a window has its holder") }
         for (key, holder) in uniqueKeys {
             precondition((holder.until != nil) == (windows[holder.job] == key), "a window is listed")

@@ -141,11 +141,14 @@ extension QueueState {
 
     /// Whether a lease from `queues` would get anything now.
     package func waitingLeasable(queues: [String], at now: Timestamp) -> Bool {
+        var hasScheduled = false
+        for name in queues {
+            guard let slot = table.queue(name), table.queues[slot].leasable > 0 else { continue }
+            if table.queues[slot].ready > 0 { return true }
+            if table.queues[slot].scheduled > 0 { hasScheduled = true }
+        }
+        guard hasScheduled, let first = runs.first, first.deadline <= now else { return false }
         let slots = queues.compactMap { table.queue($0) }.filter { table.queues[$0].leasable > 0 }
-        if slots.contains(where: { table.queues[$0].ready > 0 }) { return true }
-        guard slots.contains(where: { table.queues[$0].scheduled > 0 }), let first = runs.first,
-            first.deadline <= now
-        else { return false }
         return dueButNotPromoted(at: now).contains { job in
             entries[job].map { slots.contains(table.lanes[$0.lane].queue) } ?? false
         }

@@ -41,10 +41,10 @@ package struct RetryPolicy: Hashable, Sendable {
     package static let delayMillisecondsMax: Int64 = 366 * 24 * 60 * 60 * 1000
     /// The delays that a list may hold.
     package static let listMax = 64
-    /// Factors of 1 to 1000, in thousandths.
-    package static let factors: ClosedRange<UInt32> = 1_000...1_000_000
-    /// A delay that has not reached its most by then stays as it is.
-    private static let growthStepsMax: UInt32 = 100_000
+    /// Factors of 1.01 to 1000, in thousandths.
+    package static let factors: ClosedRange<UInt32> = 1_010...1_000_000
+    /// From 1 ms to a year by the least factor: 100 steps of 1 ms each, then some 2,000.
+    private static let growthStepsMax: UInt32 = 4_000
 
     /// Whether every part is within its bounds.
     package var isValid: Bool {
@@ -61,7 +61,7 @@ package struct RetryPolicy: Hashable, Sendable {
 
     /// Returns how long `job` waits after attempt number `attempt` failed.
     ///
-    /// - Complexity: O(1) without allocation, but for an exponential one: O(log(most / first) / log factor).
+    /// - Complexity: O(1) without allocation; for an exponential one O(attempt), a few thousand steps at most.
     package func delayMilliseconds(job: JobID, attempt: UInt32) -> Int64 {
         let (delay, most) = unspread(attempt)
         let reach = delay * Int64(jitterPercent) / 100
@@ -80,7 +80,7 @@ package struct RetryPolicy: Hashable, Sendable {
             return (min(base * base * base * base * 1000, Self.quarticMillisecondsMax), Self.quarticMillisecondsMax)
         case .fixed(let delay): return (delay, .max)
         case .exponential(let first, let factor, let most):
-            guard first > 0, factor > Self.factors.lowerBound else { return (first, most) }
+            guard first > 0 else { return (0, most) }
             var delay = first
             var step: UInt32 = 1
             while step < min(attempt, Self.growthStepsMax), delay < most {

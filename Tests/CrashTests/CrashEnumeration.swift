@@ -148,6 +148,12 @@ enum Effort {
     /// How many seconds a soak goes on, if one was asked for.
     static let soakSeconds = value("HOLDFAST_SOAK_SECONDS").flatMap { Int($0) }
 
+    /// Draws the turns of threads: other ones in each full sweep, unless HOLDFAST_SWEEP_SEED says which.
+    static let turnsSeed: UInt64 = {
+        if let seed = value("HOLDFAST_SWEEP_SEED").flatMap({ UInt64($0) }) { return seed }
+        return isLong ? UInt64.random(in: 1...1_000_000) : 0
+    }()
+
     /// Prints a figure for the table at the end of `tools/test --long`.
     static func report(_ what: String, _ value: Int) { print("figure | \(what) | \(value)") }
 

@@ -27,7 +27,7 @@ enum SweepFailure: CaseIterable, Sendable {
     }
 
     /// Draws the turns of the threads of its runs.
-    var seed: UInt64 { UInt64(Self.allCases.firstIndex(of: self) ?? 0) }
+    var seed: UInt64 { Effort.turnsSeed &* 100 + UInt64(Self.allCases.firstIndex(of: self) ?? 0) }
 
     /// The plan under which operation, read or look `number` fails.
     func plan(_ number: Int) -> FaultPlan {
@@ -173,7 +173,7 @@ enum SweepWorkload: Sendable {
             answered = try run(
                 disk, known, seed: failure.seed, prepared: { disk.faultPlan = failure.plan(number) })
         } catch is LogError {} catch is JobStoreError {}
-        let reproduction = "\(name), \(failure) at \(number)"
+        let reproduction = "\(name), \(failure) at \(number), HOLDFAST_SWEEP_SEED=\(Effort.turnsSeed)"
         let isHit = disk.faultHits > 0
         #expect(disk.openFileCount == 0, "files are left open (\(reproduction))")
         for policy in policies {

@@ -13,7 +13,9 @@ import Testing
         let workload: SweepWorkload
         let failure: SweepFailure
         let number: Int
-        var name: String { "\(workload.name), \(failure) at \(number)" }
+        var name: String {
+            "\(workload.name), \(failure) at \(number), HOLDFAST_SWEEP_SEED=\(Effort.turnsSeed)"
+        }
     }
     private struct Tally {
         var runs = 0

@@ -24,7 +24,7 @@ enum SweepLie: String, CaseIterable, Sendable {
     }
 
     /// Draws the turns of the threads of its runs.
-    var seed: UInt64 { UInt64(Self.allCases.firstIndex(of: self) ?? 0) }
+    var seed: UInt64 { Effort.turnsSeed &* 100 + UInt64(Self.allCases.firstIndex(of: self) ?? 0) }
 
     /// What a table of figures calls it.
     var title: String {

@@ -13,7 +13,9 @@ import Testing
         let kind: SweepLie
         let lie: FaultPlan.Lie
         let number: Int
-        var name: String { "\(workload.name), write \(number) is \(lie)" }
+        var name: String {
+            "\(workload.name), write \(number) is \(lie), HOLDFAST_SWEEP_SEED=\(Effort.turnsSeed)"
+        }
     }
     private struct Tally {
         var hits = 0

@@ -292,7 +292,7 @@ struct ReplayCommandTests {
         (#"{"retry": {"fixed_ms": 1, "custom_ms": [1]}}"#, "retry"), (#"{"retry": {"custom_ms": []}}"#, "a list of 1"),
         (#"{"retry": {"custom_ms": ["x"]}}"#, "custom_ms"), (#"{"retry": {"exponential": 2}}"#, "an object"),
         (#"{"retry": {"exponential": {"factor": 2}}}"#, "base_ms"),
-        (#"{"retry": {"exponential": {"base_ms": 1, "factor": 0.5}}}"#, "factor; give a number from 1.0"),
+        (#"{"retry": {"exponential": {"base_ms": 1, "factor": 0.5}}}"#, "factor; give a number from 1.01"),
         (#"{"retry": {"exponential": {"base_ms": 1, "max": 2}}}"#, "retry.exponential.max; give base_ms"),
         (#"{"queues": 1}"#, "queues"), (#"{"queues": {"mail": 1}}"#, "queues.mail; give an object"),
         (#"{"queues": {"spam": {}}}"#, "the queue spam, of which the range holds no job; it has: mail"),

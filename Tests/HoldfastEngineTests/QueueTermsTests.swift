@@ -52,6 +52,10 @@ import Testing
         #expect(code { try engine.runBatch([cancel, enqueue(), enqueue()]) } == .queueFull)
         try engine.runBatch([cancel, enqueue()])
         let next = try #require(try engine.lease().first)
+        // One that dies and is then cancelled makes room once.
+        let bury = Command.bury(job: next.job, token: next.token, reason: .buried, error: nil)
+        let end = Command.cancel(job: next.job, lane: nil)
+        #expect(code { try engine.runBatch([bury, end, enqueue(), enqueue()]) } == .queueFull)
         let requeue = Command.requeue(
             job: next.job, token: next.token, delayMilliseconds: 0, error: nil, countsAttempt: true)
         #expect(code { try engine.runBatch([requeue, enqueue()]) } == .queueFull)

@@ -17,7 +17,7 @@ enum RecordSamples {
         switch random.pick(0...3) {
         case 0: return RetryPolicy(.fixed(random.pick(from: [0, 1, 5000, longest])), jitterPercent: jitter)
         case 1:
-            let factor = UInt32(random.pick(from: [1000, 1001, 2000, 1_000_000]))
+            let factor = UInt32(random.pick(from: [1010, 1011, 2000, 1_000_000]))
             return RetryPolicy(
                 .exponential(first: Int64(random.pick(0...9)), factor: factor, most: random.pick(from: [9, longest])),
                 jitterPercent: jitter)

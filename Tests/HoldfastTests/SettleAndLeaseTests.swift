@@ -73,6 +73,57 @@ import Testing
         }
     }
 
+    @Test func aJobIsSettledAlsoWhenTheNextCanNotBeRead() async throws {
+        let disk = SimulatedFileSystem()
+        var options = JobStoreOptions()
+        options.clock = ManualClock()
+        options.journalSegmentBytes = JobStoreOptions.journalSegmentBytesMin
+        options.use(disk)
+        let first = try await JobStore.open(at: "/store", options: options)
+        // Each fills blocks of its own.
+        var random = SeededRandom(seed: 1)
+        for _ in 0..<3 { _ = try await first.enqueue("q", payload: random.bytes(600_000)) }
+        _ = try await first.compact()
+        try await first.close()
+        let store = try await JobStore.open(at: "/store", options: options)
+        let lease = try #require(try await store.lease(from: "q").first)
+        disk.faultPlan.readFaults = [.init(operation: disk.readCount + 1, isLasting: true)]
+        let outcome = try await store.requeue(
+            lease, after: .seconds(60), thenLease: NextLease(from: "q", limit: 2))
+        #expect(disk.faultHits > 0, "the payloads are read from the disk")
+        #expect(outcome.outcome.state == .scheduled && outcome.leases.isEmpty)
+        // A lease alone says why.
+        await expectRefusal(.ioError) { _ = try await store.lease(from: "q") }
+        disk.faultPlan = FaultPlan()
+        // What had been leased was given back, its attempts with it.
+        let again = try await store.lease(from: "q", limit: 9)
+        #expect(again.map(\.attempt) == [1, 1])
+        try await store.close()
+    }
+
+    @Test(.timeLimit(.minutes(10))) func aLeaseThatWaitsComesFirst() async throws {
+        try await withStore { store, _ in
+            try await store.configure("q", QueueConfiguration(runningMax: 1))
+            for number in 0..<9 { _ = try await store.enqueue("q", payload: [UInt8(number)]) }
+            let first = try #require(try await store.lease(from: "q").first)
+            async let waiting = store.lease(from: "q", waitingUpTo: .seconds(3600))
+            while store.waitingLeaseCount == 0 { await Task.yield() }
+            #expect(try await store.ack(first, thenLease: NextLease(from: "q")).isEmpty)
+            let second = try #require(try await waiting.first)
+            #expect(second.payload == [1])
+            // And a job that is given back is theirs, too.
+            try await store.configure("q", QueueConfiguration(runningMax: 2))
+            let third = try #require(try await store.lease(from: "q").first)
+            try await store.pause("q")
+            async let other = store.lease(from: ["q", "none"], waitingUpTo: .seconds(3600))
+            while store.waitingLeaseCount == 0 { await Task.yield() }
+            try await store.requeue(third, after: .zero)
+            #expect(store.waitingLeaseCount == 1)
+            try await store.resume("q")
+            #expect(try await other.map(\.id) == [third.id])
+        }
+    }
+
     @Test func aBlockingWorkerDoesTheSame() async throws {
         try await withStore { store, _ in
             try await ThreadExecutor.run {

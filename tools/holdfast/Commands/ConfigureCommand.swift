@@ -106,7 +106,7 @@ struct ConfigureCommand: ParsableCommand {
         if let policy, policy.isValid { return policy }
         throw ValidationError(
             "give default, a time such as 30s, up to \(RetryPolicy.listMax) such as 1s,10s,1m, or 1s*2..1h with a "
-                + "factor of 1 to 1000 and the longest time, 366 days at most")
+                + "factor of 1.01 to 1000 and the longest time, 366 days at most")
     }
 
     private static func exponential(_ first: Substring, _ rest: Substring) -> RetryPolicy? {

@@ -104,7 +104,7 @@ extension RetryPolicy {
         {
             return factor
         }
-        throw RetryJSONError(place: place, value: value, wanted: "a number from 1.0 to 1000.0")
+        throw RetryJSONError(place: place, value: value, wanted: "a number from 1.01 to 1000")
     }
 }
 

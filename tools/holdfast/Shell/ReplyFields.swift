@@ -197,8 +197,6 @@ extension JSONWriter {
             key("lease")
             beginObject()
             field("state", optional: lost.state?.rawValue)
-            key("token")
-            if let token = lost.token { value(token.rawValue) } else { null() }
             field("worker", optional: lost.worker)
             field("deadline_ms", optional: lost.deadline)
             endObject()
