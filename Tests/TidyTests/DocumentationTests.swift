@@ -24,6 +24,16 @@ import Testing
         }
     }
 
+    @Test(arguments: ["ShellDispatcher.swift", "ShellDispatcher+Cursors.swift"])
+    func everyOperationOfTheLineProtocolIsOnItsPage(_ file: String) throws {
+        let page = try SourceTree.file(Self.catalog + "/LineProtocol.md").text
+        let source = try SourceTree.file("tools/holdfast/Shell/" + file).text
+        let cases = source.matches(of: #/case ((?:"[a-z_]+"(?:, )?)+)/#)
+        let names = cases.flatMap { $0.1.matches(of: #/"([a-z_]+)"/#).map { String($0.1) } }
+        #expect(names.count > 4)
+        for name in names { #expect(page.contains("`\(name)`") || page.contains("\(name),"), "\(name) is missing") }
+    }
+
     @Test(arguments: ["README.md", "CHANGELOG.md"])
     func linksIntoTheRepositoryLeadSomewhere(_ path: String) throws {
         for match in try SourceTree.file(path).text.matches(of: #/\]\(([^)#:]+)\)/#) {
