@@ -48,8 +48,9 @@ public struct JobStoreOptions: Sendable {
     /// When records that nobody needs are dropped.
     public var compaction = Compaction.automatic(share: 0.25)
     /// How long replaying the log may take when the store is opened after a crash: a checkpoint is written whenever it
-    /// would take longer, at 1,500 records a millisecond, but not before as much was recorded as it weighs.
-    public var recoveryTarget = Duration.milliseconds(50)
+    /// would take longer, at 1,500 records a millisecond, but not before as much was recorded as it weighs. What comes
+    /// while it is written may double that.
+    public var recoveryTarget = Duration.milliseconds(25)
     /// Writes a checkpoint after each so many bytes of records, however large it is.
     public var checkpointEveryBytes: Int?
     /// The secret with which `JobStore.auditHead()` authenticates what is to be published; `nil` for none. It is kept
