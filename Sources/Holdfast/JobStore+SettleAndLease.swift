@@ -2,8 +2,8 @@
 //
 // Both happen in one hold of the lock, so a crash keeps both or neither. On a full disk work may end and none may
 // begin: then the job is settled from the reserve, and nothing is leased. Where the next job can't be read, the one
-// before it is settled all the same: whoever leases next meets the failure. Leases that wait come first: what the
-// settlement makes leasable is theirs.
+// before it is settled all the same; the next is tried again when its lease has ended, as after a failed lease.
+// Leases that wait come first: what the settlement makes leasable is theirs.
 
 /// What to lease in the commit that settles a job.
 public struct NextLease: Hashable, Sendable {
@@ -35,7 +35,7 @@ extension JobStore {
     ///
     /// - Returns: The leases; none when nothing is ready. It does not wait for a job.
     /// - Throws: What `ack(_:result:)` throws, and `.badRequest` for `next`; nothing is settled and nothing
-    ///   leased then. On a full disk, and when the next jobs can't be read, the job is completed and nothing is leased.
+    ///   leased then. On a full disk, and when the next jobs can't be read, the job is completed and none is returned.
     /// - Postcondition: The job never runs again, and every returned lease is durable.
     public func ack(
         _ lease: some LeaseReference, result: [UInt8]? = nil, thenLease next: NextLease
@@ -49,7 +49,7 @@ extension JobStore {
     /// - Returns: What became of the job, and the leases.
     /// - Throws: What `requeue(_:after:error:countsAttempt:)` throws, and `.badRequest` for `next`; nothing is settled
     ///   and nothing leased then. On a full disk, and when the next jobs can't be read, the job is given back and
-    ///   nothing is leased.
+    ///   none is returned.
     public func requeue(
         _ lease: some LeaseReference, after: Duration? = nil, error: String? = nil, countsAttempt: Bool = true,
         thenLease next: NextLease
@@ -64,7 +64,7 @@ extension JobStore {
     ///
     /// - Returns: The leases; none when nothing is ready.
     /// - Throws: What `bury(_:error:)` throws, and `.badRequest` for `next`; nothing is settled and nothing leased
-    ///   then. On a full disk, and when the next jobs can't be read, the job is dead-lettered and nothing is leased.
+    ///   then. On a full disk, and when the next jobs can't be read, the job is dead-lettered and none is returned.
     public func bury(
         _ lease: some LeaseReference, error: String? = nil, thenLease next: NextLease
     ) async throws(JobStoreError) -> [Lease] {
@@ -163,7 +163,7 @@ private struct SettleThenLease<Settle: StoreOperation>: StoreOperation {
             return .value(Settled(outcome: outcome, leases: []))
         }
         return .deferred {
-            // The job is settled, whatever becomes of reading; what was leased is given back then.
+            // The job is settled, whatever becomes of reading. What was leased for nobody ends with its deadline.
             Settled(outcome: outcome, leases: (try? read()) ?? [])
         }
     }

@@ -61,9 +61,7 @@ private struct LeaseReader {
             let enqueuedAt: Timestamp
             switch core.lookUp(grant.job) {
             case .found(let found, let time): (enqueue, enqueuedAt) = (found, time)
-            case .failed(let error) where error.code != .corrupt && error.code != .unsupportedFormat:
-                giveBack(from: 0)
-                throw error
+            case .failed(let error) where error.code != .corrupt && error.code != .unsupportedFormat: throw error
             case .failed(let error):
                 bury(index, error.message)
                 continue
@@ -107,7 +105,6 @@ private struct LeaseReader {
         if case .value = burial.outcome { core.lock.withLock { core.unreadable += 1 } }
     }
 
-    /// Refused where a lease has ended meanwhile, or the store has: then it ends by itself.
     private func giveBack(from index: Int) {
         for index in index..<grants.count {
             let job = grants[index].job

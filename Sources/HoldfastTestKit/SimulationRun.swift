@@ -156,6 +156,11 @@ final class SimulationRun {
             return try settleUnanswered(flight, error, afterExpiry, expired: expired)
         }
         let observed = (try? result.get())?.grants ?? []
+        if case .settle = flight.operation, observed.isEmpty, flight.count > expired + 1 {
+            // The next job could not be read: who got it only the store can tell.
+            let unread = JobStoreError(.ioError, "a payload could not be read")
+            return try settleUnanswered(flight, unread, afterExpiry, expired: expired)
+        }
         let (outcome, records) = state.apply(flight.operation, at: flight.time, next: place, observed: observed)
         guard flight.count == expired + records else {
             throw SimulationMismatch(
