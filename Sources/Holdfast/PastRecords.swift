@@ -103,7 +103,8 @@ package struct FileRecords: PastRecords {
 
     /// The sequence number of the last record before the first damage behind the sealed segments, and that damage.
     ///
-    /// - Throws: `.ioFailed`.
+    /// - Throws: `.ioFailed`; `.corrupt` when the owner has replaced files since they were found, so that what was read
+    ///   looks like damage: `LogReader.compute` begins anew then.
     package func soundEnd() throws(LogError) -> (last: SequenceNumber, damage: LogError?) {
         // Compaction may have left no record at all, but then an image.
         var last = max(manifest.sealed.last?.lastSequence ?? .zero, manifest.checkpoints.first?.sequence ?? .zero)
@@ -118,7 +119,7 @@ package struct FileRecords: PastRecords {
                 return true
             }
         } catch {
-            guard error.code == .corrupt else { throw error }
+            guard error.code == .corrupt, try reader.isUpToDate() else { throw error }
             return (last, error)
         }
         return (last, nil)

@@ -3,6 +3,8 @@
 
 import Holdfast
 import HoldfastBytes
+import HoldfastEngine
+import HoldfastLog
 import HoldfastTestKit
 import Testing
 
@@ -136,6 +138,38 @@ private struct Work {
         of store: JobStore, asOf moment: StoreMoment
     ) async -> Result<StoreSnapshot, JobStoreError> {
         do { return .success(try await store.state(asOf: moment)) } catch { return .failure(error) }
+    }
+
+    /// The owner uses journal files again while somebody reads: whoever looks for damage must not take that for it.
+    @Test func aJournalFileThatIsUsedAgainIsNoDamageToWhoLooks() async throws {
+        let disk = SimulatedFileSystem()
+        var options = JobStoreOptions()
+        options.clock = ManualClock()
+        options.journalSegmentBytes = JobStoreOptions.journalSegmentBytesMin
+        options.use(disk)
+        let store = try await JobStore.open(at: "/store", options: options)
+        @Sendable func fill(_ count: Int) throws {
+            for number in 0..<count {
+                _ = try store.blocking.enqueue("q", payload: [UInt8](repeating: UInt8(number), count: 12_000))
+            }
+        }
+        try await ThreadExecutor.run {
+            try fill(8)
+            var attempts = 0
+            let newest = try LogReader.compute(directory: "/store", fileSystem: disk) { (reader) throws(LogError) in
+                attempts += 1
+                if attempts == 1 {
+                    #expect(throws: Never.self) {
+                        try fill(60)
+                        _ = try store.blocking.compact()
+                    }
+                }
+                return try FileRecords(reader).newestState()
+            }
+            #expect(newest.damage == nil && attempts == 2)
+            #expect(newest.state.queueCounts(at: newest.state.latestTime).first?.counts.ready ?? 0 >= 67)
+        }
+        try await store.close()
     }
 
     @Test func aStateIsFoundByTime() async throws {

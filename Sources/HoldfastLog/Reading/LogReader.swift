@@ -100,6 +100,11 @@ package struct LogReader: Sendable {
         }
     }
 
+    /// Whether the store still has the manifest that this reader goes by.
+    package func isUpToDate() throws(LogError) -> Bool {
+        try ManifestStore(layout: layout, fileSystem: fileSystem).read() == manifest
+    }
+
     // MARK: - What there is
 
     /// The position up to which this reader shows records.
