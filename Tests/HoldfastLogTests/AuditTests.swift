@@ -32,7 +32,7 @@ import Testing
     private static let proved = AuditFinding.Verdict.proved(from: SequenceNumber(1))
 
     /// A closed store of several sealed segments and a journal, a head after each of its twelve batches and one of its
-    /// last record, which is in the journal. How many records there are is up to the maintenance thread.
+    /// last record. How many records there are, and how many of them are sealed, is up to the maintenance thread.
     private func published(
         _ disk: SimulatedFileSystem, key: AuditKey? = nil, kind: (Int) -> UInt8 = { _ in OpaqueDelegate.keptKind }
     ) async throws -> [AuditHead] {
@@ -346,7 +346,10 @@ import Testing
         forger.change { manifest in
             manifest.journals.removeAll()
             manifest.checkpoints.removeAll()
+            // It may hold the last record.
+            manifest.sealed.removeLast()
         }
+        forger.records.removeLast()
         try forger.write()
         let end = try #require(forger.manifest.sealed.last).lastSequence
         let found = try verify(

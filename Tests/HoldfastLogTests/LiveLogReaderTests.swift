@@ -92,4 +92,97 @@ import Testing
         #expect(attempts == 1)
         try opened.log.close()
     }
+    @Test func anOwnerThatGoesOnBetweenTwoReadsDoesNoDamage() async throws {
+        let disk = SimulatedFileSystem()
+        let unsealed = UnsealedFileSystem(disk)
+        let opened = try OpenedLog(unsealed, "/store")
+        defer { unsealed.letGo() }
+        _ = try await opened.commit([body(0, bytes: 12_000)])
+        // The reader has seen where the first file ends when the owner goes on into the second one.
+        let second = opened.log.layout.path(opened.log.currentManifest.journals[1])
+        let between = MidReadFileSystem(disk, path: second) {
+            for number in 1..<8 {
+                #expect(throws: Never.self) {
+                    let appended = try opened.appendIfReady(
+                        [body(number, bytes: 12_000)], kind: OpaqueDelegate.keptKind)
+                    try opened.log.waitBlocking(for: try #require(appended).ticket)
+                }
+            }
+        }
+        var reader = try LogReader.open(directory: "/store", fileSystem: between)
+        #expect(between.wasRead && opened.log.currentManifest == reader.manifest)
+        #expect(reader.journalDamage == nil)
+        #expect(try Self.sequences(&reader).starts(with: 1...7))
+        unsealed.letGo()
+        try opened.log.close()
+    }
+}
+
+// SENDABLE: `isHeld` is guarded by `lock`.
+/// A disk on which checkpoints and sealing wait until they are let go.
+private final class UnsealedFileSystem: ForwardingFileSystem, @unchecked Sendable {
+    let base: SimulatedFileSystem
+    private let lock = CallerLock()
+    private let signal = Signal()
+    private var isHeld = true
+
+    init(_ base: SimulatedFileSystem) { self.base = base }
+
+    func letGo() {
+        lock.withLock {
+            isHeld = false
+            signal.notifyAll()
+        }
+    }
+
+    func open(_ path: String, _ mode: OpenMode) throws(IOFailure) -> any File {
+        if path.hasPrefix("/store/segments/") || path.hasPrefix("/store/checkpoints/") {
+            lock.withLock { while isHeld { signal.wait(lock) } }
+        }
+        return try base.open(path, mode)
+    }
+}
+
+/// A disk on which something happens just before one file is read behind its header for the first time.
+private final class MidReadFileSystem: ForwardingFileSystem {
+    let base: SimulatedFileSystem
+    private let path: String
+    private let intervention: Locked<(@Sendable () -> Void)?>
+
+    init(_ base: SimulatedFileSystem, path: String, _ intervention: @escaping @Sendable () -> Void) {
+        self.base = base
+        self.path = path
+        self.intervention = Locked(intervention)
+    }
+
+    var wasRead: Bool { intervention.withLock { $0 == nil } }
+
+    func open(_ path: String, _ mode: OpenMode) throws(IOFailure) -> any File {
+        let file = try base.open(path, mode)
+        return path == self.path ? MidReadFile(base: file, system: self) : file
+    }
+
+    func willRead(at offset: Int) {
+        guard offset > 0 else { return }
+        let once = intervention.withLock { body in
+            defer { body = nil }
+            return body
+        }
+        once?()
+    }
+}
+
+private final class MidReadFile: ForwardingFile {
+    let base: any File
+    private let system: MidReadFileSystem
+
+    init(base: any File, system: MidReadFileSystem) {
+        self.base = base
+        self.system = system
+    }
+
+    func read(into buffer: inout MutableSpan<UInt8>, at offset: Int) throws(IOFailure) -> Int {
+        system.willRead(at: offset)
+        return try base.read(into: &buffer, at: offset)
+    }
 }

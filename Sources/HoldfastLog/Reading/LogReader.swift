@@ -88,13 +88,20 @@ package struct LogReader: Sendable {
                     .notAStore, "\(layout.root) is no store: it does not exist or has no MANIFEST; check the path",
                     file: "MANIFEST")
             }
+            attempts += 1
             do {
                 var scan = try JournalScan(manifest, layout: layout, fileSystem: fileSystem)
+                if scan.finding.isBelowWatermark {
+                    // The owner may have gone on between two reads. What was durable then is there now, or is damaged.
+                    scan = try JournalScan(
+                        manifest, layout: layout, fileSystem: fileSystem, vouchedBefore: scan.watermark)
+                }
+                let mayBeDamaged = scan.finding.isBelowWatermark && attempts < attemptsMax
+                if mayBeDamaged, try manifests.read() != manifest { continue }
                 for number in scan.segments.indices { scan.segments[number].bytes = [] }
                 return (manifest, scan)
             } catch {
                 // The owner may have recycled a segment in between: then the manifest is a new one.
-                attempts += 1
                 guard attempts < attemptsMax, try manifests.read() != manifest else { throw error }
             }
         }

@@ -53,9 +53,11 @@ package struct JournalScan: Sendable {
 
     /// Walks the journal that `manifest` names.
     ///
+    /// - Parameter vouchedBefore: What was durable before the walk began, beside an owner that writes on: up to there
+    ///   the journal must be whole. Otherwise up to whatever the walk finds a witness for.
     /// - Throws: `.corrupt` when a file is missing, short or of another store; `.ioFailed` when one can't be read.
     package init(
-        _ manifest: Manifest, layout: StoreLayout, fileSystem: any FileSystem
+        _ manifest: Manifest, layout: StoreLayout, fileSystem: any FileSystem, vouchedBefore: LogPosition? = nil
     ) throws(LogError) {
         link = manifest.journalLink
         watermark = Safeguard.watermarkOfManifest.isOn ? manifest.durable : .zero
@@ -91,7 +93,7 @@ package struct JournalScan: Sendable {
                 for number in segments.indices where number > tail { try lookInto(segments[number], files[number]) }
             }
         }
-        finding.isBelowWatermark = tailPosition < watermark
+        finding.isBelowWatermark = tailPosition < vouchedBefore ?? watermark
         part = []
     }
 
