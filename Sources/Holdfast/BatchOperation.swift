@@ -9,7 +9,9 @@ public enum BatchOperation: Hashable, Sendable {
     /// Completes a job.
     case ack(LeaseIdentity, result: [UInt8]? = nil)
     /// Gives a job back; `after` is `nil` for what the retry policy says.
-    case requeue(LeaseIdentity, after: Duration? = nil, error: String? = nil, countsAttempt: Bool = true)
+    case requeue(
+        LeaseIdentity, after: Duration? = nil, error: String? = nil, errorClass: String? = nil,
+        countsAttempt: Bool = true)
     /// Dead-letters a job.
     case bury(LeaseIdentity, error: String? = nil)
     /// Cancels a job.

@@ -48,9 +48,10 @@ public struct BlockingJobStore: Sendable {
     /// Gives the job back after a failed attempt.
     @discardableResult
     public func requeue(
-        _ lease: some LeaseReference, after: Duration? = nil, error: String? = nil, countsAttempt: Bool = true
+        _ lease: some LeaseReference, after: Duration? = nil, error: String? = nil, errorClass: String? = nil,
+        countsAttempt: Bool = true
     ) throws(JobStoreError) -> RequeueOutcome {
-        try store.submitRequeue(lease, after: after, error: error, countsAttempt: countsAttempt)
+        try store.submitRequeue(lease, after: after, error: error, errorClass: errorClass, countsAttempt: countsAttempt)
             .valueBlocking()
     }
 
@@ -68,11 +69,12 @@ public struct BlockingJobStore: Sendable {
 
     /// Gives the job back after a failed attempt and leases the next, in one commit.
     public func requeue(
-        _ lease: some LeaseReference, after: Duration? = nil, error: String? = nil, countsAttempt: Bool = true,
+        _ lease: some LeaseReference, after: Duration? = nil, error: String? = nil, errorClass: String? = nil,
+        countsAttempt: Bool = true,
         thenLease next: NextLease
     ) throws(JobStoreError) -> (outcome: RequeueOutcome, leases: [Lease]) {
         let settled = try store.submitRequeue(
-            lease, after: after, error: error, countsAttempt: countsAttempt, thenLease: next
+            lease, after: after, error: error, errorClass: errorClass, countsAttempt: countsAttempt, thenLease: next
         ).valueBlocking()
         return (settled.outcome, settled.leases)
     }

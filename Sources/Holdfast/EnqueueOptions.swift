@@ -22,6 +22,15 @@ public struct EnqueueOptions: Hashable, Sendable {
     public var headers: [JobHeader] = []
     /// The job is dead unless it is leased within this time.
     public var timeToLive: Duration?
+    /// How long one attempt may take, whatever its heartbeats say: 1 ms to 366 days. No lease goes beyond that.
+    public var timeLimit: Duration?
+    /// After so many attempts that ended without a report, such as those of a worker that crashed, the job is dead as
+    /// `.poison`: 1 to 1,000,000. `nil` for what its queue says.
+    public var crashMax: Int?
+    /// How long it waits after a failed attempt; `nil` for what its queue says.
+    public var retry: QueueConfiguration.Retry?
+    /// The classes of errors after which it is not tried again, besides those that its queue names; 16 at most.
+    public var finalErrors: [String] = []
 
     /// Creates the defaults.
     public init() {}

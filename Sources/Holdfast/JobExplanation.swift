@@ -121,6 +121,8 @@ public struct JobExplanation: Hashable, Sendable, CustomStringConvertible {
         case .startByPassed: "its time to live passed"
         case .buried: "it was buried"
         case .unreadable: "its record is damaged"
+        case .poison: "too many of its attempts ended without a report"
+        case .finalError: "it failed with an error after which it is not tried again"
         case .attemptsUsedUp, nil: "its attempts are used up"
         }
     }

@@ -26,13 +26,18 @@ extension JobInfo {
         take(status.lane)
         if let (enqueue, time) = enqueued { take(enqueue, time) }
         attempt = Int(status.attempt)
+        crashes = Int(status.crashes)
         if state == .scheduled { runAt = status.runAt }
         if state == .leased {
             deadline = status.deadline
             token = status.token
+            mustEndBy = status.mustEndBy
             worker = status.worker
         }
-        if state == .dead { finishedAt = status.diedAt }
+        if state == .dead {
+            finishedAt = status.diedAt
+            deadReason = status.deadReason.map(DeadReason.init)
+        }
         if let sequence = status.lastErrorSequence { lastError = try records.record(sequence)?.mutation.failureText }
         if let sequence = status.progressSequence,
             case .heartbeat(let heartbeat) = try records.record(sequence)?.mutation
@@ -48,7 +53,8 @@ extension JobInfo {
             switch record.mutation {
             case .lease(let grant): attempt = Int(grant.attempt)
             case .requeue(let requeue) where !requeue.countsAttempt: attempt = max(attempt - 1, 0)
-            case .redrive: attempt = 0
+            case .redrive: (attempt, crashes) = (0, 0)
+            case .expire(.lease): crashes += 1
             case .heartbeat(let heartbeat): progress = heartbeat.progress ?? progress
             case .ack(let ack): (state, result, finishedAt) = (.completed, ack.result, record.time)
             case .cancel: (state, finishedAt) = (.cancelled, record.time)
@@ -71,6 +77,19 @@ extension JobInfo {
         uniqueKey = enqueue.uniqueKey
         headers = enqueue.headers.map { JobHeader(name: $0.name, value: $0.value) }
         payload = enqueue.payload
+    }
+}
+
+extension JobInfo.DeadReason {
+    init(_ reason: DeadReason) {
+        switch reason {
+        case .attemptsUsedUp: self = .attemptsUsedUp
+        case .startByPassed: self = .ttlExpired
+        case .buried: self = .buried
+        case .unreadable: self = .unreadable
+        case .poison: self = .poison
+        case .finalError: self = .finalError
+        }
     }
 }
 
@@ -143,6 +162,10 @@ extension HistoryRecord {
             if let capacity = settings.capacity { list.add("capacity", Int64(capacity)) }
             if let runningMax = settings.runningMax { list.add("running_max", Int64(runningMax)) }
             if let retry = settings.retry { list.add("retry", retry.description) }
+            if let crashMax = settings.crashMax { list.add("crash_max", Int64(crashMax)) }
+            if let errors = settings.finalErrors {
+                list.add("final_errors", errors.isEmpty ? "none" : errors.names.joined(separator: ", "))
+            }
             return "queue_settings"
         case .clock: return "clock"
         case .cursorSet(let set):
@@ -164,7 +187,15 @@ extension HistoryRecord {
         list.add("unique_key", enqueue.uniqueKey)
         list.add("unique_until_ms", enqueue.uniqueUntil)
         list.add("start_by_ms", enqueue.startBy)
+        if let terms = enqueue.terms { describe(terms, &list) }
         list.add("payload_bytes", Int64(enqueue.payload.count))
+    }
+
+    private static func describe(_ terms: JobTerms, _ list: inout FieldList) {
+        if let limit = terms.timeLimit { list.add("time_limit_ms", limit) }
+        if let crashMax = terms.crashMax { list.add("crash_max", Int64(crashMax)) }
+        if let retry = terms.retry { list.add("retry", retry.description) }
+        list.add("final_errors", terms.finalErrors.names.joined(separator: ", "))
     }
 
     private static func describe(_ requeue: Requeue, _ list: inout FieldList) {
@@ -178,12 +209,17 @@ extension HistoryRecord {
         }
         list.add("counts", requeue.countsAttempt)
         list.add("error", requeue.error)
+        list.add("error_class", requeue.errorClass)
     }
 
     private static func describe(_ expire: Expire, _ list: inout FieldList) {
         switch expire {
         case .lease(_, let token, let isDead):
             list.add("reason", "lease expired")
+            list.add("token", token)
+            list.add("state", isDead ? "dead" : "ready")
+        case .timeLimit(_, let token, let isDead):
+            list.add("reason", "time limit passed")
             list.add("token", token)
             list.add("state", isDead ? "dead" : "ready")
         case .startBy:

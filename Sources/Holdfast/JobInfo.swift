@@ -20,6 +20,22 @@ public struct JobInfo: Hashable, Sendable {
         case dead
     }
 
+    /// Why a job is among the dead letters.
+    public enum DeadReason: String, Hashable, Sendable, CaseIterable {
+        /// Its last attempt failed or was not reported.
+        case attemptsUsedUp = "attempts_used_up"
+        /// It was not leased in time.
+        case ttlExpired = "ttl_expired"
+        /// Its worker said so.
+        case buried
+        /// Its enqueue record can't be read.
+        case unreadable
+        /// Too many of its attempts ended without a report.
+        case poison
+        /// It failed with an error after which it is not tried again.
+        case finalError = "final_error"
+    }
+
     /// The job.
     public var id: JobID
     /// Its queue.
@@ -28,6 +44,8 @@ public struct JobInfo: Hashable, Sendable {
     public var state: State
     /// How many attempts have begun.
     public var attempt = 0
+    /// How many of them ended without a report, as when a worker crashes.
+    public var crashes = 0
     /// How often it is tried.
     public var maxAttempts = 0
     /// Higher runs first.
@@ -42,6 +60,8 @@ public struct JobInfo: Hashable, Sendable {
     public var deadline: Timestamp?
     /// Its lease's token, for a leased job.
     public var token: LeaseToken?
+    /// When its attempt ends, whatever its heartbeats say, for a leased job with a time limit.
+    public var mustEndBy: Timestamp?
     /// Who holds it, for a leased job.
     public var worker: String?
     /// How its last failed attempt ended.
@@ -50,6 +70,8 @@ public struct JobInfo: Hashable, Sendable {
     public var progress: [UInt8]?
     /// What its ack reported.
     public var result: [UInt8]?
+    /// Why it is dead, for a dead job.
+    public var deadReason: DeadReason?
     /// When it was acked, cancelled or died.
     public var finishedAt: Timestamp?
     /// Its unique key, if it was given one.

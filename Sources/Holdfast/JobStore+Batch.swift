@@ -116,7 +116,7 @@ extension BatchOperation {
         switch self {
         case .enqueue(_, let payload, _): payload.count
         case .ack(_, let result): result?.count ?? 0
-        case .requeue(_, _, let error, _), .bury(_, let error): error?.utf8.count ?? 0
+        case .requeue(_, _, let error, _, _), .bury(_, let error): error?.utf8.count ?? 0
         case .cancel: 0
         case .effect(_, _, _, let value): value.count
         }
@@ -127,8 +127,10 @@ extension BatchOperation {
         case .enqueue(let queue, let payload, let enqueueOptions):
             try EnqueueOperation(queue: queue, payload: payload, options: enqueueOptions).validate(options)
         case .ack(_, let result): try Limits.checkValue(result, "result")
-        case .requeue(let lease, let after, let error, let counts):
-            try RequeueOperation(lease: lease, after: after, error: error, countsAttempt: counts).validate(options)
+        case .requeue(let lease, let after, let error, let errorClass, let counts):
+            try RequeueOperation(
+                lease: lease, after: after, error: error, errorClass: errorClass, countsAttempt: counts
+            ).validate(options)
         case .bury(_, let error): try Limits.checkValue(error, "error")
         case .cancel: break
         case .effect(let scope, let key, let fence, let value):
@@ -141,9 +143,9 @@ extension BatchOperation {
         case .enqueue(let queue, let payload, let options):
             return .enqueue(try EnqueueOperation(queue: queue, payload: payload, options: options).record(at: now))
         case .ack(let lease, let result): return .ack(job: lease.id, token: lease.token, result: result)
-        case .requeue(let lease, let after, let error, let countsAttempt):
+        case .requeue(let lease, let after, let error, let errorClass, let countsAttempt):
             return try RequeueOperation(
-                lease: lease, after: after, error: error, countsAttempt: countsAttempt
+                lease: lease, after: after, error: error, errorClass: errorClass, countsAttempt: countsAttempt
             ).command(at: now)
         case .bury(let lease, let error):
             return .bury(job: lease.id, token: lease.token, reason: .buried, error: error)

@@ -58,6 +58,7 @@ struct EnqueueOperation: StoreOperation {
         }
         if let group = options.group { try Limits.checkName(group, "group") }
         try Limits.checkHeaders(options.headers)
+        _ = try options.terms()
         // Whether times end before the year 10000 depends on the clock; that they are no nonsense does not.
         if options.delay != nil || options.runAt != nil || options.uniqueFor != nil || options.timeToLive != nil {
             _ = try record(at: .zero)
@@ -89,6 +90,7 @@ struct EnqueueOperation: StoreOperation {
             let milliseconds = try Limits.delayMilliseconds(timeToLive, "ttl_ms", atLeast: 1)
             enqueue.startBy = try Limits.instant(now, plus: milliseconds, "ttl_ms")
         }
+        enqueue.terms = try options.terms()
         if !options.headers.isEmpty {
             enqueue.headers = options.headers.map { Enqueue.Header(name: $0.name, value: $0.value) }
         }
@@ -97,6 +99,27 @@ struct EnqueueOperation: StoreOperation {
 
     mutating func run(on core: StoreCore, at now: Timestamp) throws(JobStoreError) -> OperationOutcome<EnqueueResult> {
         .value(EnqueueResult(try core.perform(.enqueue(record(at: now)), at: now)))
+    }
+}
+
+extension EnqueueOptions {
+    /// What the record says of attempts; `nil` for nothing.
+    fileprivate func terms() throws(JobStoreError) -> JobTerms? {
+        if timeLimit == nil && crashMax == nil && retry == nil && finalErrors.isEmpty { return nil }
+        var terms = JobTerms()
+        if let timeLimit {
+            terms.timeLimit = timeLimit.wholeMilliseconds
+            guard let limit = terms.timeLimit, (1...JobTerms.timeLimitMax).contains(limit) else {
+                throw JobStoreError(.badRequest, "`time_limit_ms` is \(timeLimit); give 1 ms to 366 days")
+            }
+        }
+        if let crashMax {
+            try Limits.checkCrashes(crashMax)
+            terms.crashMax = crashMax
+        }
+        terms.retry = try retry?.policy()
+        terms.finalErrors = try Limits.errorClasses(finalErrors)
+        return terms
     }
 }
 

@@ -29,15 +29,19 @@ extension JobStore {
     /// - Parameters:
     ///   - after: How long it waits; `nil` for what the retry policy says.
     ///   - error: What went wrong, for people to read.
+    ///   - errorClass: What kind of error it was, a name of 1 to 255 bytes: job and queue say after which kinds a job
+    ///     is not tried again.
     ///   - countsAttempt: False gives the attempt back, as on shutdown.
-    /// - Returns: What became of the job; it is dead when its attempts are used up.
+    /// - Returns: What became of the job; it is dead when its attempts are used up, or the error is final.
     /// - Throws: `.leaseLost`, `.notFound`, `.badRequest`, `.tooLarge`, `.closed` or the store's failure.
     @discardableResult
     public func requeue(
-        _ lease: some LeaseReference, after: Duration? = nil, error: String? = nil, countsAttempt: Bool = true
+        _ lease: some LeaseReference, after: Duration? = nil, error: String? = nil, errorClass: String? = nil,
+        countsAttempt: Bool = true
     ) async throws(JobStoreError) -> RequeueOutcome {
         try await core.submitAsync(
-            RequeueOperation(lease: lease.identity, after: after, error: error, countsAttempt: countsAttempt)
+            RequeueOperation(
+                lease: lease.identity, after: after, error: error, errorClass: errorClass, countsAttempt: countsAttempt)
         ).value()
     }
 
@@ -80,9 +84,13 @@ extension JobStore {
 
     /// Decides a requeue.
     package func submitRequeue(
-        _ lease: some LeaseReference, after: Duration? = nil, error: String? = nil, countsAttempt: Bool = true
+        _ lease: some LeaseReference, after: Duration? = nil, error: String? = nil, errorClass: String? = nil,
+        countsAttempt: Bool = true
     ) -> Pending<RequeueOutcome> {
-        core.submit(RequeueOperation(lease: lease.identity, after: after, error: error, countsAttempt: countsAttempt))
+        core.submit(
+            RequeueOperation(
+                lease: lease.identity, after: after, error: error, errorClass: errorClass, countsAttempt: countsAttempt)
+        )
     }
 
     /// Decides a burial.
@@ -138,12 +146,14 @@ struct RequeueOperation: StoreOperation {
     let lease: LeaseIdentity
     let after: Duration?
     let error: String?
+    let errorClass: String?
     let countsAttempt: Bool
 
     var access: OperationAccess { .settles }
 
     func validate(_ options: JobStoreOptions) throws(JobStoreError) {
         try Limits.checkValue(error, "error")
+        if let errorClass { try Limits.checkName(errorClass, "error_class") }
         _ = try command(at: .zero)
     }
 
@@ -157,7 +167,7 @@ struct RequeueOperation: StoreOperation {
         }
         return .requeue(
             job: lease.id, token: lease.token, delayMilliseconds: milliseconds, error: error,
-            countsAttempt: countsAttempt)
+            countsAttempt: countsAttempt, errorClass: errorClass)
     }
 
     mutating func run(on core: StoreCore, at now: Timestamp) throws(JobStoreError) -> OperationOutcome<RequeueOutcome> {

@@ -47,15 +47,16 @@ extension JobStore {
     /// is ready at once.
     ///
     /// - Returns: What became of the job, and the leases.
-    /// - Throws: What `requeue(_:after:error:countsAttempt:)` throws, and `.badRequest` for `next`; nothing is settled
-    ///   and nothing leased then. On a full disk, and when the next jobs can't be read, the job is given back and
-    ///   none is returned.
+    /// - Throws: What `requeue(_:after:error:errorClass:countsAttempt:)` throws, and `.badRequest` for `next`; nothing
+    ///   is settled and nothing leased then. On a full disk, and when the next jobs can't be read, the job is given
+    ///   back and none is returned.
     public func requeue(
-        _ lease: some LeaseReference, after: Duration? = nil, error: String? = nil, countsAttempt: Bool = true,
+        _ lease: some LeaseReference, after: Duration? = nil, error: String? = nil, errorClass: String? = nil,
+        countsAttempt: Bool = true,
         thenLease next: NextLease
     ) async throws(JobStoreError) -> (outcome: RequeueOutcome, leases: [Lease]) {
         let requeue = RequeueOperation(
-            lease: lease.identity, after: after, error: error, countsAttempt: countsAttempt)
+            lease: lease.identity, after: after, error: error, errorClass: errorClass, countsAttempt: countsAttempt)
         let (outcome, leases) = try await core.settle(requeue, thenLease: next)
         return (outcome, leases)
     }
@@ -83,11 +84,14 @@ extension JobStore {
 
     /// Decides a requeue and a lease.
     package func submitRequeue(
-        _ lease: some LeaseReference, after: Duration? = nil, error: String? = nil, countsAttempt: Bool = true,
+        _ lease: some LeaseReference, after: Duration? = nil, error: String? = nil, errorClass: String? = nil,
+        countsAttempt: Bool = true,
         thenLease next: NextLease
     ) -> Pending<Settled<RequeueOutcome>> {
         core.submit(
-            RequeueOperation(lease: lease.identity, after: after, error: error, countsAttempt: countsAttempt),
+            RequeueOperation(
+                lease: lease.identity, after: after, error: error, errorClass: errorClass,
+                countsAttempt: countsAttempt),
             thenLease: next)
     }
 

@@ -64,6 +64,8 @@ public struct Lease: Hashable, Sendable, LeaseReference {
     public let enqueuedAt: Timestamp
     /// When the lease ends unless it is renewed by a heartbeat.
     public let deadline: Timestamp
+    /// When the attempt ends, whatever its heartbeats say; `nil` when the job has no time limit.
+    public let mustEndBy: Timestamp?
     /// How the attempt before this one ended, if it failed.
     public let lastError: String?
 

@@ -38,9 +38,9 @@ struct LeaseRequest: Sendable {
             preconditionFailure("a lease is answered by grants")
         }
         if grants.isEmpty { return nil }
-        let lastErrors = grants.map { core.state.status(of: $0.job)?.lastErrorSequence }
+        let known = grants.map { core.state.status(of: $0.job) }
         return { () throws(JobStoreError) -> [Lease] in
-            try LeaseReader(core: core, grants: grants, firstToken: next, lastErrors: lastErrors).read()
+            try LeaseReader(core: core, grants: grants, firstToken: next, known: known).read()
         }
     }
 }
@@ -50,7 +50,8 @@ private struct LeaseReader {
     let core: StoreCore
     let grants: [LeaseGrant]
     let firstToken: SequenceNumber
-    let lastErrors: [SequenceNumber?]
+    /// As the state knew them when they were granted.
+    let known: [JobStatus?]
 
     func read() throws(JobStoreError) -> [Lease] {
         var leases: [Lease] = []
@@ -80,7 +81,8 @@ private struct LeaseReader {
                     priority: Int(enqueue.lane.priority),
                     group: enqueue.lane.group.isEmpty ? nil : enqueue.lane.group, payload: enqueue.payload,
                     headers: enqueue.headers.map { JobHeader(name: $0.name, value: $0.value) },
-                    enqueuedAt: enqueuedAt, deadline: grant.deadline, lastError: lastError(index)))
+                    enqueuedAt: enqueuedAt, deadline: grant.deadline, mustEndBy: known[index]?.mustEndBy,
+                    lastError: lastError(index)))
         }
         return leases
     }
@@ -89,7 +91,9 @@ private struct LeaseReader {
 
     private func lastError(_ index: Int) -> String? {
         // A record that is gone or damaged says nothing; the job runs all the same.
-        guard let sequence = lastErrors[index], let record = try? core.record(sequence) else { return nil }
+        guard let sequence = known[index]?.lastErrorSequence, let record = try? core.record(sequence) else {
+            return nil
+        }
         return record.mutation.failureText
     }
 
@@ -125,6 +129,7 @@ extension Mutation {
         case .requeue(let requeue): requeue.error
         case .bury(let bury): bury.error ?? (bury.reason == .unreadable ? "unreadable" : nil)
         case .expire(.lease): "lease expired"
+        case .expire(.timeLimit): "time limit passed"
         case .expire(.startBy): "ttl expired"
         default: nil
         }

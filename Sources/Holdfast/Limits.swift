@@ -36,6 +36,23 @@ package enum Limits {
         }
     }
 
+    static func checkCrashes(_ count: Int) throws(JobStoreError) {
+        guard (1...JobTerms.crashesMax).contains(count) else {
+            throw JobStoreError(.badRequest, "`crash_max` is \(count); give 1 to \(JobTerms.crashesMax)")
+        }
+    }
+
+    static func errorClasses(_ names: [String]) throws(JobStoreError) -> ErrorClasses {
+        for name in names { try checkName(name, "final_errors") }
+        let classes = ErrorClasses(names)
+        guard classes.isValid else {
+            throw JobStoreError(
+                .badRequest,
+                "`final_errors` names \(classes.names.count) classes; give at most \(ErrorClasses.countMax)")
+        }
+        return classes
+    }
+
     static func checkCount(_ count: Int, _ field: String) throws(JobStoreError) {
         guard (1...countMax).contains(count) else {
             throw JobStoreError(.badRequest, "`\(field)` is \(count); give 1 to \(countMax)")

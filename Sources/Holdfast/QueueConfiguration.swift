@@ -26,17 +26,29 @@ public struct QueueConfiguration: Hashable, Sendable {
     /// How long failed jobs wait. Times are whole milliseconds and at most 366 days; with jitter they are that many
     /// percent shorter or longer at most, by a hash of job and attempt.
     public var retry: Retry
+    /// After so many attempts that ended without a report, such as those of a worker that crashed, a job is dead as
+    /// `.poison`, whatever its attempts: 1 to 1,000,000. `nil` for any number.
+    public var crashMax: Int?
+    /// The classes of errors after which a job is not tried again; 16 at most.
+    public var finalErrors: [String]
 
     /// Settings of a queue; as they are, those of one about which nothing was said.
-    public init(capacity: Int? = nil, runningMax: Int? = nil, retry: Retry = .standard) {
+    public init(
+        capacity: Int? = nil, runningMax: Int? = nil, retry: Retry = .standard, crashMax: Int? = nil,
+        finalErrors: [String] = []
+    ) {
         self.capacity = capacity
         self.runningMax = runningMax
         self.retry = retry
+        self.crashMax = crashMax
+        self.finalErrors = finalErrors
     }
 
     /// What the state says of a queue.
     package init(_ terms: QueueTerms) {
-        self.init(capacity: terms.capacity, runningMax: terms.runningMax, retry: Retry(terms.retry))
+        self.init(
+            capacity: terms.capacity, runningMax: terms.runningMax, retry: Retry(terms.retry),
+            crashMax: terms.crashMax, finalErrors: terms.finalErrors.names)
     }
 }
 
@@ -49,7 +61,8 @@ extension StoreStats.Queue {
 }
 
 extension QueueConfiguration.Retry {
-    fileprivate init(_ policy: RetryPolicy) {
+    /// What a record says.
+    package init(_ policy: RetryPolicy) {
         let jitter = Int(policy.jitterPercent)
         switch policy.growth {
         case .quartic: self = .standard
@@ -62,7 +75,10 @@ extension QueueConfiguration.Retry {
         }
     }
 
-    fileprivate func policy() throws(JobStoreError) -> RetryPolicy {
+    /// What a record says of it.
+    ///
+    /// - Throws: `.badRequest` for what is out of bounds.
+    package func policy() throws(JobStoreError) -> RetryPolicy {
         let policy: RetryPolicy
         switch self {
         case .standard: return .standard
@@ -137,9 +153,11 @@ private struct ConfigureOperation: StoreOperation {
                 // A record says 0 for none.
                 if limit == 0 { throw Self.refusal(of: 0, name) }
             }
+            if let crashMax = configuration.crashMax { try Limits.checkCrashes(crashMax) }
             return QueueSettings(
                 queue: queue, capacity: configuration.capacity ?? 0, runningMax: configuration.runningMax ?? 0,
-                retry: try configuration.retry.policy())
+                retry: try configuration.retry.policy(), crashMax: configuration.crashMax ?? 0,
+                finalErrors: try Limits.errorClasses(configuration.finalErrors))
         }
     }
 
@@ -151,6 +169,8 @@ private struct ConfigureOperation: StoreOperation {
             throw Self.refusal(of: limit, name)
         }
         guard settings.retry?.isValid ?? true else { throw QueueConfiguration.Retry.refusal }
+        if let crashMax = settings.crashMax, crashMax != 0 { try Limits.checkCrashes(crashMax) }
+        if let classes = settings.finalErrors { _ = try Limits.errorClasses(classes.names) }
     }
 
     private static func refusal(of limit: Int, _ name: String) -> JobStoreError {

@@ -315,6 +315,8 @@ package enum Safeguard: String, CaseIterable, Sendable {
     case replayedRequeue
     /// An expire record ends where its attempt leads.
     case replayedExpiry
+    /// No record lets an attempt take longer than its job's time limit, or ends it by a limit that it has not reached.
+    case replayedTimeLimit
     /// Only a job that has to start by a time is too late.
     case replayedStartBy
     /// Only a key held for a time, by that job, is freed by a record.

@@ -14,7 +14,10 @@ package enum Command: Hashable, Sendable {
     case ack(job: JobID, token: LeaseToken, result: [UInt8]?)
     /// The attempt failed; without a delay the retry policy says when it is tried again. `countsAttempt` false gives
     /// the attempt back, then at once by default.
-    case requeue(job: JobID, token: LeaseToken, delayMilliseconds: Int64?, error: String?, countsAttempt: Bool)
+    /// An error of a final class is the job's end.
+    case requeue(
+        job: JobID, token: LeaseToken, delayMilliseconds: Int64?, error: String?, countsAttempt: Bool,
+        errorClass: String? = nil)
     case bury(job: JobID, token: LeaseToken, reason: Bury.Reason, error: String?)
     /// `lane` is that of the enqueue record, needed for a job of which the state has no entry.
     case cancel(job: JobID, lane: Lane?)

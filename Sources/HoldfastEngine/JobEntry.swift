@@ -17,7 +17,11 @@ struct JobEntry: Sendable {
         /// The job's run-at was seen to have come, and its id is in the lane's bitmap. A matter of the index: two
         /// states that differ in nothing else are equal.
         static let isPromoted = Flags(rawValue: 8)
-        static let semantic: Flags = [.hasUniqueKey, .keyIsWindowed, .hasStartBy]
+        /// It has terms of its own.
+        static let hasTerms = Flags(rawValue: 16)
+        /// `crashes` is not 0.
+        static let hasCrashed = Flags(rawValue: 32)
+        static let semantic: Flags = [.hasUniqueKey, .keyIsWindowed, .hasStartBy, .hasTerms, .hasCrashed]
     }
 
     var lane: Slot<LaneRecord>
@@ -27,6 +31,8 @@ struct JobEntry: Sendable {
     var flags: Flags = []
     /// Raw `DeadReason`; 0 unless dead.
     var deadReason: UInt8 = 0
+    /// Attempts that ended without a report since it was enqueued or redriven.
+    var crashes: UInt32 = 0
     /// Milliseconds; 0 when it may run at once. Only of a waiting job.
     var runAt: Int64 = 0
     /// Milliseconds: the lease's deadline, the instant by which a waiting job must start, or when it died.
@@ -62,6 +68,10 @@ package struct JobStatus: Hashable, Sendable {
     package var state: JobState
     /// Attempts begun, less those given back.
     package var attempt: UInt32
+    /// Attempts that ended without a report.
+    package var crashes: UInt32 = 0
+    /// When its attempt ends, whatever its heartbeats say.
+    package var mustEndBy: Timestamp?
     /// The time it waits or waited for, until it is leased.
     package var runAt: Timestamp?
     /// The instant by which it must be leased, while it was not.

@@ -51,4 +51,8 @@ package enum DeadReason: UInt8, Hashable, Sendable, CaseIterable {
     case buried = 3
     /// Its enqueue record fails its checksum.
     case unreadable = 4
+    /// Too many of its attempts ended without a report.
+    case poison = 5
+    /// Its last attempt failed with an error after which it is not tried again.
+    case finalError = 6
 }

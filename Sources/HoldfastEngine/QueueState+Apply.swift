@@ -57,7 +57,7 @@ extension QueueState {
         table.addJobs(1, to: lane)
         needed.insert(id)
         let isDelayed = enqueue.runAt.map { $0 > record.time } ?? false
-        guard isDelayed || enqueue.uniqueKey != nil || enqueue.startBy != nil else {
+        guard isDelayed || enqueue.uniqueKey != nil || enqueue.startBy != nil || enqueue.terms != nil else {
             table.insertReady(id, in: lane)
             return
         }
@@ -66,6 +66,10 @@ extension QueueState {
         if let startBy = enqueue.startBy {
             entry.flags.insert(.hasStartBy)
             entry.deadline = startBy.milliseconds
+        }
+        if let terms = enqueue.terms {
+            entry.flags.insert(.hasTerms)
+            termsOfJobs[id] = terms
         }
         if let key = enqueue.uniqueKey {
             entry.flags.insert(.hasUniqueKey)
@@ -128,6 +132,7 @@ extension QueueState {
         entry.deadline = grant.deadline.milliseconds
         entries[job] = entry
         if !grant.worker.isEmpty { workers[job] = grant.worker }
+        if let end = latestEnd(of: job, entry, from: record.time) { mustEndBy[job] = end.milliseconds }
         table.queues[table.lanes[entry.lane].queue].leased += 1
         table.serve(job, of: entry.lane, at: record.sequence.rawValue)
         pushExpiry(entry.deadline, job, .lease)
@@ -157,19 +162,24 @@ extension QueueState {
         case .ready: release(job, nil, record, countsAttempt: requeue.countsAttempt, setsError: setsError)
         case .scheduled(let runAt):
             release(job, runAt, record, countsAttempt: requeue.countsAttempt, setsError: setsError)
-        case .dead: kill(job, .attemptsUsedUp, record, setsError: setsError)
+        case .dead:
+            let reason = entries[job].flatMap { deathByFailure(job, $0, requeue.errorClass) }
+            kill(job, reason ?? .attemptsUsedUp, record, setsError: setsError)
         }
     }
 
     private mutating func apply(_ expire: Expire, _ record: Record) {
         switch expire {
         case .lease(let job, let token, let isDead):
+            guard var entry = leasedEntry(job, token) else { return }
+            let reason = deathByCrash(job.rawValue, entry)
+            entry.crashes += 1
+            entry.flags.insert(.hasCrashed)
+            entries[job.rawValue] = entry
+            end(job.rawValue, isDead ? reason ?? .attemptsUsedUp : nil, record)
+        case .timeLimit(let job, let token, let isDead):
             guard leasedEntry(job, token) != nil else { return }
-            if isDead {
-                kill(job.rawValue, .attemptsUsedUp, record, setsError: true)
-            } else {
-                release(job.rawValue, nil, record, countsAttempt: true, setsError: true)
-            }
+            end(job.rawValue, isDead ? .attemptsUsedUp : nil, record)
         case .startBy(let job):
             guard entries[job.rawValue]?.phase == .waiting else { return }
             kill(job.rawValue, .startByPassed, record, setsError: true)
@@ -183,6 +193,15 @@ extension QueueState {
         }
     }
 
+    /// Ends an attempt at its deadline.
+    private mutating func end(_ job: UInt64, _ reason: DeadReason?, _ record: Record) {
+        if let reason {
+            kill(job, reason, record, setsError: true)
+        } else {
+            release(job, nil, record, countsAttempt: true, setsError: true)
+        }
+    }
+
     private mutating func apply(_ redrive: Redrive) {
         let job = redrive.job.rawValue
         guard var entry = entries[job], entry.phase == .dead else { return }
@@ -190,6 +209,8 @@ extension QueueState {
         entry.deadReason = 0
         entry.deadline = 0
         entry.attempt = 0
+        entry.crashes = 0
+        entry.flags.remove(.hasCrashed)
         entries[job] = entry
         table.queues[table.lanes[entry.lane].queue].dead.remove(job)
         if let key = keysOfJobs[job], !entry.flags.contains(.keyIsWindowed) {
@@ -217,8 +238,7 @@ extension QueueState {
     ) {
         guard var entry = entries[job] else { return }
         assert(entry.phase == .leased, "only a lease can be given back")
-        table.queues[table.lanes[entry.lane].queue].leased -= 1
-        workers[job] = nil
+        leave(job, entry)
         entry.phase = .waiting
         entry.token = 0
         entry.deadline = 0
@@ -253,6 +273,7 @@ extension QueueState {
         leave(job, entry)
         releaseKey(of: job, entry)
         if entry.flags.contains(.hasUniqueKey) { keysOfJobs[job] = nil }
+        if entry.flags.contains(.hasTerms) { termsOfJobs[job] = nil }
         if entry.lastError != 0 { needed.remove(entry.lastError) }
         if entry.progress != 0 { needed.remove(entry.progress) }
         needed.remove(job)
@@ -269,6 +290,7 @@ extension QueueState {
         case .leased:
             table.queues[table.lanes[entry.lane].queue].leased -= 1
             workers[job] = nil
+            if entry.flags.contains(.hasTerms) { mustEndBy[job] = nil }
         case .dead: table.queues[table.lanes[entry.lane].queue].dead.remove(job)
         }
     }

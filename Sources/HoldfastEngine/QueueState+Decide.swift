@@ -22,19 +22,22 @@ extension QueueState {
             return lease(queues, limit, now.advanced(byMilliseconds: milliseconds), worker, at: now)
         case .heartbeat(let job, let token, let milliseconds, let progress):
             _ = try requireLease(job, token, at: now, in: batch)
-            let deadline = now.advanced(byMilliseconds: milliseconds)
+            let latest = mustEndBy.isEmpty ? nil : mustEndBy[job.rawValue]
+            let deadline = min(
+                now.advanced(byMilliseconds: milliseconds), latest.map { Timestamp(milliseconds: $0) } ?? .max)
             let heartbeat = Heartbeat(job: job, token: token, deadline: deadline, progress: progress)
             return Decision(.heartbeat(heartbeat), .heartbeat(deadline: deadline))
         case .ack(let job, let token, let result):
             let entry = try requireLease(job, token, at: now, in: batch)
             settle(job, entry, as: .ended, in: &batch)
             return Decision(.ack(Ack(job: job, token: token, result: result)), .done)
-        case .requeue(let job, let token, let delay, let error, let countsAttempt):
+        case .requeue(let job, let token, let delay, let error, let countsAttempt, let errorClass):
             let entry = try requireLease(job, token, at: now, in: batch)
-            let outcome = outcome(of: job, entry, delay, countsAttempt, at: now)
+            let outcome = outcome(of: job, entry, delay, countsAttempt, errorClass, at: now)
             settle(job, entry, as: outcome == .dead ? .dead : .waiting, in: &batch)
             let requeue = Requeue(
-                job: job, token: token, outcome: outcome, countsAttempt: countsAttempt, error: error)
+                job: job, token: token, outcome: outcome, countsAttempt: countsAttempt, error: error,
+                errorClass: errorClass)
             return Decision(.requeue(requeue), .requeued(outcome))
         case .bury(let job, let token, let reason, let error):
             let entry = try requireLease(job, token, at: now, in: batch)
@@ -102,7 +105,7 @@ extension QueueState {
         if limit == 1 {
             for name in queues {
                 guard let queue = table.queue(name), let pick = table.firstPick(in: queue) else { continue }
-                let grant = grant(pick, deadline, worker)
+                let grant = grant(pick, deadline, worker, at: now)
                 return Decision(.lease(grant), .leased([grant]))
             }
             return Decision(mutations: .none, reply: .leased([]))
@@ -114,15 +117,15 @@ extension QueueState {
             if queues.count > 1 { visited.append(queue) }
             table.pick(from: queue, limit: limit, into: &picks)
         }
-        let grants = picks.map { grant($0, deadline, worker) }
+        let grants = picks.map { grant($0, deadline, worker, at: now) }
         return Decision(mutations: Mutations(grants.map { .lease($0) }), reply: .leased(grants))
     }
 
-    private func grant(_ pick: Pick, _ deadline: Timestamp, _ worker: String) -> LeaseGrant {
-        let attempt = entries[pick.job]?.attempt ?? 0
+    private func grant(_ pick: Pick, _ deadline: Timestamp, _ worker: String, at now: Timestamp) -> LeaseGrant {
+        let entry = entries[pick.job]
         return LeaseGrant(
-            job: JobID(pick.job), lane: table.lane(pick.lane), attempt: attempt + 1, deadline: deadline,
-            worker: worker)
+            job: JobID(pick.job), lane: table.lane(pick.lane), attempt: (entry?.attempt ?? 0) + 1,
+            deadline: min(deadline, latestEnd(of: pick.job, entry, from: now) ?? .max), worker: worker)
     }
 
     // MARK: - Settling
@@ -163,11 +166,11 @@ extension QueueState {
     }
 
     private func outcome(
-        of job: JobID, _ entry: JobEntry, _ delay: Int64?, _ countsAttempt: Bool, at now: Timestamp
+        of job: JobID, _ entry: JobEntry, _ delay: Int64?, _ countsAttempt: Bool, _ errorClass: String?,
+        at now: Timestamp
     ) -> Requeue.Outcome {
-        if countsAttempt && entry.attempt >= table.lanes[entry.lane].maxAttempts { return .dead }
-        let retry = table.queues[table.lanes[entry.lane].queue].terms.retry
-        let policy = countsAttempt ? retry.delayMilliseconds(job: job, attempt: entry.attempt) : 0
+        if countsAttempt, deathByFailure(job.rawValue, entry, errorClass) != nil { return .dead }
+        let policy = countsAttempt && delay == nil ? retryDelay(of: job.rawValue, entry) : 0
         let runAt = now.advanced(byMilliseconds: max(delay ?? policy, 0))
         return runAt > now ? .scheduled(runAt: runAt) : .ready
     }

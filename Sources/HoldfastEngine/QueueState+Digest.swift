@@ -141,6 +141,7 @@ extension QueueState {
         let flags = entry.flags.intersection(.semantic)
         writer.append(entry.phase.rawValue | flags.rawValue << 2)
         writer.append(varint: UInt64(entry.attempt))
+        if flags.contains(.hasCrashed) { writer.append(varint: UInt64(entry.crashes)) }
         writer.append(varint: entry.lastError)
         writer.append(varint: entry.progress)
         switch entry.phase {
@@ -156,6 +157,9 @@ extension QueueState {
             writer.append(varint: UInt64(bitPattern: entry.deadline))
         }
         if flags.contains(.hasUniqueKey) { writer.append(counted: keysOfJobs[id]?.string ?? "") }
+        guard let terms = ownTerms(of: id, entry) else { return }
+        terms.encode(into: &writer)
+        if let end = mustEndBy[id] { writer.append(varint: UInt64(bitPattern: end)) }
     }
 
     /// Keys held for a time. Those held for a job's life follow from the entries.

@@ -175,6 +175,10 @@ extension QueueState {
             else { throw Self.corruptImage("job \(id) is in an unknown state") }
             (entry.phase, entry.flags) = (phase, flags)
             entry.attempt = UInt32(try reader.varint(atMost: UInt64(table.lanes[entry.lane].maxAttempts)))
+            if flags.contains(.hasCrashed) {
+                entry.crashes = UInt32(try reader.varint(atMost: UInt64(entry.attempt)))
+                guard entry.crashes > 0 else { throw Self.corruptImage("job \(id) crashed no times") }
+            }
             entry.lastError = try sequence(&reader)
             entry.progress = try sequence(&reader)
             for needs in [id, entry.lastError, entry.progress] where needs != 0 {
@@ -182,6 +186,7 @@ extension QueueState {
             }
             try decodePhase(&reader, id, &entry)
             if flags.contains(.hasUniqueKey) { try decodeKey(&reader, id, entry) }
+            if flags.contains(.hasTerms) { try decodeTerms(&reader, id, entry) }
             table.addJobs(1, to: entry.lane)
             entries[id] = entry
             entryIDs.insert(id)
@@ -210,6 +215,15 @@ extension QueueState {
             }
             entry.deadline = try Self.time(&reader)
         }
+    }
+
+    private mutating func decodeTerms(_ reader: inout ByteReader, _ id: UInt64, _ entry: JobEntry) throws {
+        let terms = try JobTerms(from: &reader)
+        termsOfJobs[id] = terms
+        guard entry.phase == .leased, terms.timeLimit != nil else { return }
+        let end = try Self.time(&reader)
+        guard entry.deadline <= end else { throw Self.corruptImage("job \(id) is leased for longer than it may run") }
+        mustEndBy[id] = end
     }
 
     private mutating func decodeKey(_ reader: inout ByteReader, _ id: UInt64, _ entry: JobEntry) throws {

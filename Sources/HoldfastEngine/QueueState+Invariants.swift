@@ -17,6 +17,12 @@ extension QueueState {
             precondition(entry.progress == 0 || needed.contains(entry.progress), "a progress's record is needed")
             precondition(table.lanes[entry.lane].ready.contains(id) == entry.isInLane, "a bitmap shows its lane")
             precondition((keysOfJobs[id] != nil) == entry.flags.contains(.hasUniqueKey), "a key is remembered")
+            precondition((termsOfJobs[id] != nil) == entry.flags.contains(.hasTerms), "terms are remembered")
+            precondition((entry.crashes > 0) == entry.flags.contains(.hasCrashed), "crashes show")
+            precondition(entry.crashes <= entry.attempt, "a crash is an attempt")
+            let isLimited = entry.phase == .leased && termsOfJobs[id]?.timeLimit != nil
+            precondition((mustEndBy[id] != nil) == isLimited, "an attempt with a limit has an end")
+            precondition(mustEndBy[id].map { entry.deadline <= $0 } ?? true, "no lease goes beyond that end")
             let queue = table.lanes[entry.lane].queue
             switch entry.phase {
             case .waiting: if !entry.isInLane { figures[queue, default: QueueCounts()].scheduled += 1 }

@@ -41,7 +41,8 @@ extension QueueState {
     package func status(of job: JobID, at now: Timestamp? = nil) -> JobStatus? {
         guard let entry = entries[job.rawValue] else { return nil }
         var status = JobStatus(
-            lane: table.lane(entry.lane), state: entry.state(at: now ?? latestTime), attempt: entry.attempt)
+            lane: table.lane(entry.lane), state: entry.state(at: now ?? latestTime), attempt: entry.attempt,
+            crashes: entry.crashes)
         let deadline = Timestamp(milliseconds: entry.deadline)
         switch entry.phase {
         case .waiting:
@@ -51,6 +52,7 @@ extension QueueState {
             status.token = LeaseToken(entry.token)
             status.deadline = deadline
             status.worker = workers[job.rawValue] ?? ""
+            status.mustEndBy = mustEndBy[job.rawValue].map { Timestamp(milliseconds: $0) }
         case .dead:
             status.deadReason = DeadReason(rawValue: entry.deadReason)
             status.diedAt = deadline

@@ -16,7 +16,12 @@ extension QueueState {
         switch record.mutation {
         case .enqueue(let enqueue): try validate(enqueue, record)
         case .lease(let grant): try validate(grant, record)
-        case .heartbeat(let heartbeat): try requireLease(heartbeat.job, heartbeat.token, .heartbeat, record)
+        case .heartbeat(let heartbeat):
+            try requireLease(heartbeat.job, heartbeat.token, .heartbeat, record)
+            let isInTime = mustEndBy[heartbeat.job.rawValue].map { heartbeat.deadline.milliseconds <= $0 } ?? true
+            guard isInTime || Safeguard.replayedTimeLimit.isOff else {
+                throw illegal(record, "lets an attempt take longer than it may")
+            }
         case .ack(let ack): try requireLease(ack.job, ack.token, .ack, record)
         case .requeue(let requeue): try validate(requeue, record)
         case .expire(let expire): try validate(expire, record)
@@ -66,6 +71,9 @@ extension QueueState {
         guard (1...RecordLimits.maxAttemptsMax).contains(lane.maxAttempts) || Safeguard.replayedEnqueue.isOff else {
             throw illegal(record, "allows \(lane.maxAttempts) attempts")
         }
+        guard enqueue.terms.map({ $0.isValid && !$0.isEmpty }) ?? true || Safeguard.replayedEnqueue.isOff else {
+            throw illegal(record, "gives a job impossible terms")
+        }
         if let key = enqueue.uniqueKey, let queue = table.queue(lane.queue) {
             let isFree = uniqueKeys[UniqueKey(queue: queue, key: Name(key))] == nil
             guard isFree || Safeguard.replayedUniqueKey.isOff else {
@@ -93,12 +101,17 @@ extension QueueState {
         guard isNext || Safeguard.replayedAttempt.isOff else {
             throw illegal(record, "begins attempt \(grant.attempt) after \(entry.attempt)")
         }
+        let isInTime = latestEnd(of: job, entry, from: record.time).map { grant.deadline <= $0 } ?? true
+        guard isInTime || Safeguard.replayedTimeLimit.isOff else {
+            throw illegal(record, "lets an attempt take longer than it may")
+        }
     }
 
     private func validate(_ requeue: Requeue, _ record: Record) throws(EngineError) {
         let entry = try requireLease(requeue.job, requeue.token, .requeue, record)
-        let isUsedUp = requeue.countsAttempt && entry.attempt >= table.lanes[entry.lane].maxAttempts
-        guard isUsedUp == (requeue.outcome == .dead) || Safeguard.replayedRequeue.isOff else {
+        let isEnd =
+            requeue.countsAttempt && deathByFailure(requeue.job.rawValue, entry, requeue.errorClass) != nil
+        guard isEnd == (requeue.outcome == .dead) || Safeguard.replayedRequeue.isOff else {
             throw illegal(record, "ends attempt \(entry.attempt) of job \(requeue.job) in a state it can't lead to")
         }
     }
@@ -107,9 +120,15 @@ extension QueueState {
         switch expire {
         case .lease(let job, let token, let isDead):
             let entry = try requireLease(job, token, .expireLease, record)
-            let isUsedUp = entry.attempt >= table.lanes[entry.lane].maxAttempts
-            guard isDead == isUsedUp || Safeguard.replayedExpiry.isOff else {
+            let isRight = isDead == (deathByCrash(job.rawValue, entry) != nil) && !endsByTimeLimit(job.rawValue, entry)
+            guard isRight || Safeguard.replayedExpiry.isOff else {
                 throw illegal(record, "ends attempt \(entry.attempt) of job \(job) in a state it can't lead to")
+            }
+        case .timeLimit(let job, let token, let isDead):
+            let entry = try requireLease(job, token, .expireLease, record)
+            let isRight = isDead == hasUsedUpAttempts(entry) && endsByTimeLimit(job.rawValue, entry)
+            guard isRight || Safeguard.replayedTimeLimit.isOff else {
+                throw illegal(record, "ends attempt \(entry.attempt) of job \(job) by a time limit it does not have")
             }
         case .startBy(let job):
             let entry = try require(job, allowing: .expireStart, record)

@@ -44,6 +44,10 @@ package struct QueueState: Sendable {
     var uniqueKeys: [UniqueKey: UniqueHolder] = [:]
     /// The keys held for a time, by holder.
     var windows: [UInt64: UniqueKey] = [:]
+    /// Of jobs that were enqueued with terms of their own.
+    var termsOfJobs: [UInt64: JobTerms] = [:]
+    /// Milliseconds: when the attempt under way ends at the latest, of leased jobs whose terms limit that.
+    var mustEndBy: [UInt64: Int64] = [:]
     var effects: [EffectKey: UInt64] = [:]
     var cursors: [Name: Cursor] = [:]
     /// The last record that is not about a cursor, as far as a cursor depends on it.
@@ -97,8 +101,12 @@ package struct QueueState: Sendable {
         switch element.tag {
         case .lease:
             guard let entry = entries[job.rawValue] else { return nil }
-            let isDead = entry.attempt >= table.lanes[entry.lane].maxAttempts
-            return .expire(.lease(job: job, token: LeaseToken(entry.token), isDead: isDead))
+            let token = LeaseToken(entry.token)
+            if endsByTimeLimit(job.rawValue, entry) {
+                return .expire(.timeLimit(job: job, token: token, isDead: hasUsedUpAttempts(entry)))
+            }
+            let isDead = deathByCrash(job.rawValue, entry) != nil
+            return .expire(.lease(job: job, token: token, isDead: isDead))
         case .startBy: return .expire(.startBy(job: job))
         case .uniqueKey:
             guard let unique = windows[job.rawValue] else { return nil }

@@ -1,7 +1,8 @@
 // What a queue does with its jobs beyond what each job says. Part of the state, of digests and of images; changed by
 // records of kind `queueSettings` and by nothing else.
 //
-//     terms      u8(flags) · [2: varint(capacity)] · [4: varint(running at most)] · [8: retry policy]
+//     terms      varint(flags) · [2: varint(capacity)] · [4: varint(running at most)] · [8: retry policy]
+//                · [16: varint(crashes at most)] · [256: error classes, see JobTerms.swift]
 //                flag 1: paused
 
 internal import HoldfastBytes
@@ -16,6 +17,10 @@ package struct QueueTerms: Hashable, Sendable {
     package var runningMax: Int?
     /// How long failed jobs wait.
     package var retry = RetryPolicy.standard
+    /// How many attempts at a job may end without a report before it is dead; `nil` for any number.
+    package var crashMax: Int?
+    /// Errors after which a job is not tried again.
+    package var finalErrors = ErrorClasses()
 
     /// The most that either limit can be set to.
     package static let limitMax = 1 << 40
@@ -26,35 +31,47 @@ package struct QueueTerms: Hashable, Sendable {
     /// Whether every part is within its bounds.
     package var isValid: Bool {
         [capacity, runningMax].allSatisfy { $0.map((1...Self.limitMax).contains) ?? true } && retry.isValid
+            && crashMax.map((1...JobTerms.crashesMax).contains) ?? true && finalErrors.isValid
     }
 }
 
 extension QueueTerms {
-    private static let pausedFlag: UInt8 = 1
-    private static let capacityFlag: UInt8 = 2
-    private static let runningFlag: UInt8 = 4
-    private static let retryFlag: UInt8 = 8
+    private static let pausedFlag: UInt64 = 1
+    private static let capacityFlag: UInt64 = 2
+    private static let runningFlag: UInt64 = 4
+    private static let retryFlag: UInt64 = 8
+    private static let crashFlag: UInt64 = 16
+    private static let errorsFlag: UInt64 = 256
+    private static let known = pausedFlag | capacityFlag | runningFlag | retryFlag | crashFlag | errorsFlag
 
     func encode(into writer: inout ByteWriter) {
         var flags = isPaused ? Self.pausedFlag : 0
         if capacity != nil { flags |= Self.capacityFlag }
         if runningMax != nil { flags |= Self.runningFlag }
         if retry != .standard { flags |= Self.retryFlag }
-        writer.append(flags)
+        if crashMax != nil { flags |= Self.crashFlag }
+        if !finalErrors.isEmpty { flags |= Self.errorsFlag }
+        writer.append(varint: flags)
         if let capacity { writer.append(varint: UInt64(capacity)) }
         if let runningMax { writer.append(varint: UInt64(runningMax)) }
         if retry != .standard { retry.encode(into: &writer) }
+        if let crashMax { writer.append(varint: UInt64(crashMax)) }
+        if !finalErrors.isEmpty { finalErrors.encode(into: &writer) }
     }
 
     init(from reader: inout ByteReader) throws(ByteReaderError) {
         let start = reader.offset
-        let flags = try reader.u8()
-        guard flags < Self.retryFlag << 1 else { throw ByteReaderError(.unsupported, at: start) }
+        let flags = try reader.varint()
+        guard flags & ~Self.known == 0 else { throw ByteReaderError(.unsupported, at: start) }
         isPaused = flags & Self.pausedFlag != 0
         if flags & Self.capacityFlag != 0 { capacity = Int(try reader.varint(atMost: UInt64(Self.limitMax))) }
         if flags & Self.runningFlag != 0 { runningMax = Int(try reader.varint(atMost: UInt64(Self.limitMax))) }
         if flags & Self.retryFlag != 0 { retry = try RetryPolicy(from: &reader) }
-        guard isValid, flags & Self.retryFlag == 0 || retry != .standard else {
+        if flags & Self.crashFlag != 0 { crashMax = Int(try reader.varint(atMost: UInt64(JobTerms.crashesMax))) }
+        if flags & Self.errorsFlag != 0 { finalErrors = try ErrorClasses(from: &reader) }
+        guard isValid, flags & Self.retryFlag == 0 || retry != .standard,
+            flags & Self.errorsFlag == 0 || !finalErrors.isEmpty
+        else {
             throw ByteReaderError(.notCanonical, at: start)
         }
     }

@@ -15,14 +15,16 @@
 //     rest       all bytes left
 //
 //      1 enqueue        lane · [8: instant(run at)] · [16: name(unique key)] · [32: instant(unique until)]
-//                       · [64: instant(start by)] · [128: varint(pairs) · (name · counted bytes) ...] · rest(payload)
+//                       · [64: instant(start by)] · [256: job terms, see JobTerms.swift]
+//                       · [128: varint(pairs) · (name · counted bytes) ...] · rest(payload)
 //      2 lease          lane · [8: varint(attempt); default 1] · [16: name(worker); default ""] · instant(deadline)
 //                       · ref(job)
 //      3 heartbeat      instant(deadline) · ref(job) · ref(token) · [1: rest(progress)]
 //      4 ack            ref(job) · ref(token) · [1: rest(result)]
-//      5 requeue        [4: instant(run at)] · ref(job) · ref(token) · [1: rest(error)]
+//      5 requeue        [4: instant(run at)] · [16: name(error class)] · ref(job) · ref(token) · [1: rest(error)]
 //                       flag 2: the attempt does not count; flag 8: the job is dead; not both 4 and 8
 //      6 expire         no flag, or 4 (the job is dead):  ref(job) · ref(token)
+//                       8 (time limit), with 4 or without: the same
 //                       1 (not started in time):          ref(job)
 //                       2 (window of a unique key):       name(queue) · name(key) · ref(job)
 //      7 bury           u8(reason) · ref(job) · ref(token) · [1: rest(error)]
@@ -30,7 +32,8 @@
 //      9 cancel         lane · ref(job)
 //     10 effect         name(scope) · name(key) · [1: ref(job) · ref(token)] · rest(value)
 //     16 queueSettings  name(queue) · [4: varint(capacity, 0: none)] · [8: varint(running at most, 0: none)]
-//                       · [16: retry policy, see RetryPolicy.swift]; flag 1: pausing is set, to flag 2
+//                       · [16: retry policy, see RetryPolicy.swift] · [32: varint(crashes at most, 0: none)]
+//                       · [64: error classes, see JobTerms.swift]; flag 1: pausing is set, to flag 2
 //     17 clock          nothing
 //     18 cursorSet      name(cursor) · varint(sequence - next) · [1: varint(bytes); default 2^28]
 //                       · [2: varint(age, ms); default 7 days]
@@ -50,7 +53,8 @@ enum RecordFlags {
     static let uniqueUntil: UInt64 = 32
     static let startBy: UInt64 = 64
     static let headers: UInt64 = 128
-    static let enqueue = lane | runAt | uniqueKey | uniqueUntil | startBy | headers
+    static let terms: UInt64 = 256
+    static let enqueue = lane | runAt | uniqueKey | uniqueUntil | startBy | headers | terms
 
     static let attempt: UInt64 = 8
     static let worker: UInt64 = 16
@@ -61,12 +65,14 @@ enum RecordFlags {
     static let isUncounted: UInt64 = 2
     static let isScheduled: UInt64 = 4
     static let isDead: UInt64 = 8
-    static let requeue = report | isUncounted | isScheduled | isDead
+    static let errorClass: UInt64 = 16
+    static let requeue = report | isUncounted | isScheduled | isDead | errorClass
 
     static let expireStartBy: UInt64 = 1
     static let expireUniqueKey: UInt64 = 2
     static let expireDead: UInt64 = 4
-    static let expire = expireStartBy | expireUniqueKey | expireDead
+    static let expireTimeLimit: UInt64 = 8
+    static let expire = expireStartBy | expireUniqueKey | expireDead | expireTimeLimit
 
     static let fence: UInt64 = 1
 
@@ -75,7 +81,9 @@ enum RecordFlags {
     static let capacity: UInt64 = 4
     static let runningMax: UInt64 = 8
     static let retry: UInt64 = 16
-    static let queueSettings = pauseIsSet | pauseIsOn | capacity | runningMax | retry
+    static let crashMax: UInt64 = 32
+    static let finalErrors: UInt64 = 64
+    static let queueSettings = pauseIsSet | pauseIsOn | capacity | runningMax | retry | crashMax | finalErrors
 
     static let cursorBytes: UInt64 = 1
     static let cursorAge: UInt64 = 2
@@ -181,6 +189,7 @@ extension Record {
         if enqueue.uniqueKey != nil { flags |= RecordFlags.uniqueKey }
         if enqueue.uniqueUntil != nil { flags |= RecordFlags.uniqueUntil }
         if enqueue.startBy != nil { flags |= RecordFlags.startBy }
+        if enqueue.terms != nil { flags |= RecordFlags.terms }
         if !enqueue.headers.isEmpty { flags |= RecordFlags.headers }
         assert(enqueue.uniqueUntil == nil || enqueue.uniqueKey != nil, "a window needs a key")
         writer.append(varint: flags)
@@ -189,6 +198,7 @@ extension Record {
         if let key = enqueue.uniqueKey { writer.append(counted: key) }
         if let until = enqueue.uniqueUntil { append(until, to: &writer) }
         if let startBy = enqueue.startBy { append(startBy, to: &writer) }
+        enqueue.terms?.encode(into: &writer)
         if !enqueue.headers.isEmpty {
             writer.append(varint: UInt64(enqueue.headers.count))
             for header in enqueue.headers {
@@ -214,6 +224,7 @@ extension Record {
     private func encode(_ requeue: Requeue, into writer: inout ByteWriter) {
         var flags: UInt64 = requeue.error == nil ? 0 : RecordFlags.report
         if !requeue.countsAttempt { flags |= RecordFlags.isUncounted }
+        if requeue.errorClass != nil { flags |= RecordFlags.errorClass }
         switch requeue.outcome {
         case .ready: break
         case .scheduled: flags |= RecordFlags.isScheduled
@@ -221,6 +232,7 @@ extension Record {
         }
         writer.append(varint: flags)
         if case .scheduled(let runAt) = requeue.outcome { append(runAt, to: &writer) }
+        if let errorClass = requeue.errorClass { writer.append(counted: errorClass) }
         append(requeue.job, requeue.token, to: &writer)
         if let error = requeue.error { writer.append(utf8: error) }
     }
@@ -229,6 +241,9 @@ extension Record {
         switch expire {
         case .lease(let job, let token, let isDead):
             writer.append(varint: isDead ? RecordFlags.expireDead : 0)
+            append(job, token, to: &writer)
+        case .timeLimit(let job, let token, let isDead):
+            writer.append(varint: RecordFlags.expireTimeLimit | (isDead ? RecordFlags.expireDead : 0))
             append(job, token, to: &writer)
         case .startBy(let job):
             writer.append(varint: RecordFlags.expireStartBy)
@@ -257,11 +272,15 @@ extension Record {
         if settings.capacity != nil { flags |= RecordFlags.capacity }
         if settings.runningMax != nil { flags |= RecordFlags.runningMax }
         if settings.retry != nil { flags |= RecordFlags.retry }
+        if settings.crashMax != nil { flags |= RecordFlags.crashMax }
+        if settings.finalErrors != nil { flags |= RecordFlags.finalErrors }
         writer.append(varint: flags)
         writer.append(counted: settings.queue)
         if let capacity = settings.capacity { writer.append(varint: UInt64(capacity)) }
         if let runningMax = settings.runningMax { writer.append(varint: UInt64(runningMax)) }
         settings.retry?.encode(into: &writer)
+        if let crashMax = settings.crashMax { writer.append(varint: UInt64(crashMax)) }
+        settings.finalErrors?.encode(into: &writer)
     }
 
     private func encode(_ set: CursorSet, into writer: inout ByteWriter) {

@@ -131,6 +131,7 @@ extension Enqueue {
         if flags & RecordFlags.uniqueKey != 0 { uniqueKey = try reader.name() }
         if flags & RecordFlags.uniqueUntil != 0 { uniqueUntil = try reader.instant(in: context) }
         if flags & RecordFlags.startBy != 0 { startBy = try reader.instant(in: context) }
+        if flags & RecordFlags.terms != 0 { terms = try JobTerms(from: &reader) }
         if flags & RecordFlags.headers != 0 {
             let count = try reader.varint(atMost: UInt64(RecordLimits.headersCountMax))
             guard count > 0 else { throw ByteReaderError(.notCanonical, at: start) }
@@ -176,10 +177,12 @@ extension Requeue {
             guard outcome == .ready else { throw ByteReaderError(.notCanonical, at: start) }
             outcome = .scheduled(runAt: try reader.instant(in: context))
         }
+        let errorClass = flags & RecordFlags.errorClass == 0 ? nil : try reader.name()
         let (job, token) = (try reader.job(in: context), try reader.token(in: context))
         let error = flags & RecordFlags.report == 0 ? nil : try reader.restString(atMost: RecordLimits.valueBytesMax)
-        let countsAttempt = flags & RecordFlags.isUncounted == 0
-        self.init(job: job, token: token, outcome: outcome, countsAttempt: countsAttempt, error: error)
+        self.init(
+            job: job, token: token, outcome: outcome, countsAttempt: flags & RecordFlags.isUncounted == 0,
+            error: error, errorClass: errorClass)
     }
 }
 
@@ -191,6 +194,9 @@ extension Expire {
         case 0, RecordFlags.expireDead:
             let (job, token) = (try reader.job(in: context), try reader.token(in: context))
             self = .lease(job: job, token: token, isDead: flags != 0)
+        case RecordFlags.expireTimeLimit, RecordFlags.expireTimeLimit | RecordFlags.expireDead:
+            let (job, token) = (try reader.job(in: context), try reader.token(in: context))
+            self = .timeLimit(job: job, token: token, isDead: flags & RecordFlags.expireDead != 0)
         case RecordFlags.expireStartBy: self = .startBy(job: try reader.job(in: context))
         case RecordFlags.expireUniqueKey:
             let (queue, key) = (try reader.name(), try reader.name())
@@ -235,6 +241,10 @@ extension QueueSettings {
             runningMax = Int(try reader.varint(atMost: UInt64(QueueTerms.limitMax)))
         }
         if flags & RecordFlags.retry != 0 { retry = try RetryPolicy(from: &reader) }
+        if flags & RecordFlags.crashMax != 0 {
+            crashMax = Int(try reader.varint(atMost: UInt64(JobTerms.crashesMax)))
+        }
+        if flags & RecordFlags.finalErrors != 0 { finalErrors = try ErrorClasses(from: &reader) }
     }
 }
 

@@ -82,6 +82,8 @@ package struct Enqueue: Hashable, Sendable {
     package var uniqueUntil: Timestamp?
     /// The job is dead (`ttl expired`) unless leased before.
     package var startBy: Timestamp?
+    /// What it says about its attempts; `nil` when nothing.
+    package var terms: JobTerms?
     /// Pairs in the order given.
     package var headers: [Header]
     package var payload: [UInt8]
@@ -94,13 +96,14 @@ package struct Enqueue: Hashable, Sendable {
 
     package init(
         lane: Lane, runAt: Timestamp? = nil, uniqueKey: String? = nil, uniqueUntil: Timestamp? = nil,
-        startBy: Timestamp? = nil, headers: [Header] = [], payload: [UInt8] = []
+        startBy: Timestamp? = nil, terms: JobTerms? = nil, headers: [Header] = [], payload: [UInt8] = []
     ) {
         self.lane = lane
         self.runAt = runAt
         self.uniqueKey = uniqueKey
         self.uniqueUntil = uniqueUntil
         self.startBy = startBy
+        self.terms = terms
         self.headers = headers
         self.payload = payload
     }
@@ -159,7 +162,7 @@ package struct Requeue: Hashable, Sendable {
     package enum Outcome: Hashable, Sendable {
         case ready
         case scheduled(runAt: Timestamp)
-        /// The attempts are used up.
+        /// The attempts are used up, or the error is final.
         case dead
     }
     package var job: JobID
@@ -168,20 +171,28 @@ package struct Requeue: Hashable, Sendable {
     /// False gives the attempt back.
     package var countsAttempt: Bool
     package var error: String?
+    /// What kind of error it was, for rules about kinds.
+    package var errorClass: String?
 
-    package init(job: JobID, token: LeaseToken, outcome: Outcome, countsAttempt: Bool = true, error: String? = nil) {
+    package init(
+        job: JobID, token: LeaseToken, outcome: Outcome, countsAttempt: Bool = true, error: String? = nil,
+        errorClass: String? = nil
+    ) {
         self.job = job
         self.token = token
         self.outcome = outcome
         self.countsAttempt = countsAttempt
         self.error = error
+        self.errorClass = errorClass
     }
 }
 
 /// A deadline has passed.
 package enum Expire: Hashable, Sendable {
-    /// A lease ended without a report; the job is ready again, or dead after its last attempt.
+    /// A lease ended without a report; the job is ready again, or dead after its last attempt or crash.
     case lease(job: JobID, token: LeaseToken, isDead: Bool)
+    /// An attempt took as long as it may; the job is ready again, or dead after its last attempt.
+    case timeLimit(job: JobID, token: LeaseToken, isDead: Bool)
     /// A job was not leased in time; it is dead.
     case startBy(job: JobID)
     /// The window of a unique key has passed; the key is free. `job` is the holder it had.
@@ -257,15 +268,21 @@ package struct QueueSettings: Hashable, Sendable {
     package var capacity: Int?
     package var runningMax: Int?
     package var retry: RetryPolicy?
+    package var crashMax: Int?
+    /// No name takes them away.
+    package var finalErrors: ErrorClasses?
 
     package init(
-        queue: String, isPaused: Bool? = nil, capacity: Int? = nil, runningMax: Int? = nil, retry: RetryPolicy? = nil
+        queue: String, isPaused: Bool? = nil, capacity: Int? = nil, runningMax: Int? = nil, retry: RetryPolicy? = nil,
+        crashMax: Int? = nil, finalErrors: ErrorClasses? = nil
     ) {
         self.queue = queue
         self.isPaused = isPaused
         self.capacity = capacity
         self.runningMax = runningMax
         self.retry = retry
+        self.crashMax = crashMax
+        self.finalErrors = finalErrors
     }
 
     /// Returns what they make of `terms`.
@@ -275,6 +292,8 @@ package struct QueueSettings: Hashable, Sendable {
         if let capacity { terms.capacity = capacity == 0 ? nil : capacity }
         if let runningMax { terms.runningMax = runningMax == 0 ? nil : runningMax }
         if let retry { terms.retry = retry }
+        if let crashMax { terms.crashMax = crashMax == 0 ? nil : crashMax }
+        if let finalErrors { terms.finalErrors = finalErrors }
         return terms
     }
 }

@@ -20,17 +20,18 @@ extension ReferenceModel {
             let grants = lease(queues, limit, deadline, worker, at: now, next, observed)
             result = (.leased(grants), grants.count)
         case .heartbeat(let job, let token, let milliseconds, _):
-            let deadline = now.advanced(byMilliseconds: milliseconds)
-            jobs[try index(of: job, leasedWith: token)].state = .leased(token: token, deadline: deadline)
+            let index = try index(of: job, leasedWith: token)
+            let deadline = min(now.advanced(byMilliseconds: milliseconds), jobs[index].mustEndBy)
+            jobs[index].state = .leased(token: token, deadline: deadline)
             result = (.heartbeat(deadline: deadline), 1)
         case .ack(let job, let token, _):
             jobs.remove(at: try index(of: job, leasedWith: token))
             releaseKey(of: job)
             completedCount += 1
             result = (.done, 1)
-        case .requeue(let job, let token, let delay, _, let countsAttempt):
+        case .requeue(let job, let token, let delay, _, let countsAttempt, let errorClass):
             let index = try index(of: job, leasedWith: token)
-            result = (.requeued(requeue(index, delay, countsAttempt, at: now)), 1)
+            result = (.requeued(requeue(index, delay, countsAttempt, errorClass, at: now)), 1)
         case .bury(let job, let token, _, _):
             bury(try index(of: job, leasedWith: token))
             result = (.done, 1)
@@ -95,6 +96,9 @@ extension ReferenceModel {
                 countTurn(of: index, over: candidates)
                 jobs[index].attempt += 1
                 jobs[index].startBy = nil
+                let limit = jobs[index].enqueue.terms?.timeLimit
+                jobs[index].mustEndBy = limit.map { now.advanced(byMilliseconds: $0) } ?? .max
+                let deadline = min(deadline, jobs[index].mustEndBy)
                 let token = LeaseToken(next.advanced(by: UInt64(grants.count)))
                 jobs[index].state = .leased(token: token, deadline: deadline)
                 let (id, lane, attempt) = (jobs[index].id, jobs[index].enqueue.lane, jobs[index].attempt)
@@ -137,14 +141,16 @@ extension ReferenceModel {
     }
 
     private mutating func requeue(
-        _ index: Int, _ delay: Int64?, _ countsAttempt: Bool, at now: Timestamp
+        _ index: Int, _ delay: Int64?, _ countsAttempt: Bool, _ errorClass: String?, at now: Timestamp
     ) -> Requeue.Outcome {
         let job = jobs[index]
-        if countsAttempt && job.attempt >= job.enqueue.lane.maxAttempts {
+        let final = terms(of: job.enqueue.lane.queue).finalErrors.names + (job.enqueue.terms?.finalErrors.names ?? [])
+        let isFinal = errorClass.map { final.contains($0) } ?? false
+        if countsAttempt && (job.attempt >= job.enqueue.lane.maxAttempts || isFinal) {
             bury(index)
             return .dead
         }
-        let retry = terms(of: job.enqueue.lane.queue).retry
+        let retry = job.enqueue.terms?.retry ?? terms(of: job.enqueue.lane.queue).retry
         let policy = countsAttempt ? retry.delayMilliseconds(job: job.id, attempt: job.attempt) : 0
         let runAt = now.advanced(byMilliseconds: delay ?? policy)
         if !countsAttempt { jobs[index].attempt -= 1 }
@@ -187,7 +193,7 @@ extension ReferenceModel {
             }
         }
         jobs[index].state = .waiting(runAt: .zero)
-        jobs[index].attempt = 0
+        (jobs[index].attempt, jobs[index].crashes) = (0, 0)
         jobs[index].overtakenBy = [:]
         return true
     }

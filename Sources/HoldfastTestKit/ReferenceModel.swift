@@ -20,6 +20,9 @@ public struct ReferenceModel {
         let enqueue: Enqueue
         var state: State
         var attempt: UInt32 = 0
+        var crashes = 0
+        /// When its attempt ends at the latest.
+        var mustEndBy = Timestamp.max
         var startBy: Timestamp?
         /// How often each other group was served while this job's group waited.
         var overtakenBy: [String: Int] = [:]
@@ -94,7 +97,12 @@ public struct ReferenceModel {
         for index in jobs.indices {
             if case .leased(_, let deadline) = jobs[index].state, deadline <= now {
                 count += 1
-                if jobs[index].attempt >= jobs[index].enqueue.lane.maxAttempts {
+                let isCrash = deadline != jobs[index].mustEndBy
+                if isCrash { jobs[index].crashes += 1 }
+                let own = jobs[index].enqueue.terms?.crashMax
+                let crashMax = own ?? terms(of: jobs[index].enqueue.lane.queue).crashMax ?? .max
+                let isPoison = isCrash && jobs[index].crashes >= crashMax
+                if jobs[index].attempt >= jobs[index].enqueue.lane.maxAttempts || isPoison {
                     bury(index)
                 } else {
                     jobs[index].state = .waiting(runAt: .zero)

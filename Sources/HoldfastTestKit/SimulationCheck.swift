@@ -114,7 +114,8 @@ extension SimulationState {
             guard let job = model.jobs.first(where: { $0.id == grant.job }) else { throw mismatch(lease, grant) }
             let lane = job.enqueue.lane
             guard lease.id == grant.job, lease.token.rawValue == next.rawValue + UInt64(index),
-                lease.attempt == Int(grant.attempt), lease.deadline == grant.deadline, lease.queue == lane.queue,
+                lease.attempt == Int(grant.attempt), lease.mustEndBy ?? .max == job.mustEndBy,
+                lease.deadline == grant.deadline, lease.queue == lane.queue,
                 lease.priority == Int(lane.priority), lease.group ?? "" == lane.group,
                 lease.payload == job.enqueue.payload,
                 lease.headers.map(\.value) == job.enqueue.headers.map(\.value)

@@ -86,6 +86,8 @@ struct SimulationClients {
         if random.chance(1, in: 2) {
             configuration.retry = .fixed(.seconds(random.pick(0...20)), jitterPercent: random.pick(0...100))
         }
+        if random.chance(1, in: 4) { configuration.crashMax = random.pick(1...3) }
+        if random.chance(1, in: 4) { configuration.finalErrors = ["e0"] }
         return configuration
     }
 
@@ -137,6 +139,10 @@ struct SimulationClients {
         if random.chance(1, in: 4) { options.group = "g\(random.pick(0...2))" }
         if random.chance(1, in: 8) { options.headers = [JobHeader(name: "h", value: "\(random.pick(0...999))")] }
         if random.chance(1, in: 8) { options.timeToLive = .seconds(random.pick(1...120)) }
+        if random.chance(1, in: 10) { options.timeLimit = .seconds(random.pick(1...60)) }
+        if random.chance(1, in: 10) { options.crashMax = random.pick(1...3) }
+        if random.chance(1, in: 10) { options.retry = .fixed(.seconds(random.pick(0...20)), jitterPercent: 50) }
+        if random.chance(1, in: 10) { options.finalErrors = ["e1", "e0"] }
         return options
     }
 
@@ -161,9 +167,14 @@ struct SimulationClients {
         case 0..<5: return .ack(lease)
         case 5..<9:
             let delay: Int64? = random.chance(1, in: 2) ? nil : Int64(random.pick(0...30)) * 1000
-            return .requeue(lease, delay: delay, countsAttempt: random.chance(4, in: 5))
+            return .requeue(
+                lease, delay: delay, errorClass: errorClass(&random), countsAttempt: random.chance(4, in: 5))
         default: return .bury(lease)
         }
+    }
+
+    private func errorClass(_ random: inout SeededRandom) -> String? {
+        random.chance(1, in: 4) ? "e\(random.pick(0...2))" : nil
     }
 
     private func effect(_ client: Int, _ random: inout SeededRandom) -> SimulationOperation {
@@ -188,7 +199,9 @@ struct SimulationClients {
             return .enqueue(queue: "a", payload: random.bytes(8), options: EnqueueOptions())
         }
         switch random.pick(0...3) {
-        case 0: return .requeue(lease, after: random.chance(1, in: 2) ? nil : .seconds(3))
+        case 0:
+            return .requeue(
+                lease, after: random.chance(1, in: 2) ? nil : .seconds(3), errorClass: errorClass(&random))
         case 1: return .bury(lease)
         default: return .ack(lease, result: [3])
         }

@@ -13,7 +13,7 @@ enum SimulationOperation {
     indirect case settle(SimulationOperation, thenLease: SimulationOperation)
     case heartbeat(LeaseIdentity, milliseconds: Int64)
     case ack(LeaseIdentity)
-    case requeue(LeaseIdentity, delay: Int64?, countsAttempt: Bool)
+    case requeue(LeaseIdentity, delay: Int64?, errorClass: String?, countsAttempt: Bool)
     case bury(LeaseIdentity)
     case cancel(JobID)
     case redrive(JobID)
@@ -80,10 +80,12 @@ enum SimulationOperation {
             switch settlement {
             case .ack(let lease):
                 return wait(store.submitAck(lease, result: [2], thenLease: next)) { .settled(.done, $0.leases) }
-            case .requeue(let lease, let delay, let countsAttempt):
+            case .requeue(let lease, let delay, let errorClass, let countsAttempt):
                 let after = delay.map { Duration.milliseconds($0) }
                 return wait(
-                    store.submitRequeue(lease, after: after, error: "no", countsAttempt: countsAttempt, thenLease: next)
+                    store.submitRequeue(
+                        lease, after: after, error: "no", errorClass: errorClass, countsAttempt: countsAttempt,
+                        thenLease: next)
                 ) { .settled(.requeued($0.outcome), $0.leases) }
             case .bury(let lease):
                 return wait(store.submitBury(lease, error: "bad", thenLease: next)) { .settled(.done, $0.leases) }
@@ -93,11 +95,12 @@ enum SimulationOperation {
         case .heartbeat(let lease, let milliseconds):
             return wait(store.submitHeartbeat(lease, for: .milliseconds(milliseconds), progress: [1])) { .deadline($0) }
         case .ack(let lease): return wait(store.submitAck(lease, result: [2])) { .done }
-        case .requeue(let lease, let delay, let countsAttempt):
+        case .requeue(let lease, let delay, let errorClass, let countsAttempt):
             let after = delay.map { Duration.milliseconds($0) }
-            return wait(store.submitRequeue(lease, after: after, error: "no", countsAttempt: countsAttempt)) {
-                .requeued($0)
-            }
+            return wait(
+                store.submitRequeue(
+                    lease, after: after, error: "no", errorClass: errorClass, countsAttempt: countsAttempt)
+            ) { .requeued($0) }
         case .bury(let lease): return wait(store.submitBury(lease, error: "bad")) { .done }
         case .cancel(let id): return wait(store.submitCancel(id)) { .done }
         case .redrive(let id): return wait(store.submitRedrive(id)) { .done }

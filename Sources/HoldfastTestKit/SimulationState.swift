@@ -135,9 +135,10 @@ struct SimulationState {
         case .heartbeat(let lease, let milliseconds):
             .heartbeat(job: lease.id, token: lease.token, milliseconds: milliseconds, progress: nil)
         case .ack(let lease): .ack(job: lease.id, token: lease.token, result: nil)
-        case .requeue(let lease, let delay, let countsAttempt):
+        case .requeue(let lease, let delay, let errorClass, let countsAttempt):
             .requeue(
-                job: lease.id, token: lease.token, delayMilliseconds: delay, error: nil, countsAttempt: countsAttempt)
+                job: lease.id, token: lease.token, delayMilliseconds: delay, error: nil, countsAttempt: countsAttempt,
+                errorClass: errorClass)
         case .bury(let lease): .bury(job: lease.id, token: lease.token, reason: .buried, error: nil)
         case .cancel(let id): .cancel(job: id, lane: nil)
         case .redrive(let id): .redrive(job: id)
@@ -160,11 +161,11 @@ struct SimulationState {
         switch operation {
         case .enqueue(let queue, let payload, let options): .enqueue(Enqueue(queue, payload, options, at: now))
         case .ack(let lease, _): .ack(job: lease.id, token: lease.token, result: nil)
-        case .requeue(let lease, let after, _, let countsAttempt):
+        case .requeue(let lease, let after, _, let errorClass, let countsAttempt):
             .requeue(
                 job: lease.id, token: lease.token,
                 delayMilliseconds: after.map { $0.components.seconds * 1000 }, error: nil,
-                countsAttempt: countsAttempt)
+                countsAttempt: countsAttempt, errorClass: errorClass)
         case .bury(let lease, _): .bury(job: lease.id, token: lease.token, reason: .buried, error: nil)
         case .cancel(let id): .cancel(job: id, lane: nil)
         case .effect(let scope, let key, let fence, let value):
@@ -174,17 +175,23 @@ struct SimulationState {
 }
 
 extension QueueSettings {
-    /// What a change of settings should record. The simulation gives retries that follow from nothing but milliseconds.
+    /// What a change of settings should record.
     fileprivate init(_ queue: String, _ configuration: QueueConfiguration) {
-        let retry =
-            switch configuration.retry {
-            case .fixed(let delay, let jitter):
-                RetryPolicy(.fixed(delay.components.seconds * 1000), jitterPercent: UInt8(jitter))
-            default: RetryPolicy.standard
-            }
         self.init(
-            queue: queue, capacity: configuration.capacity ?? 0, runningMax: configuration.runningMax ?? 0, retry: retry
-        )
+            queue: queue, capacity: configuration.capacity ?? 0, runningMax: configuration.runningMax ?? 0,
+            retry: RetryPolicy(simulated: configuration.retry), crashMax: configuration.crashMax ?? 0,
+            finalErrors: ErrorClasses(configuration.finalErrors))
+    }
+}
+
+extension RetryPolicy {
+    /// What a record should say of a retry. The simulation gives none but fixed ones of whole seconds.
+    fileprivate init(simulated retry: QueueConfiguration.Retry) {
+        if case .fixed(let delay, let jitter) = retry {
+            self.init(.fixed(delay.components.seconds * 1000), jitterPercent: UInt8(jitter))
+        } else {
+            self = .standard
+        }
     }
 }
 
@@ -195,12 +202,18 @@ extension Enqueue {
             duration.map { now.advanced(byMilliseconds: $0.components.seconds * 1000) }
         }
         let runAt = options.runAt ?? after(options.delay)
+        var terms = JobTerms()
+        terms.timeLimit = options.timeLimit.map { $0.components.seconds * 1000 }
+        terms.crashMax = options.crashMax
+        terms.retry = options.retry.map { RetryPolicy(simulated: $0) }
+        terms.finalErrors = ErrorClasses(options.finalErrors)
         self.init(
             lane: Lane(
                 queue: queue, priority: Int8(options.priority), maxAttempts: UInt32(options.maxAttempts),
                 group: options.group ?? ""),
             runAt: runAt.flatMap { $0 > now ? $0 : nil }, uniqueKey: options.uniqueKey,
             uniqueUntil: after(options.uniqueFor), startBy: after(options.timeToLive),
+            terms: terms.isEmpty ? nil : terms,
             headers: options.headers.map { Header(name: $0.name, value: $0.value) }, payload: payload)
     }
 }

@@ -129,7 +129,7 @@ package struct HistoryBuilder {
 
     private mutating func add(_ expire: Expire, at time: Int64) {
         switch expire {
-        case .lease(let id, _, let isDead):
+        case .lease(let id, _, let isDead), .timeLimit(let id, _, let isDead):
             guard let job = end(id, .expire, at: time) else { return }
             if isDead { measurement.die(Int(job), at: time) } else { measurement.wait(Int(job), from: time) }
         case .startBy(let id): if let job = indices[id.rawValue] { measurement.die(Int(job), at: time) }

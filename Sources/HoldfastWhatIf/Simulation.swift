@@ -184,7 +184,7 @@ package struct Simulation {
                 apply(.one(mutation))
                 guard case .expire(let expire) = mutation else { continue }
                 switch expire {
-                case .lease(let id, _, let isDead):
+                case .lease(let id, _, let isDead), .timeLimit(let id, _, let isDead):
                     let job = index(id)
                     jobs[job].wasCutShort = jobs[job].outcome != .expire
                     measurement.endLease(job, at: now, isExpired: true)

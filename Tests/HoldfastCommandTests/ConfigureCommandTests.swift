@@ -40,6 +40,19 @@ struct ConfigureCommandTests {
             ])
     }
 
+    @Test func aCommandThatFailsForGoodIsNotTriedAgain() throws {
+        #expect(
+            try configure("--crashes", "3", "--final-error", "exit-65", "--final-error", "exit-66").lines == [
+                "q: gives up after 3 unreported attempts, does not try again after exit-65, exit-66"
+            ])
+        let worked = try CommandHarness.holdfast(
+            "work", directory.store, "-q", "q", "--until-empty", "--", "sh", "-c", "exit 65")
+        #expect(worked.exit == .code(1), "\(worked.errors)")
+        let dead = try CommandHarness.holdfast("jobs", directory.store, "--json").lines.first ?? ""
+        #expect(dead.contains(#""attempt":1,"#) && dead.contains(#""dead_reason":"final_error""#), "\(dead)")
+        #expect(try configure("--crashes", "none", "--final-error", "none").lines == ["q: no limits, default retries"])
+    }
+
     @Test func anOwnersQueueIsConfiguredAndShown() throws {
         let shell = try ShellProcess(directory.store)
         #expect(try configure("--capacity", "1").lines == ["q: takes 1 job"])
@@ -56,7 +69,8 @@ struct ConfigureCommandTests {
         ["--capacity", "0"], ["--capacity", "many"], ["--running", "-1"], ["--retry", "never"], ["--retry", ""],
         ["--retry", "1s*0.5..1m"], ["--retry", "1m*2..1s"], ["--retry", "1s*2"], ["--retry", "1s,,2s"],
         ["--retry", "1000d"], ["--jitter", "5"], ["--retry", "default", "--jitter", "5"],
-        ["--retry", "1s", "--jitter", "101"],
+        ["--retry", "1s", "--jitter", "101"], ["--crashes", "0"], ["--final-error", ""],
+        ["--final-error", "none", "--final-error", "exit-1"],
     ])
     func whatMakesNoSenseIsRefused(arguments: [String]) throws {
         let refused = try configure(arguments)

@@ -103,6 +103,32 @@ struct ShellOperationTests {
         try shell.expect(#"{"op":"configure","queue":"other"}"#, #"{"ok":true,"capacity":null,"retry":"default"}"#)
     }
 
+    @Test func aJobSaysHowItsAttemptsMayEnd() throws {
+        try shell.expect(
+            #"{"op":"configure","queue":"q","crash_max":2,"final_errors":["bad"]}"#,
+            #"{"ok":true,"crash_max":2,"final_errors":["bad"]}"#)
+        try shell.ask(
+            #"{"op":"enqueue","queue":"q","payload":"p","time_limit_ms":900,"retry":{"fixed_ms":7},"crash_max":1}"#)
+        try shell.ask(#"{"op":"enqueue","queue":"q","payload":"p","final_errors":["gone"]}"#)
+        try shell.expect(
+            #"{"op":"lease","queue":"q","limit":2,"lease_ms":500}"#,
+            #"{"leases":[{"id":2,"token":4,"must_end_by_ms":\#(start + 900)},{"id":3,"token":5}]}"#)
+        try shell.expect(
+            #"{"op":"heartbeat","id":2,"token":4,"lease_ms":5000}"#, #"{"deadline_ms":\#(start + 900)}"#)
+        try shell.expect(
+            #"{"op":"requeue","id":3,"token":5,"error":"e","error_class":"gone"}"#, #"{"state":"dead"}"#)
+        try shell.ask(#"{"op":"advance","ms":900}"#)
+        try shell.expect(#"{"op":"job","id":2}"#, #"{"job":{"state":"ready","last_error":"time limit passed"}}"#)
+        try shell.ask(#"{"op":"lease","queue":"q","lease_ms":100}"#)
+        try shell.ask(#"{"op":"advance","ms":100}"#)
+        try shell.expect(
+            #"{"op":"job","id":2}"#, #"{"job":{"state":"dead","crashes":1,"dead_reason":"poison"}}"#)
+        try shell.expect(#"{"op":"job","id":3}"#, #"{"job":{"dead_reason":"final_error"}}"#)
+        for wrong in [#""time_limit_ms":0"#, #""crash_max":0"#, #""final_errors":"bad""#, #""final_errors":[1]"#] {
+            try shell.refuse(#"{"op":"enqueue","queue":"q","payload":"",\#(wrong)}"#, "bad_request")
+        }
+    }
+
     @Test func payloadsThatAreNoTextTravelAsBase64() throws {
         try shell.ask(#"{"op":"enqueue","queue":"q","payload_b64":"/wA="}"#)
         try shell.ask(#"{"op":"enqueue","queue":"q","payload_b64":"w6k="}"#)

@@ -199,7 +199,9 @@ extension ModelComparison {
                 QueueSettings(
                     queue: queue, capacity: random.pick(from: [nil, 0, 0, 3, 12]),
                     runningMax: random.pick(from: [nil, 0, 0, 1, 4]),
-                    retry: random.chance(1, in: 3) ? RecordSamples.retry(&random) : nil))
+                    retry: random.chance(1, in: 3) ? RecordSamples.retry(&random) : nil,
+                    crashMax: random.pick(from: [nil, 0, 1, 2]),
+                    finalErrors: random.chance(1, in: 4) ? RecordSamples.errorClasses(&random) : nil))
         case 11: return .advanceClock
         case 12: return .moveCursor(random.pick(from: ["c", "d", "e"]), cursorMove())
         default: return settlingCommand()
@@ -230,7 +232,8 @@ extension ModelComparison {
             let delay = random.pick(from: [nil, nil, 0, 1, 100_000, Int64.max])
             let counts = random.chance(3, in: 4)
             return .requeue(
-                job: lease.job, token: lease.token, delayMilliseconds: delay, error: "e", countsAttempt: counts)
+                job: lease.job, token: lease.token, delayMilliseconds: delay, error: "e", countsAttempt: counts,
+                errorClass: random.pick(from: [nil, "e0", "e1", "other"]))
         case 7:
             let lease = lease()
             return .bury(job: lease.job, token: lease.token, reason: .buried, error: nil)
@@ -256,6 +259,7 @@ extension ModelComparison {
             enqueue.uniqueUntil = now.advanced(byMilliseconds: Int64(random.pick(1...40_000)))
         }
         if random.chance(1, in: 6) { enqueue.startBy = now.advanced(byMilliseconds: Int64(random.pick(1...40_000))) }
+        if random.chance(1, in: 5) { enqueue.terms = RecordSamples.terms(&random) }
         return enqueue
     }
 

@@ -151,7 +151,7 @@ import Testing
         #expect(code(20, [0, 0]) == .unsupportedFormat)
         #expect(code(18, [0, 4, 1, 0x63, 0]) == .unsupportedFormat)
         #expect(code(0, [0, 0]) == .unsupportedFormat)
-        #expect(code(1, [0, 0x80, 2, 1, 0x71]) == .unsupportedFormat)
+        #expect(code(1, [0, 0x80, 4, 1, 0x71]) == .unsupportedFormat)
         #expect(code(7, [0, 0, 3, 1, 1]) == .unsupportedFormat)
         let bytes: [UInt8] = [0xFF]
         #expect(try Record(sequence: SequenceNumber(9), kind: 0x90, body: bytes.span) == nil)

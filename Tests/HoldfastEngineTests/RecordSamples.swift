@@ -28,6 +28,22 @@ enum RecordSamples {
         }
     }
 
+    static func errorClasses(_ random: inout SeededRandom) -> ErrorClasses {
+        let all = (0..<ErrorClasses.countMax).map { "e\($0)" }
+        return ErrorClasses(Array(all.shuffled(using: &random).prefix(random.pick(from: [0, 1, 2, all.count]))))
+    }
+
+    /// Terms that say something.
+    static func terms(_ random: inout SeededRandom) -> JobTerms {
+        var terms = JobTerms()
+        terms.timeLimit = random.pick(from: [nil, 1, 60_000, JobTerms.timeLimitMax])
+        terms.crashMax = random.pick(from: [nil, 1, 2, JobTerms.crashesMax])
+        if random.chance(1, in: 2) { terms.retry = retry(&random) }
+        terms.finalErrors = errorClasses(&random)
+        if terms.isEmpty { terms.crashMax = 3 }
+        return terms
+    }
+
     static func mutation(_ random: inout SeededRandom, before sequence: UInt64) -> Mutation {
         let job = JobID(UInt64.random(in: 1..<sequence, using: &random))
         let token = LeaseToken(UInt64.random(in: 1..<sequence, using: &random))
@@ -47,11 +63,13 @@ enum RecordSamples {
             return .requeue(
                 Requeue(
                     job: job, token: token, outcome: outcome, countsAttempt: random.chance(1, in: 2),
-                    error: random.chance(1, in: 2) ? text(&random) : nil))
+                    error: random.chance(1, in: 2) ? text(&random) : nil,
+                    errorClass: random.chance(1, in: 2) ? text(&random) : nil))
         case 5:
             return .expire(
                 random.pick(from: [
-                    .lease(job: job, token: token, isDead: random.chance(1, in: 2)), .startBy(job: job),
+                    .lease(job: job, token: token, isDead: random.chance(1, in: 2)),
+                    .timeLimit(job: job, token: token, isDead: random.chance(1, in: 2)), .startBy(job: job),
                     .uniqueKey(queue: text(&random), key: text(&random), job: job),
                 ]))
         case 6:
@@ -70,7 +88,9 @@ enum RecordSamples {
                     queue: text(&random), isPaused: random.pick(from: [nil, false, true]),
                     capacity: random.pick(from: [nil, 0, 1, 300, QueueTerms.limitMax]),
                     runningMax: random.pick(from: [nil, 0, 1, QueueTerms.limitMax]),
-                    retry: random.chance(1, in: 2) ? retry(&random) : nil))
+                    retry: random.chance(1, in: 2) ? retry(&random) : nil,
+                    crashMax: random.pick(from: [nil, 0, 1, JobTerms.crashesMax]),
+                    finalErrors: random.chance(1, in: 2) ? errorClasses(&random) : nil))
         case 11: return .cursorRemove(CursorRemove(name: text(&random)))
         case 12:
             let caps = CursorCaps(
@@ -88,6 +108,7 @@ enum RecordSamples {
         if random.chance(1, in: 3) { enqueue.uniqueKey = text(&random) }
         if enqueue.uniqueKey != nil && random.chance(1, in: 2) { enqueue.uniqueUntil = instant(&random) }
         if random.chance(1, in: 3) { enqueue.startBy = instant(&random) }
+        if random.chance(1, in: 3) { enqueue.terms = terms(&random) }
         for _ in 0..<random.pick(from: [0, 0, 1, 5]) {
             enqueue.headers.append(Enqueue.Header(name: text(&random), value: text(&random)))
         }

@@ -140,7 +140,7 @@ import Testing
                 fields.append(event.record.fields.map(\.name))
                 if fields.count == 3 { break }
             }
-            let all = ["queue", "capacity", "running_max", "retry"]
+            let all = ["queue", "capacity", "running_max", "retry", "crash_max", "final_errors"]
             #expect(fields == [all, ["queue", "paused"], all])
             let past = try await store.state(asOf: .sequence(SequenceNumber(1)))
             let queue = try #require(past.stats.queues.first)

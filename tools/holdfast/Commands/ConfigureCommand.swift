@@ -14,6 +14,7 @@ struct ConfigureCommand: ParsableCommand {
 
               holdfast configure /tmp/store -q mail --capacity 10000 --running 4
               holdfast configure /tmp/store -q mail --retry '1s*2..1h' --jitter 20
+              holdfast configure /tmp/store -q mail --crashes 3 --final-error exit-65
 
             --retry takes default (attempt^4 seconds, at most a day, give or take a tenth), a time such as 30s, \
             several such as 1s,10s,1m (the last holds for all further attempts), or a time, a factor and the longest \
@@ -42,10 +43,31 @@ struct ConfigureCommand: ParsableCommand {
         transform: Values.number(0...100))
     var jitter: Int?
 
+    @Option(
+        help: ArgumentHelp(
+            "A job is dead once so many of its attempts ended without a report; none for no limit.",
+            valueName: "count"), transform: ConfigureCommand.crashes)
+    var crashes: Int?
+
+    @Option(
+        name: [.customLong("final-error")],
+        help: ArgumentHelp(
+            "A job is not tried again after an error of this class, such as exit-65 of a command that holdfast work "
+                + "runs; may be given several times; none for no class.", valueName: "class"),
+        transform: Values.name)
+    var finalErrors: [String] = []
+
     @Flag(help: "One JSON object.")
     var json = false
 
     func validate() throws {
+        if finalErrors.count > 1 && finalErrors.contains("none") {
+            throw ValidationError("--final-error none stands alone; leave it or the others out")
+        }
+        if Set(finalErrors).count > ErrorClasses.countMax {
+            throw ValidationError(
+                "--final-error is given \(finalErrors.count) times; give at most \(ErrorClasses.countMax)")
+        }
         guard jitter != nil else { return }
         guard let retry else { throw ValidationError("--jitter goes with --retry; give both") }
         if retry == .standard { throw ValidationError("the default has its own jitter; leave --jitter out") }
@@ -58,6 +80,8 @@ struct ConfigureCommand: ParsableCommand {
                 writer.field("queue", name)
                 if let capacity { Self.field("capacity", capacity, &writer) }
                 if let running { Self.field("running_max", running, &writer) }
+                if let crashes { Self.field("crash_max", crashes, &writer) }
+                if !finalErrors.isEmpty { writer.field("final_errors", finalErrors == ["none"] ? [] : finalErrors) }
                 if var policy = retry {
                     if let jitter { policy.jitterPercent = UInt8(jitter) }
                     writer.key("retry")
@@ -91,8 +115,13 @@ struct ConfigureCommand: ParsableCommand {
         throw ValidationError("give 1 or more, or none")
     }
 
+    /// Reads how many crashes; 0 for any number.
+    @Sendable private static func crashes(_ text: String) throws -> Int {
+        text == "none" ? 0 : try Values.number(1...JobTerms.crashesMax)(text)
+    }
+
     /// Reads a policy without jitter, but for the default.
-    @Sendable private static func growth(_ text: String) throws -> RetryPolicy {
+    @Sendable static func growth(_ text: String) throws -> RetryPolicy {
         if text == "default" { return .standard }
         let policy: RetryPolicy?
         if let star = text.firstIndex(of: "*") {

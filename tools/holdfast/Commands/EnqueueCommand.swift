@@ -61,6 +61,28 @@ struct EnqueueCommand: ParsableCommand {
         transform: Values.positiveTime)
     var ttl: TimeSpan?
 
+    @Option(
+        help: ArgumentHelp("Let no attempt take longer, whatever its heartbeats say.", valueName: "time"),
+        transform: Values.positiveTime)
+    var timeLimit: TimeSpan?
+
+    @Option(
+        help: ArgumentHelp(
+            "The job is dead once so many of its attempts ended without a report.", valueName: "count"),
+        transform: Values.number(1...JobTerms.crashesMax))
+    var crashes: Int?
+
+    @Option(
+        help: ArgumentHelp("How long it waits after a failure, as for configure.", valueName: "policy"),
+        transform: ConfigureCommand.growth)
+    var retry: RetryPolicy?
+
+    @Option(
+        name: [.customLong("final-error")],
+        help: ArgumentHelp("It is not tried again after an error of this class.", valueName: "class"),
+        transform: Values.name)
+    var finalErrors: [String] = []
+
     @Flag(name: [.customShort("0"), .customLong("null")], help: "Payloads in standard input end with NUL.")
     var isNullSeparated = false
 
@@ -82,6 +104,13 @@ struct EnqueueCommand: ParsableCommand {
             throw ValidationError(
                 "--header is given \(headers.count) times with \(bytes) bytes; give at most "
                     + "\(RecordLimits.headersCountMax) with \(RecordLimits.headersBytesMax) bytes")
+        }
+        if Set(finalErrors).count > ErrorClasses.countMax {
+            throw ValidationError(
+                "--final-error is given \(finalErrors.count) times; give at most \(ErrorClasses.countMax)")
+        }
+        if let timeLimit, timeLimit.milliseconds > JobTerms.timeLimitMax {
+            throw ValidationError("--time-limit is longer than 366 days; give a shorter time")
         }
         if uniqueFor != nil && uniqueKey == nil { throw ValidationError("--unique-for needs --unique-key") }
         if isNullSeparated && !payloads.isEmpty {
@@ -134,6 +163,10 @@ struct EnqueueCommand: ParsableCommand {
         options.group = group
         options.timeToLive = ttl?.duration
         options.headers = headers
+        options.timeLimit = timeLimit?.duration
+        options.crashMax = crashes
+        options.retry = retry.map { QueueConfiguration.Retry($0) }
+        options.finalErrors = finalErrors
         return options
     }
 

@@ -214,14 +214,20 @@ extension QueueTerms {
         runningMax = reply["running_max"]?.integer.map { Int($0) }
         // An owner of another version may say what this one can't read: then it is not shown.
         if let value = reply["retry"], let policy = try? RetryPolicy(value) { retry = policy }
+        crashMax = reply["crash_max"]?.integer.map { Int($0) }
+        finalErrors = ErrorClasses(reply["final_errors"]?.elements?.compactMap(\.string) ?? [])
     }
 
     /// What was set besides pausing; `nil` when nothing was.
     var words: String? {
-        let parts = [
-            capacity.map { "takes \(Terminal.count($0, "job"))" }, runningMax.map { "runs \($0) at once" },
-            retry == .standard ? nil : "retries after \(retry)",
-        ].compactMap(\.self)
+        var parts: [String] = []
+        if let capacity { parts.append("takes \(Terminal.count(capacity, "job"))") }
+        if let runningMax { parts.append("runs \(runningMax) at once") }
+        if retry != .standard { parts.append("retries after \(retry)") }
+        if let crashMax { parts.append("gives up after \(Terminal.count(crashMax, "unreported attempt"))") }
+        if !finalErrors.isEmpty {
+            parts.append("does not try again after \(finalErrors.names.joined(separator: ", "))")
+        }
         return parts.isEmpty ? nil : parts.joined(separator: ", ")
     }
 }

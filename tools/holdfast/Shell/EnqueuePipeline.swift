@@ -148,6 +148,13 @@ final class EnqueuePipeline: @unchecked Sendable {
         if let window = options.uniqueFor { writer.field("unique_for_ms", window.milliseconds) }
         if let group = options.group { writer.field("group", group) }
         if let time = options.timeToLive { writer.field("ttl_ms", time.milliseconds) }
+        if let time = options.timeLimit { writer.field("time_limit_ms", time.milliseconds) }
+        if let crashMax = options.crashMax { writer.field("crash_max", crashMax) }
+        if let policy = try? options.retry?.policy() {
+            writer.key("retry")
+            writer.value(policy)
+        }
+        if !options.finalErrors.isEmpty { writer.field("final_errors", options.finalErrors) }
         writer.field("headers", options.headers)
         writer.endObject()
         writer.endLine()

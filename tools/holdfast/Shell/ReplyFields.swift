@@ -112,6 +112,15 @@ extension JSONWriter {
         field("running_max", optional: terms.runningMax)
         key("retry")
         value(terms.retry)
+        if let crashMax = terms.crashMax { field("crash_max", crashMax) }
+        if !terms.finalErrors.isEmpty { field("final_errors", terms.finalErrors.names) }
+    }
+
+    mutating func field(_ name: StaticString, _ texts: [String]) {
+        key(name)
+        beginArray()
+        for text in texts { value(text) }
+        endArray()
     }
 
     mutating func fields(of reply: BatchReply) {
@@ -216,6 +225,7 @@ extension JSONWriter {
         field("group", optional: lease.group)
         field("enqueued_at_ms", lease.enqueuedAt.milliseconds)
         field("deadline_ms", lease.deadline.milliseconds)
+        if let end = lease.mustEndBy { field("must_end_by_ms", end.milliseconds) }
         field("last_error", optional: lease.lastError)
         endObject()
     }
@@ -227,6 +237,7 @@ extension JSONWriter {
         field("state", job.state.rawValue)
         field("attempt", job.attempt)
         field("max_attempts", job.maxAttempts)
+        if job.crashes > 0 { field("crashes", job.crashes) }
         field("priority", job.priority)
         field("group", optional: job.group)
         field("enqueued_at_ms", optional: job.enqueuedAt)
@@ -235,6 +246,8 @@ extension JSONWriter {
         key("token")
         if let token = job.token { value(token.rawValue) } else { null() }
         field("worker", optional: job.worker)
+        if let end = job.mustEndBy { field("must_end_by_ms", end.milliseconds) }
+        if let reason = job.deadReason { field("dead_reason", reason.rawValue) }
         field("last_error", optional: job.lastError)
         field("progress", given: job.progress)
         field("result", given: job.result)

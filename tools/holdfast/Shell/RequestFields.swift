@@ -174,7 +174,24 @@ struct RequestFields {
         options.group = try text("group")
         options.headers = try headers()
         options.timeToLive = try milliseconds("ttl_ms")
+        options.timeLimit = try milliseconds("time_limit_ms")
+        options.crashMax = try integer("crash_max").map { Int($0) }
+        options.retry = try retry().map { QueueConfiguration.Retry($0) }
+        options.finalErrors = try finalErrors() ?? []
         return options
+    }
+
+    /// Reads `final_errors`, a list of error classes; an empty one for `null`.
+    func finalErrors() throws(JobStoreError) -> [String]? {
+        guard let value = object["final_errors"] else { return nil }
+        if value.kind == .null { return [] }
+        guard let elements = value.elements else { throw wrongType("final_errors", value, "a list of names") }
+        var names: [String] = []
+        for element in elements {
+            guard let name = element.string else { throw wrongType("final_errors", element, "names in the list") }
+            names.append(name)
+        }
+        return names
     }
 
     /// Reads `states`, a list of the states whose jobs a purge cancels; dead ones when there is none.

@@ -91,14 +91,16 @@ struct ShellDispatcher: Sendable {
             }
         default:
             let (after, error) = (try fields.milliseconds("delay_ms"), try fields.text("error") ?? "")
-            let countsAttempt = try fields.flag("counts") ?? true
+            let (errorClass, counts) = (try fields.text("error_class"), try fields.flag("counts") ?? true)
             guard let next else {
                 return PendingReply.body(
-                    store.submitRequeue(lease, after: after, error: error, countsAttempt: countsAttempt)
+                    store.submitRequeue(
+                        lease, after: after, error: error, errorClass: errorClass, countsAttempt: counts)
                 ) { $1.fields(of: $0) }
             }
             return PendingReply.body(
-                store.submitRequeue(lease, after: after, error: error, countsAttempt: countsAttempt, thenLease: next)
+                store.submitRequeue(
+                    lease, after: after, error: error, errorClass: errorClass, countsAttempt: counts, thenLease: next)
             ) {
                 $1.fields(of: $0.outcome)
                 $1.field("leases", $0.leases)
@@ -116,7 +118,8 @@ struct ShellDispatcher: Sendable {
     private func configure(_ fields: RequestFields) throws(JobStoreError) -> PendingReply.Body {
         let settings = QueueSettings(
             queue: try fields.requiredText("queue"), capacity: try fields.limit("capacity"),
-            runningMax: try fields.limit("running_max"), retry: try fields.retry())
+            runningMax: try fields.limit("running_max"), retry: try fields.retry(),
+            crashMax: try fields.limit("crash_max"), finalErrors: try fields.finalErrors().map { ErrorClasses($0) })
         return PendingReply.body(store.submitConfigure(settings)) { $1.fields(of: $0) }
     }
 
@@ -285,7 +288,8 @@ struct ShellDispatcher: Sendable {
         case "requeue":
             return .requeue(
                 try fields.identity(), after: try fields.milliseconds("delay_ms"),
-                error: try fields.text("error") ?? "", countsAttempt: try fields.flag("counts") ?? true)
+                error: try fields.text("error") ?? "", errorClass: try fields.text("error_class"),
+                countsAttempt: try fields.flag("counts") ?? true)
         case "bury": return .bury(try fields.identity(), error: try fields.text("error"))
         case "cancel": return .cancel(try fields.id())
         case "effect":

@@ -264,18 +264,21 @@ final class WorkPool: @unchecked Sendable {
         case .exited(.code(0)):
             if settings.printsOutput && !report.output.isEmpty { try? Terminal.print(report.output) }
             return store.submitAck(lease, result: JSONWriter.quoted(report.output))
-        case .exited(.code(let code)): try retry(lease, "exit code \(code)", report)
-        case .exited(.signal(let number)): try retry(lease, "killed by signal \(number)", report)
+        case .exited(.code(let code)): try retry(lease, "exit code \(code)", report, "exit-\(code)")
+        case .exited(.signal(let number)): try retry(lease, "killed by signal \(number)", report, "signal-\(number)")
         case .stopped: try giveBack(lease)
         case .leaseLost: count { $0.lost += 1 }
         }
         return nil
     }
 
-    private func retry(_ lease: Lease, _ reason: String, _ report: CommandRun.Report) throws(JobStoreError) {
+    private func retry(
+        _ lease: Lease, _ reason: String, _ report: CommandRun.Report, _ errorClass: String
+    ) throws(JobStoreError) {
         let error = report.errors.isEmpty ? reason : "\(reason): \(report.errors)"
         try settle { () throws(JobStoreError) in
-            let outcome = try store.blocking.requeue(lease, after: settings.retryDelay, error: error)
+            let outcome = try store.blocking.requeue(
+                lease, after: settings.retryDelay, error: error, errorClass: errorClass)
             count { counts in
                 counts.failed += 1
                 if outcome.state == .dead { counts.dead += 1 }
