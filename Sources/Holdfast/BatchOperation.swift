@@ -17,7 +17,7 @@ public enum BatchOperation: Hashable, Sendable {
     /// Cancels a job.
     case cancel(JobID)
     /// Records a side effect's value.
-    case effect(scope: String, key: String, fencedBy: LeaseIdentity? = nil, value: [UInt8])
+    case effect(scope: String, key: String, fencedBy: LeaseIdentity? = nil, tag: String = "", value: [UInt8])
 }
 
 /// What one operation of a batch did.
@@ -34,8 +34,19 @@ public enum BatchReply: Hashable, Sendable {
 
 /// The value recorded under a scope and key.
 public struct EffectResult: Hashable, Sendable {
-    /// The first value ever recorded.
+    /// The first value recorded.
     public let value: [UInt8]
     /// Whether it was there before this call.
     public let isReplayed: Bool
+    /// What the value is; `nil` when nothing was said.
+    public let tag: String?
+    /// Whether it says how the computation failed.
+    public let isFailure: Bool
+
+    init(_ recorded: RecordedValue) {
+        value = recorded.value
+        isReplayed = recorded.isReplayed
+        tag = recorded.tag.isEmpty ? nil : recorded.tag
+        isFailure = recorded.isFailure
+    }
 }

@@ -3,9 +3,9 @@
 internal import HoldfastLog
 
 /// Names an effect.
-struct EffectName: Hashable, Sendable {
-    let scope: String
-    let key: String
+package struct EffectName: Hashable, Sendable {
+    package let scope: String
+    package let key: String
 }
 
 /// One waiting caller.

@@ -89,7 +89,7 @@ private struct FinishedJobs {
         case .enqueue where !ids.contains(JobID(sequence)): return true
         case .heartbeat:
             guard let job = Heartbeat.job(sequence: sequence, body: entry.body), jobs[job] != nil else { return true }
-        case .effect, .queueSettings, .clock, .cursorSet, .cursorRemove, nil: return true
+        case .effect, .effectRemove, .queueSettings, .clock, .cursorSet, .cursorRemove, nil: return true
         default: break
         }
         guard let record = try Record(checking: sequence, kind: entry.kind, body: entry.body) else { return true }

@@ -154,8 +154,15 @@ extension HistoryRecord {
         case .effect(let effect):
             list.add("scope", effect.scope)
             list.add("key", effect.key)
+            list.add("tag", effect.tag)
+            if effect.isFailure { list.add("failed", true) }
+            list.add("until_ms", effect.until)
             list.add("value", effect.value)
             return "effect"
+        case .effectRemove(let remove):
+            list.add("scope", remove.scope)
+            list.add("key", remove.key)
+            return "effect_remove"
         case .queueSettings(let settings):
             list.add("queue", settings.queue)
             if let isPaused = settings.isPaused { list.add("paused", isPaused) }
@@ -228,6 +235,10 @@ extension HistoryRecord {
         case .uniqueKey(_, let key, _):
             list.add("reason", "unique key released")
             list.add("unique_key", key)
+        case .effect(let scope, let key):
+            list.add("reason", "effect forgotten")
+            list.add("scope", scope)
+            list.add("key", key)
         }
     }
 }

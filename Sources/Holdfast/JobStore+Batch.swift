@@ -82,8 +82,8 @@ struct AtomicBatch: StoreOperation {
             var replies = decided
             for (index, sequence) in values {
                 do throws(JobStoreError) {
-                    let value = try core.effectValue(sequence)
-                    replies[index] = .effect(EffectResult(value: value, isReplayed: true))
+                    let effect = try core.existingEffect(at: sequence)
+                    replies[index] = .effect(EffectResult(RecordedValue(effect, isReplayed: true)))
                 } catch { throw error.at(index) }
             }
             return replies
@@ -118,7 +118,7 @@ extension BatchOperation {
         case .ack(_, let result): result?.count ?? 0
         case .requeue(_, _, let error, _, _), .bury(_, let error): error?.utf8.count ?? 0
         case .cancel: 0
-        case .effect(_, _, _, let value): value.count
+        case .effect(_, _, _, _, let value): value.count
         }
     }
 
@@ -133,8 +133,8 @@ extension BatchOperation {
             ).validate(options)
         case .bury(_, let error): try Limits.checkValue(error, "error")
         case .cancel: break
-        case .effect(let scope, let key, let fence, let value):
-            try EffectOperation(scope: scope, key: key, fence: fence, value: value).validate(options)
+        case .effect(let scope, let key, let fence, let tag, let value):
+            try EffectOperation(scope: scope, key: key, fence: fence, value: value, tag: tag).validate(options)
         }
     }
 
@@ -150,8 +150,8 @@ extension BatchOperation {
         case .bury(let lease, let error):
             return .bury(job: lease.id, token: lease.token, reason: .buried, error: error)
         case .cancel(let id): return .cancel(job: id, lane: lane)
-        case .effect(let scope, let key, let fence, let value):
-            return EffectOperation(scope: scope, key: key, fence: fence, value: value).command
+        case .effect(let scope, let key, let fence, let tag, let value):
+            return try EffectOperation(scope: scope, key: key, fence: fence, value: value, tag: tag).command(at: now)
         }
     }
 
@@ -160,7 +160,8 @@ extension BatchOperation {
         case .enqueue: .enqueued(EnqueueResult(reply))
         case .requeue: .requeued(RequeueOutcome(reply))
         // The value of one that was there before is read after the commit.
-        case .effect(_, _, _, let value): .effect(EffectResult(value: value, isReplayed: false))
+        case .effect(_, _, _, let tag, let value):
+            .effect(EffectResult(RecordedValue(value: value, tag: tag, isFailure: false, isReplayed: false)))
         case .ack, .bury, .cancel: .done
         }
     }

@@ -1,23 +1,45 @@
-// Exactly-once results of at-least-once jobs: the first value recorded under (scope, key) is the value for ever. Values
-// live in the log; the state knows where. A computation runs at most once per recorded value: callers of one key in
-// this process wait for the one that computes, and a crash before the value is durable only means that it runs again.
+// Exactly-once results of at-least-once jobs: the first value recorded under (scope, key) is the value until it is
+// removed. Values live in the log; the state knows where. A computation runs at most once per recorded value: callers
+// of one key in this process wait for the one that computes, and a crash before the value is durable only means that it
+// runs again.
 
-internal import HoldfastBytes
-internal import HoldfastEngine
+public import HoldfastBytes
+package import HoldfastEngine
 internal import HoldfastLog
 
 extension JobStore {
+    /// The recorded steps of the piece of work called `scope`.
+    public func effects(scope: String) -> Effects { Effects(scope: scope, source: StoreEffects(core: core)) }
+
+    /// The recorded steps of a leased job: the same ones in each of its attempts, recorded only while the lease is
+    /// active.
+    public func effects(of lease: some LeaseReference) -> Effects {
+        let identity = lease.identity
+        return Effects(scope: Self.effectScope(of: identity.id), lease: identity, source: StoreEffects(core: core))
+    }
+
+    /// The scope of a job's own effects.
+    public static func effectScope(of job: JobID) -> String { "job \(job.rawValue)" }
+
+    /// Returns the scopes under which something is recorded, by name, with the number of its keys.
+    ///
+    /// - Throws: `.closed` or the store's failure.
+    public func effectScopes() async throws(JobStoreError) -> [(scope: String, count: Int)] {
+        try await core.submitAsync(EffectScopes()).value()
+    }
+
     /// Records a value under (scope, key), unless one is recorded.
     ///
     /// - Parameter fencedBy: The lease that must be active for it.
-    /// - Returns: The first value ever recorded.
+    /// - Returns: The first value recorded.
     /// - Throws: `.leaseLost` when the fence has ended; `.badRequest`, `.tooLarge`, `.noSpace`, `.closed` or the
     ///   store's failure. Nothing is recorded then.
     /// - Postcondition: The value is durable.
     public func effect(
         scope: String, key: String, fencedBy: LeaseIdentity? = nil, value: [UInt8]
     ) async throws(JobStoreError) -> EffectResult {
-        try await core.submitAsync(EffectOperation(scope: scope, key: key, fence: fencedBy, value: value)).value()
+        let effect = EffectOperation(scope: scope, key: key, fence: fencedBy, value: value)
+        return EffectResult(try await core.submitAsync(effect).value())
     }
 
     /// Returns the value recorded under (scope, key), or runs `body` and records what it returns.
@@ -30,19 +52,13 @@ extension JobStore {
     public func effect(
         scope: String, key: String, fencedBy: LeaseIdentity? = nil, _ body: () async throws -> [UInt8]
     ) async throws -> EffectResult {
-        let begin = EffectBegin(name: EffectName(scope: scope, key: key), fence: fencedBy)
-        while true {
-            switch try await core.submitAsync(begin).value() {
-            case .recorded(let value): return EffectResult(value: value, isReplayed: true)
-            case .wait(let waiter):
-                await waiter.wait()
-                try Task.checkCancellation()
-            case .compute:
-                defer { core.endFlight(begin.name) }
-                let value = try await body()
-                return try await effect(scope: scope, key: key, fencedBy: fencedBy, value: value)
-            }
+        let name = EffectName(scope: scope, key: key)
+        let source = StoreEffects(core: core)
+        if case .recorded(let recorded) = try await source.begin(name, fence: fencedBy) {
+            return EffectResult(recorded)
         }
+        defer { source.end(name) }
+        return try await effect(scope: scope, key: key, fencedBy: fencedBy, value: try await body())
     }
 
     func effectBlocking(
@@ -51,7 +67,8 @@ extension JobStore {
         let begin = EffectBegin(name: EffectName(scope: scope, key: key), fence: fencedBy)
         while true {
             switch try core.submit(begin).valueBlocking() {
-            case .recorded(let value): return EffectResult(value: value, isReplayed: true)
+            case .recorded(let recorded): return EffectResult(recorded)
+            case .removed: continue
             case .wait(let waiter): waiter.waitBlocking()
             case .compute:
                 defer { core.endFlight(begin.name) }
@@ -63,9 +80,77 @@ extension JobStore {
 
     /// Decides an effect; blocks only for room in the journal.
     package func submitEffect(
-        scope: String, key: String, fencedBy: LeaseIdentity? = nil, value: [UInt8]
+        scope: String, key: String, fencedBy: LeaseIdentity? = nil, tag: String = "", isFailure: Bool = false,
+        keepFor: Duration? = nil, value: [UInt8]
     ) -> Pending<EffectResult> {
-        core.submit(EffectOperation(scope: scope, key: key, fence: fencedBy, value: value))
+        core.submit(
+            EffectOperation(
+                scope: scope, key: key, fence: fencedBy, value: value, tag: tag, isFailure: isFailure, keepFor: keepFor)
+        ).map { EffectResult($0) }
+    }
+
+    /// Decides that an effect be forgotten; blocks only for room in the journal.
+    package func submitRemoveEffect(scope: String, key: String) -> Pending<Bool> {
+        core.submit(CommandOperation.removeEffect(EffectName(scope: scope, key: key)))
+    }
+
+    /// Reads what is recorded.
+    package func submitEffects(scope: String, after: String?, limit: Int) -> Pending<[RecordedEffect]> {
+        core.submit(EffectList(scope: scope, after: after, limit: limit))
+    }
+
+    /// Reads under which scopes something is recorded.
+    package func submitEffectScopes() -> Pending<[(scope: String, count: Int)]> { core.submit(EffectScopes()) }
+}
+
+/// The effects of a store.
+private struct StoreEffects: EffectSource {
+    let core: StoreCore
+
+    func begin(_ name: EffectName, tag: String, fence: LeaseIdentity?) async throws -> EffectStart {
+        let start = try await begin(name, fence: fence)
+        if case .recorded(let recorded) = start { try recorded.checkTag(tag, name) }
+        return start
+    }
+
+    func begin(_ name: EffectName, fence: LeaseIdentity?) async throws -> EffectStart {
+        let begin = EffectBegin(name: name, fence: fence)
+        while true {
+            switch try await core.submitAsync(begin).value() {
+            case .recorded(let recorded): return .recorded(recorded)
+            case .removed: continue
+            case .wait(let waiter):
+                await waiter.wait()
+                try Task.checkCancellation()
+            case .compute: return .compute
+            }
+        }
+    }
+
+    func record(
+        _ name: EffectName, _ recording: EffectRecording, keepFor: Duration?, fence: LeaseIdentity?
+    ) async throws(JobStoreError) -> RecordedValue {
+        try await core.submitAsync(
+            EffectOperation(
+                scope: name.scope, key: name.key, fence: fence, value: recording.value, tag: recording.tag,
+                isFailure: recording.isFailure, keepFor: keepFor)
+        ).value()
+    }
+
+    func end(_ name: EffectName) { core.endFlight(name) }
+
+    func decide(
+        _ name: EffectName, _ recording: EffectRecording, fence: LeaseIdentity?
+    ) async throws(JobStoreError) -> RecordedValue {
+        try await record(name, recording, keepFor: nil, fence: fence)
+    }
+
+    func list(scope: String, after: String?, limit: Int) async throws(JobStoreError) -> [RecordedEffect] {
+        try await core.submitAsync(EffectList(scope: scope, after: after, limit: limit)).value()
+    }
+
+    func remove(_ name: EffectName) async throws(JobStoreError) -> Bool {
+        try await core.submitAsync(CommandOperation.removeEffect(name)).value()
     }
 }
 
@@ -75,27 +160,56 @@ struct EffectOperation: StoreOperation {
     let key: String
     let fence: LeaseIdentity?
     let value: [UInt8]
+    var tag = ""
+    var isFailure = false
+    var keepFor: Duration?
 
     var access: OperationAccess { .changes }
-
-    var command: Command {
-        .effect(
-            scope: scope, key: key, value: value, fence: fence.map { Effect.Fence(job: $0.id, token: $0.token) })
-    }
 
     func validate(_ options: JobStoreOptions) throws(JobStoreError) {
         try Limits.checkName(scope, "scope")
         try Limits.checkName(key, "key")
+        if !tag.isEmpty { try Limits.checkName(tag, "tag") }
         try Limits.checkValue(value, "value")
+        _ = try command(at: .zero)
     }
 
-    mutating func run(on core: StoreCore, at now: Timestamp) throws(JobStoreError) -> OperationOutcome<EffectResult> {
-        guard case .effect(let isRecorded, let sequence) = try core.perform(command, at: now) else {
+    /// Returns the command, with absolute times.
+    func command(at now: Timestamp) throws(JobStoreError) -> Command {
+        var effect = Effect(
+            scope: scope, key: key, value: value, fence: fence.map { Effect.Fence(job: $0.id, token: $0.token) },
+            tag: tag, isFailure: isFailure)
+        if let keepFor {
+            let milliseconds = try Limits.delayMilliseconds(keepFor, "keep_ms", atLeast: 1)
+            effect.until = try Limits.instant(now, plus: milliseconds, "keep_ms")
+        }
+        return .effect(effect)
+    }
+
+    mutating func run(on core: StoreCore, at now: Timestamp) throws(JobStoreError) -> OperationOutcome<RecordedValue> {
+        guard case .effect(let isRecorded, let sequence) = try core.perform(command(at: now), at: now) else {
             preconditionFailure("an effect is answered by where it is")
         }
-        if isRecorded { return .value(EffectResult(value: value, isReplayed: false)) }
-        return .deferred { () throws(JobStoreError) -> EffectResult in
-            EffectResult(value: try core.effectValue(sequence), isReplayed: true)
+        if isRecorded {
+            return .value(RecordedValue(value: value, tag: tag, isFailure: isFailure, isReplayed: false))
+        }
+        return .deferred { () throws(JobStoreError) -> RecordedValue in
+            RecordedValue(try core.existingEffect(at: sequence), isReplayed: true)
+        }
+    }
+}
+
+extension CommandOperation where Value == Bool {
+    fileprivate static func removeEffect(_ name: EffectName) -> CommandOperation<Bool> {
+        CommandOperation(.settles) { () throws(JobStoreError) -> Command in
+            try Limits.checkName(name.scope, "scope")
+            try Limits.checkName(name.key, "key")
+            return .removeEffect(scope: name.scope, key: name.key)
+        } value: { reply in
+            guard case .effectRemoved(let wasThere) = reply else {
+                preconditionFailure("a removal is answered by whether there was one")
+            }
+            return wasThere
         }
     }
 }
@@ -103,7 +217,9 @@ struct EffectOperation: StoreOperation {
 /// Asks for a recorded value, or for the right to compute it.
 private struct EffectBegin: StoreOperation {
     enum Value: Sendable {
-        case recorded([UInt8])
+        case recorded(RecordedValue)
+        /// It was recorded when this was asked, and was removed before it could be read.
+        case removed
         case wait(EffectWaiter)
         case compute
     }
@@ -120,21 +236,82 @@ private struct EffectBegin: StoreOperation {
     mutating func run(on core: StoreCore, at now: Timestamp) throws(JobStoreError) -> OperationOutcome<Value> {
         if let fence, Safeguard.computedFence.isOn { try core.checkActive(fence) }
         if let sequence = core.state.effect(scope: name.scope, key: name.key) {
-            return .deferred { () throws(JobStoreError) -> Value in .recorded(try core.effectValue(sequence)) }
+            return .deferred { () throws(JobStoreError) -> Value in
+                guard let found = try core.effect(at: sequence) else { return .removed }
+                return .recorded(RecordedValue(found.effect, isReplayed: true))
+            }
         }
         if let waiter = core.flights.begin(name, orWait: EffectWaiter(lock: core.lock)) { return .value(.wait(waiter)) }
         return .value(.compute)
     }
 }
 
-extension StoreCore {
-    /// Returns the value in the effect record at `sequence`. The caller does not hold the lock.
-    func effectValue(_ sequence: SequenceNumber) throws(JobStoreError) -> [UInt8] {
-        guard let record = try record(sequence), case .effect(let effect) = record.mutation else {
-            throw JobStoreError(
-                .corrupt, "the effect recorded at \(sequence) is not in the log; restore the store from a backup")
+/// Lists what is recorded under a scope.
+private struct EffectList: StoreOperation {
+    let scope: String
+    let after: String?
+    let limit: Int
+
+    var access: OperationAccess { .reads }
+
+    func validate(_ options: JobStoreOptions) throws(JobStoreError) {
+        try Limits.checkName(scope, "scope")
+        try Limits.checkCount(limit, "limit")
+    }
+
+    mutating func run(
+        on core: StoreCore, at now: Timestamp
+    ) throws(JobStoreError) -> OperationOutcome<[RecordedEffect]> {
+        let known = core.state.effects(scope: scope, after: after, limit: limit)
+        return .deferred { () throws(JobStoreError) -> [RecordedEffect] in
+            var effects: [RecordedEffect] = []
+            for (sequence, until) in known {
+                guard let (effect, time) = try core.effect(at: sequence) else { continue }
+                effects.append(RecordedEffect(effect, sequence, recordedAt: time, keptUntil: until))
+            }
+            return effects
         }
-        return effect.value
+    }
+}
+
+/// Lists the scopes.
+private struct EffectScopes: StoreOperation {
+    var access: OperationAccess { .reads }
+
+    func validate(_ options: JobStoreOptions) throws(JobStoreError) {}
+
+    mutating func run(
+        on core: StoreCore, at now: Timestamp
+    ) throws(JobStoreError) -> OperationOutcome<[(scope: String, count: Int)]> { .value(core.state.effectScopes) }
+}
+
+extension RecordedEffect {
+    package init(_ effect: Effect, _ sequence: SequenceNumber, recordedAt: Timestamp, keptUntil: Timestamp?) {
+        self.init(
+            scope: effect.scope, key: effect.key, tag: effect.tag.isEmpty ? nil : effect.tag, value: effect.value,
+            isFailure: effect.isFailure, job: effect.fence?.job, sequence: sequence, recordedAt: recordedAt,
+            keptUntil: keptUntil)
+    }
+}
+
+extension StoreCore {
+    /// Returns the effect record at `sequence`, to which the state refers or did before; `nil` when it was removed and
+    /// compacted away meanwhile. The caller does not hold the lock.
+    fileprivate func effect(at sequence: SequenceNumber) throws(JobStoreError) -> (effect: Effect, time: Timestamp)? {
+        if let record = try record(sequence), case .effect(let effect) = record.mutation {
+            return (effect, record.time)
+        }
+        guard lock.withLock({ state.neededRecords.contains(sequence.rawValue) }) else { return nil }
+        throw JobStoreError(
+            .corrupt, "the effect recorded at \(sequence) is not in the log; restore the store from a backup")
+    }
+
+    /// Returns the effect record at `sequence`. The caller does not hold the lock.
+    ///
+    /// - Throws: `.invalidState` when it was removed meanwhile.
+    func existingEffect(at sequence: SequenceNumber) throws(JobStoreError) -> Effect {
+        if let found = try effect(at: sequence) { return found.effect }
+        throw JobStoreError(.invalidState, "the effect was removed while it was read; ask for it again")
     }
 
     /// Throws unless the lease is active. The caller holds the lock.

@@ -25,6 +25,8 @@ public struct JobStoreError: Error, Hashable, Sendable, CustomStringConvertible 
             case notAStore = "not_a_store"
             case permissionDenied = "permission_denied"
             case beyondHistory = "beyond_history"
+            case effectMismatch = "effect_mismatch"
+            case versionConflict = "version_conflict"
         }
         private let value: Value
 
@@ -59,6 +61,11 @@ public struct JobStoreError: Error, Hashable, Sendable, CustomStringConvertible 
         /// The kept history does not reach the point asked for, or a fork's point has not come; `oldest` says how far
         /// it goes back.
         public static let beyondHistory = Code(value: .beyondHistory)
+
+        /// The recorded effect is of another kind than was asked for; nothing was run.
+        public static let effectMismatch = Code(value: .effectMismatch)
+        /// The work goes by a version of a change that the code does not have; nothing was run.
+        public static let versionConflict = Code(value: .versionConflict)
 
         /// The code in the line protocol, such as `lease_lost`.
         public var name: String { value.rawValue }

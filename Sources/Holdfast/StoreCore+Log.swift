@@ -143,7 +143,7 @@ extension Mutation {
         case .redrive(let redrive): redrive.job
         case .cancel(let cancel): cancel.job
         case .effect(let effect): effect.fence?.job
-        case .queueSettings, .clock, .cursorSet, .cursorRemove: nil
+        case .expire(.effect), .effectRemove, .queueSettings, .clock, .cursorSet, .cursorRemove: nil
         }
     }
 }

@@ -317,6 +317,8 @@ package enum Safeguard: String, CaseIterable, Sendable {
     case replayedExpiry
     /// No record lets an attempt take longer than its job's time limit, or ends it by a limit that it has not reached.
     case replayedTimeLimit
+    /// A recorded effect of another kind is not decoded, and its step does not run.
+    case effectTag
     /// Only a job that has to start by a time is too late.
     case replayedStartBy
     /// Only a key held for a time, by that job, is freed by a record.

@@ -24,7 +24,9 @@ package enum Command: Hashable, Sendable {
     case redrive(job: JobID)
     /// Up to `limit` dead jobs of the queue, lowest id first.
     case redriveQueue(queue: String, limit: Int)
-    case effect(scope: String, key: String, value: [UInt8], fence: Effect.Fence?)
+    /// A value under (scope, key), unless there is one.
+    case effect(Effect)
+    case removeEffect(scope: String, key: String)
     /// What is given becomes the queue's; nothing is recorded when it is already.
     case configure(QueueSettings)
     /// A virtual clock stands at the instant of deciding.
@@ -53,6 +55,8 @@ package enum Reply: Hashable, Sendable {
     case redriven(count: Int, skipped: Int)
     /// `sequence` is that of the record that holds the value.
     case effect(recorded: Bool, sequence: SequenceNumber)
+    /// Whether there was one.
+    case effectRemoved(Bool)
     /// Where the cursor stands, and whether it was made.
     case cursor(next: SequenceNumber, isNew: Bool)
 }

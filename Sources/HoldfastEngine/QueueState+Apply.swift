@@ -30,10 +30,15 @@ extension QueueState {
         case .cancel(let cancel): apply(cancel)
         case .effect(let effect):
             let key = EffectKey(effect.scope, effect.key)
-            if effects[key] == nil {
-                effects[key] = record.sequence.rawValue
-                needed.insert(record.sequence.rawValue)
+            guard effects[key] == nil else { break }
+            effects[key] = record.sequence.rawValue
+            needed.insert(record.sequence.rawValue)
+            if let until = effect.until {
+                let window = EffectWindow(key: key, until: until.milliseconds)
+                effectWindows[record.sequence.rawValue] = window
+                pushExpiry(window.until, record.sequence.rawValue, .effect)
             }
+        case .effectRemove(let remove): forgetEffect(EffectKey(remove.scope, remove.key))
         case .queueSettings(let settings):
             let slot = table.internQueue(settings.queue)
             table.setTerms(settings.applied(to: table.queues[slot].terms), of: slot)
@@ -190,7 +195,15 @@ extension QueueState {
             uniqueKeys[unique] = nil
             windows[job.rawValue] = nil
             deadlinesChanged(of: job.rawValue)
+        case .effect(let scope, let key): forgetEffect(EffectKey(scope, key))
         }
+    }
+
+    mutating func forgetEffect(_ key: EffectKey) {
+        guard let sequence = effects.removeValue(forKey: key) else { return }
+        needed.remove(sequence)
+        guard effectWindows.removeValue(forKey: sequence) != nil else { return }
+        deadlinesChanged(of: sequence)
     }
 
     /// Ends an attempt at its deadline.

@@ -50,9 +50,13 @@ extension QueueState {
         case .redriveQueue(let queue, let limit):
             try requireAlone(batch)
             return redrive(queue, limit, in: batch)
-        case .effect(let scope, let key, let value, let fence):
-            let effect = Effect(scope: scope, key: key, value: value, fence: fence)
-            return try decide(effect, at: now, next: next, in: &batch)
+        case .effect(let effect): return try decide(effect, at: now, next: next, in: &batch)
+        case .removeEffect(let scope, let key):
+            try requireAlone(batch)
+            guard effects[EffectKey(scope, key)] != nil else {
+                return Decision(mutations: .none, reply: .effectRemoved(false))
+            }
+            return Decision(.effectRemove(EffectRemove(scope: scope, key: key)), .effectRemoved(true))
         case .configure(let settings):
             let known = terms(of: settings.queue)
             let isSame = settings.applied(to: known) == known

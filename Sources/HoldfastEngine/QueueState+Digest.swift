@@ -46,6 +46,7 @@ extension QueueState {
         encodeEntries(into: &writer, ranks)
         encodeWindows(into: &writer, ranks)
         encodeEffects(into: &writer)
+        encodeEffectWindows(into: &writer)
     }
 
     private func populatedLanes() -> [Slot<LaneRecord>] {
@@ -182,6 +183,16 @@ extension QueueState {
             writer.append(counted: key.scope.string)
             writer.append(counted: key.key.string)
             writer.append(varint: sequence)
+        }
+    }
+
+    /// How long effects are kept; nothing when none is for a time, so that other states have the digest they had.
+    private func encodeEffectWindows(into writer: inout ByteWriter) {
+        guard !effectWindows.isEmpty else { return }
+        writer.append(varint: UInt64(effectWindows.count))
+        for (sequence, window) in effectWindows.sorted(by: { $0.key < $1.key }) {
+            writer.append(varint: sequence)
+            writer.append(varint: UInt64(bitPattern: window.until))
         }
     }
 }

@@ -6,13 +6,15 @@
 package import HoldfastBytes
 
 extension QueueState {
-    static let imageVersion: UInt8 = 2
+    static let imageVersion: UInt8 = 3
+    /// Without how long effects are kept: written where none is for a time, so that earlier versions read it.
+    private static let lastingEffectsVersion: UInt8 = 2
     /// An earlier one, with the sets of ready jobs as a digest has them, that is read as well.
     private static let digestSetsVersion: UInt8 = 1
 
     /// Appends the state in a form that `init(image:)` reads.
     package func encodeImage(into writer: inout ByteWriter) {
-        writer.append(Self.imageVersion)
+        writer.append(effectWindows.isEmpty ? Self.lastingEffectsVersion : Self.imageVersion)
         writer.append(varint: lastSequence.rawValue)
         writer.append(varint: UInt64(bitPattern: latestTime.milliseconds))
         writer.append(varint: completedCount)
@@ -38,7 +40,7 @@ extension QueueState {
 
     private mutating func decode(_ reader: inout ByteReader) throws {
         let version = try reader.u8()
-        guard version == Self.imageVersion || version == Self.digestSetsVersion else {
+        guard (Self.digestSetsVersion...Self.imageVersion).contains(version) else {
             throw EngineError(
                 .unsupportedFormat,
                 "the checkpoint has version \(version); this program reads up to \(Self.imageVersion)")
@@ -52,7 +54,8 @@ extension QueueState {
         try decodeEntries(&reader, lanes)
         try decodeWindows(&reader, queues)
         try decodeEffects(&reader)
-        if version == Self.imageVersion { try decodeCursors(&reader) }
+        if version == Self.imageVersion { try decodeEffectWindows(&reader) }
+        if version > Self.digestSetsVersion { try decodeCursors(&reader) }
         guard reader.isAtEnd else { throw Self.corruptImage("bytes follow its end") }
         for lane in lanes where table.lanes[lane].population == 0 { throw Self.corruptImage("a lane holds no job") }
         for turn in turns { try restore(turn) }
@@ -286,6 +289,23 @@ extension QueueState {
                 throw Self.corruptImage("two things are in record \(sequence)")
             }
             effects[key] = sequence
+        }
+    }
+
+    private mutating func decodeEffectWindows(_ reader: inout ByteReader) throws {
+        let keys = Dictionary(uniqueKeysWithValues: effects.map { ($0.value, $0.key) })
+        let count = try Self.count(&reader)
+        guard count > 0 else { throw Self.corruptImage("no effect is kept for a time") }
+        var previous: UInt64 = 0
+        for _ in 0..<count {
+            let sequence = try sequence(&reader)
+            guard sequence > previous, let key = keys[sequence] else {
+                throw Self.corruptImage("record \(sequence) holds no effect that is kept for a time")
+            }
+            previous = sequence
+            let until = try Self.time(&reader)
+            effectWindows[sequence] = EffectWindow(key: key, until: until)
+            pushExpiry(until, sequence, .effect)
         }
     }
 

@@ -52,6 +52,9 @@ extension QueueState {
             precondition(holder.until != nil || entries[holder.job] != nil, "a key's holder is in the state")
         }
         for sequence in effects.values { precondition(needed.contains(sequence), "an effect's record is needed") }
+        for (sequence, window) in effectWindows {
+            precondition(effects[window.key] == sequence, "what is kept for a time is an effect")
+        }
         for cursor in cursors.values {
             let isShownAll = cursor.next > lastShown
             precondition(!isShownAll || cursor.next == lastSequence.next, "a cursor at the end stays there")

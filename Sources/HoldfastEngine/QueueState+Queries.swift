@@ -132,6 +132,29 @@ extension QueueState {
         effects[EffectKey(scope, key)].map { SequenceNumber($0) }
     }
 
+    /// Where what is recorded under `scope` lies, by key, and until when it is kept: at most `limit`, after the key
+    /// `after`.
+    ///
+    /// - Complexity: O(effects + n log n) in the effects of the scope.
+    package func effects(
+        scope: String, after: String?, limit: Int
+    ) -> [(sequence: SequenceNumber, until: Timestamp?)] {
+        let (name, start) = (Name(scope), after.map { Name($0) })
+        let found = effects.filter { key, _ in key.scope == name && start.map { $0 < key.key } ?? true }
+        return found.sorted { $0.key < $1.key }.prefix(limit).map { _, sequence in
+            (SequenceNumber(sequence), effectWindows[sequence].map { Timestamp(milliseconds: $0.until) })
+        }
+    }
+
+    /// The scopes under which something is recorded, by name, with how many keys each has.
+    ///
+    /// - Complexity: O(effects).
+    package var effectScopes: [(scope: String, count: Int)] {
+        var counts: [Name: Int] = [:]
+        for key in effects.keys { counts[key.scope, default: 0] += 1 }
+        return counts.sorted { $0.key < $1.key }.map { ($0.key.string, $0.value) }
+    }
+
     /// Whether the state refers to the record: the enqueue of an unfinished or dead job, a recorded effect, the last
     /// error or progress of a job. Any other may be dropped once a checkpoint covers it.
     package func isNeeded(sequence: SequenceNumber, kind: UInt8) -> Bool {

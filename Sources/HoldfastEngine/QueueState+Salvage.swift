@@ -38,8 +38,7 @@ extension QueueState {
         guard !missing.isEmpty else { return result }
         for (key, sequence) in effects.sorted(by: { $0.value < $1.value }) where missing.contains(sequence) {
             result.effects.append(.init(scope: key.scope.string, key: key.key.string))
-            effects[key] = nil
-            needed.remove(sequence)
+            forgetEffect(key)
         }
         for (job, entry) in entries where !missing.contains(job) {
             if missing.contains(entry.lastError) {

@@ -46,6 +46,10 @@ extension QueueState {
                 throw illegal(record, "cancels job \(cancel.job), which is not in the state")
             }
         case .effect(let effect): try validate(effect, record)
+        case .effectRemove(let remove):
+            guard effects[EffectKey(remove.scope, remove.key)] != nil || Safeguard.replayedEffect.isOff else {
+                throw illegal(record, "removes an effect that is not recorded")
+            }
         case .queueSettings(let settings):
             guard !settings.queue.isEmpty || Safeguard.replayedSettings.isOff else {
                 throw illegal(record, "names no queue")
@@ -139,6 +143,11 @@ extension QueueState {
             let holder = table.queue(queue).flatMap { uniqueKeys[UniqueKey(queue: $0, key: Name(key))] }
             guard holder?.job == job.rawValue && holder?.until != nil || Safeguard.replayedKeyRelease.isOff else {
                 throw illegal(record, "frees a unique key that job \(job) does not hold for a time")
+            }
+        case .effect(let scope, let key):
+            let window = effects[EffectKey(scope, key)].flatMap { effectWindows[$0] }
+            guard window != nil || Safeguard.replayedEffect.isOff else {
+                throw illegal(record, "ends an effect that is not kept for a time")
             }
         }
     }

@@ -9,7 +9,7 @@ package import HoldfastBytes
 
 /// What falls due.
 enum Due: UInt8, Comparable, Sendable {
-    case lease, startBy, uniqueKey, run
+    case lease, startBy, uniqueKey, run, effect
 
     static func < (a: Self, b: Self) -> Bool { a.rawValue < b.rawValue }
 }
@@ -20,6 +20,13 @@ struct UniqueHolder: Hashable, Sendable {
     /// Milliseconds: held until then, whatever becomes of the job; `nil` for as long as the job is unfinished and not
     /// dead.
     let until: Int64?
+}
+
+/// An effect that is kept for a time.
+struct EffectWindow: Hashable, Sendable {
+    let key: EffectKey
+    /// Milliseconds.
+    let until: Int64
 }
 
 /// Jobs, unique keys, effects, cursors and settings after some record.
@@ -49,6 +56,8 @@ package struct QueueState: Sendable {
     /// Milliseconds: when the attempt under way ends at the latest, of leased jobs whose terms limit that.
     var mustEndBy: [UInt64: Int64] = [:]
     var effects: [EffectKey: UInt64] = [:]
+    /// Of effects that are kept for a time, by their record.
+    var effectWindows: [UInt64: EffectWindow] = [:]
     var cursors: [Name: Cursor] = [:]
     /// The last record that is not about a cursor, as far as a cursor depends on it.
     var lastShown = SequenceNumber.zero
@@ -112,6 +121,10 @@ package struct QueueState: Sendable {
             guard let unique = windows[job.rawValue] else { return nil }
             let queue = table.queues[unique.queue].name
             return .expire(.uniqueKey(queue: queue, key: unique.key.string, job: job))
+        case .effect:
+            return effectWindows[job.rawValue].map {
+                .expire(.effect(scope: $0.key.scope.string, key: $0.key.key.string))
+            }
         case .run: return nil
         }
     }
@@ -130,54 +143,55 @@ package struct QueueState: Sendable {
     }
 
     func isLive(_ element: DeadlineHeap<Due>.Element) -> Bool {
-        Self.isLive(element, entries, windows, uniqueKeys)
+        Self.isLive(element, entries, windows, uniqueKeys, effectWindows)
     }
 
     private static func isLive(
         _ element: DeadlineHeap<Due>.Element, _ entries: [UInt64: JobEntry], _ windows: [UInt64: UniqueKey],
-        _ holders: [UniqueKey: UniqueHolder]
+        _ holders: [UniqueKey: UniqueHolder], _ effectWindows: [UInt64: EffectWindow]
     ) -> Bool {
         let (job, at) = (element.job.rawValue, element.deadline.milliseconds)
         if element.tag == .uniqueKey {
             guard let key = windows[job] else { return false }
             return holders[key]?.until == at
         }
+        if element.tag == .effect { return effectWindows[job]?.until == at }
         guard let entry = entries[job] else { return false }
         switch element.tag {
         case .lease: return entry.phase == .leased && entry.deadline == at
         case .startBy: return entry.phase == .waiting && entry.flags.contains(.hasStartBy) && entry.deadline == at
         case .run: return entry.phase == .waiting && entry.runAt == at && !entry.flags.contains(.isPromoted)
-        case .uniqueKey: return false
+        case .uniqueKey, .effect: return false
         }
     }
 
     mutating func pushExpiry(_ deadline: Int64, _ job: UInt64, _ due: Due) {
         expiries.push(Timestamp(milliseconds: deadline), JobID(job), due)
         guard expiries.count > expiriesLimit else { return }
-        let (entries, windows, holders) = (entries, windows, uniqueKeys)
-        expiries.removeAll { Self.isLive($0, entries, windows, holders) }
+        let (entries, windows, holders, effects) = (entries, windows, uniqueKeys, effectWindows)
+        expiries.removeAll { Self.isLive($0, entries, windows, holders, effects) }
         expiriesLimit = max(2 * expiries.count, Self.heapSlack)
     }
 
     mutating func pushRun(_ runAt: Int64, _ job: UInt64) {
         runs.push(Timestamp(milliseconds: runAt), JobID(job), .run)
         guard runs.count > runsLimit else { return }
-        let (entries, windows, holders) = (entries, windows, uniqueKeys)
-        runs.removeAll { Self.isLive($0, entries, windows, holders) }
+        let (entries, windows, holders, effects) = (entries, windows, uniqueKeys, effectWindows)
+        runs.removeAll { Self.isLive($0, entries, windows, holders, effects) }
         runsLimit = max(2 * runs.count, Self.heapSlack)
     }
 
     /// Keeps the heaps' tops live after a deadline of `job` went or moved.
     mutating func deadlinesChanged(of job: UInt64) {
         if expiries.first?.job.rawValue == job {
-            let (entries, windows, holders) = (entries, windows, uniqueKeys)
-            expiries.dropFirst { Self.isLive($0, entries, windows, holders) }
+            let (entries, windows, holders, effects) = (entries, windows, uniqueKeys, effectWindows)
+            expiries.dropFirst { Self.isLive($0, entries, windows, holders, effects) }
         }
         if runs.first?.job.rawValue == job { pruneRuns() }
     }
 
     private mutating func pruneRuns() {
-        let (entries, windows, holders) = (entries, windows, uniqueKeys)
-        runs.dropFirst { Self.isLive($0, entries, windows, holders) }
+        let (entries, windows, holders, effects) = (entries, windows, uniqueKeys, effectWindows)
+        runs.dropFirst { Self.isLive($0, entries, windows, holders, effects) }
     }
 }

@@ -27,10 +27,13 @@
 //                       8 (time limit), with 4 or without: the same
 //                       1 (not started in time):          ref(job)
 //                       2 (window of a unique key):       name(queue) · name(key) · ref(job)
+//                       16 (an effect's time):            name(scope) · name(key)
 //      7 bury           u8(reason) · ref(job) · ref(token) · [1: rest(error)]
 //      8 redrive        ref(job)
 //      9 cancel         lane · ref(job)
-//     10 effect         name(scope) · name(key) · [1: ref(job) · ref(token)] · rest(value)
+//     10 effect         name(scope) · name(key) · [1: ref(job) · ref(token)] · [2: name(tag); default ""]
+//                       · [8: instant(until)] · rest(value); flag 4: the value tells how it failed
+//     11 effectRemove   name(scope) · name(key)
 //     16 queueSettings  name(queue) · [4: varint(capacity, 0: none)] · [8: varint(running at most, 0: none)]
 //                       · [16: retry policy, see RetryPolicy.swift] · [32: varint(crashes at most, 0: none)]
 //                       · [64: error classes, see JobTerms.swift]; flag 1: pausing is set, to flag 2
@@ -72,9 +75,14 @@ enum RecordFlags {
     static let expireUniqueKey: UInt64 = 2
     static let expireDead: UInt64 = 4
     static let expireTimeLimit: UInt64 = 8
-    static let expire = expireStartBy | expireUniqueKey | expireDead | expireTimeLimit
+    static let expireEffect: UInt64 = 16
+    static let expire = expireStartBy | expireUniqueKey | expireDead | expireTimeLimit | expireEffect
 
     static let fence: UInt64 = 1
+    static let tag: UInt64 = 2
+    static let isFailure: UInt64 = 4
+    static let until: UInt64 = 8
+    static let effect = fence | tag | isFailure | until
 
     static let pauseIsSet: UInt64 = 1
     static let pauseIsOn: UInt64 = 2
@@ -106,6 +114,7 @@ extension Mutation {
         case .redrive: .redrive
         case .cancel: .cancel
         case .effect: .effect
+        case .effectRemove: .effectRemove
         case .queueSettings: .queueSettings
         case .clock: .clock
         case .cursorSet: .cursorSet
@@ -157,6 +166,10 @@ extension Record {
             encode(cancel.lane, into: &writer)
             append(cancel.job, to: &writer)
         case .effect(let effect): encode(effect, into: &writer)
+        case .effectRemove(let remove):
+            writer.append(varint: 0)
+            writer.append(counted: remove.scope)
+            writer.append(counted: remove.key)
         case .queueSettings(let settings): encode(settings, into: &writer)
         case .clock: writer.append(varint: 0)
         case .cursorSet(let set): encode(set, into: &writer)
@@ -253,14 +266,24 @@ extension Record {
             writer.append(counted: queue)
             writer.append(counted: key)
             append(job, to: &writer)
+        case .effect(let scope, let key):
+            writer.append(varint: RecordFlags.expireEffect)
+            writer.append(counted: scope)
+            writer.append(counted: key)
         }
     }
 
     private func encode(_ effect: Effect, into writer: inout ByteWriter) {
-        writer.append(varint: effect.fence == nil ? 0 : RecordFlags.fence)
+        var flags: UInt64 = effect.fence == nil ? 0 : RecordFlags.fence
+        if !effect.tag.isEmpty { flags |= RecordFlags.tag }
+        if effect.isFailure { flags |= RecordFlags.isFailure }
+        if effect.until != nil { flags |= RecordFlags.until }
+        writer.append(varint: flags)
         writer.append(counted: effect.scope)
         writer.append(counted: effect.key)
         if let fence = effect.fence { append(fence.job, fence.token, to: &writer) }
+        if !effect.tag.isEmpty { writer.append(counted: effect.tag) }
+        if let until = effect.until { append(until, to: &writer) }
         writer.append(effect.value)
     }
 

@@ -86,6 +86,9 @@ extension Mutation {
             let lane = try Lane(flags: flags, from: &reader)
             self = .cancel(Cancel(job: try reader.job(in: context), lane: lane))
         case .effect: self = .effect(try Effect(from: &reader, in: context))
+        case .effectRemove:
+            _ = try reader.flags(known: 0)
+            self = .effectRemove(EffectRemove(scope: try reader.name(), key: try reader.name()))
         case .queueSettings: self = .queueSettings(try QueueSettings(from: &reader))
         case .clock:
             _ = try reader.flags(known: 0)
@@ -201,6 +204,7 @@ extension Expire {
         case RecordFlags.expireUniqueKey:
             let (queue, key) = (try reader.name(), try reader.name())
             self = .uniqueKey(queue: queue, key: key, job: try reader.job(in: context))
+        case RecordFlags.expireEffect: self = .effect(scope: try reader.name(), key: try reader.name())
         default: throw ByteReaderError(.notCanonical, at: start)
         }
     }
@@ -219,11 +223,19 @@ extension Bury {
 
 extension Effect {
     fileprivate init(from reader: inout ByteReader, in context: Record.Context) throws(ByteReaderError) {
-        let flags = try reader.flags(known: RecordFlags.fence)
-        let (scope, key) = (try reader.name(), try reader.name())
-        var fence: Fence?
-        if flags != 0 { fence = Fence(job: try reader.job(in: context), token: try reader.token(in: context)) }
-        self.init(scope: scope, key: key, value: try reader.rest(atMost: RecordLimits.valueBytesMax), fence: fence)
+        let start = reader.offset
+        let flags = try reader.flags(known: RecordFlags.effect)
+        self.init(scope: try reader.name(), key: try reader.name(), value: [])
+        if flags & RecordFlags.fence != 0 {
+            fence = Fence(job: try reader.job(in: context), token: try reader.token(in: context))
+        }
+        if flags & RecordFlags.tag != 0 {
+            tag = try reader.name()
+            guard !tag.isEmpty else { throw ByteReaderError(.notCanonical, at: start) }
+        }
+        isFailure = flags & RecordFlags.isFailure != 0
+        if flags & RecordFlags.until != 0 { until = try reader.instant(in: context) }
+        value = try reader.rest(atMost: RecordLimits.valueBytesMax)
     }
 }
 

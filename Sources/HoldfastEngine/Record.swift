@@ -1,8 +1,8 @@
 // The records: everything that ever happens to a store, as values. `QueueState.apply` turns them into state, and
 // nothing else changes state. A record says all that its transition needs; it never refers to a clock or to chance.
 //
-// Numbers of kinds are stable for ever (see Record+Codec.swift for the bytes). Kinds 11 to 15 are set aside for
-// version gates, replication positions and schedules.
+// Numbers of kinds are stable for ever (see Record+Codec.swift for the bytes). Kinds 12 to 15 are set aside for
+// replication positions and schedules.
 
 package import HoldfastBytes
 
@@ -32,6 +32,7 @@ package enum Mutation: Hashable, Sendable {
     case redrive(Redrive)
     case cancel(Cancel)
     case effect(Effect)
+    case effectRemove(EffectRemove)
     case queueSettings(QueueSettings)
     case clock(ClockAdvance)
     case cursorSet(CursorSet)
@@ -50,6 +51,7 @@ package enum RecordKind: UInt8, CaseIterable, Sendable {
     case redrive = 8
     case cancel = 9
     case effect = 10
+    case effectRemove = 11
     case queueSettings = 16
     case clock = 17
     case cursorSet = 18
@@ -197,6 +199,8 @@ package enum Expire: Hashable, Sendable {
     case startBy(job: JobID)
     /// The window of a unique key has passed; the key is free. `job` is the holder it had.
     case uniqueKey(queue: String, key: String, job: JobID)
+    /// An effect was kept for as long as it was to be.
+    case effect(scope: String, key: String)
 }
 
 /// The job goes to the dead letters at once.
@@ -239,13 +243,19 @@ package struct Cancel: Hashable, Sendable {
     }
 }
 
-/// The first value ever recorded under (scope, key).
+/// The first value recorded under (scope, key), since that was last removed.
 package struct Effect: Hashable, Sendable {
     package var scope: String
     package var key: String
     package var value: [UInt8]
     /// The lease it was recorded under, when it was fenced by one.
     package var fence: Fence?
+    /// What kind of value it is, for who reads it; `""` for nothing said.
+    package var tag: String
+    /// The value describes how the computation failed.
+    package var isFailure: Bool
+    /// Kept until then; `nil` for until it is removed.
+    package var until: Timestamp?
 
     package struct Fence: Hashable, Sendable {
         package var job: JobID
@@ -253,12 +263,26 @@ package struct Effect: Hashable, Sendable {
         package init(job: JobID, token: LeaseToken) { (self.job, self.token) = (job, token) }
     }
 
-    package init(scope: String, key: String, value: [UInt8], fence: Fence? = nil) {
+    package init(
+        scope: String, key: String, value: [UInt8], fence: Fence? = nil, tag: String = "", isFailure: Bool = false,
+        until: Timestamp? = nil
+    ) {
         self.scope = scope
         self.key = key
         self.value = value
         self.fence = fence
+        self.tag = tag
+        self.isFailure = isFailure
+        self.until = until
     }
+}
+
+/// Nothing is recorded under (scope, key) any more.
+package struct EffectRemove: Hashable, Sendable {
+    package var scope: String
+    package var key: String
+
+    package init(scope: String, key: String) { (self.scope, self.key) = (scope, key) }
 }
 
 /// A queue's settings from here on; `nil` leaves a setting as it was, and a limit of 0 takes it away.

@@ -44,9 +44,13 @@ extension ReferenceModel {
         case .redriveQueue(let queue, let limit):
             let (count, skipped) = redrive(queue, limit)
             result = (.redriven(count: count, skipped: skipped), count)
-        case .effect(let scope, let key, _, let fence):
-            if let fence { _ = try index(of: fence.job, leasedWith: fence.token) }
-            result = record(scope, key, next)
+        case .effect(let effect):
+            if let fence = effect.fence { _ = try index(of: fence.job, leasedWith: fence.token) }
+            result = record(effect, next)
+        case .removeEffect(let scope, let key):
+            let before = effects.count
+            effects.removeAll { $0.scope == scope && $0.key == key }
+            result = (.effectRemoved(effects.count < before), before - effects.count)
         case .configure(let settings):
             let before = terms(of: settings.queue)
             terms[settings.queue] = settings.applied(to: before)
@@ -199,12 +203,12 @@ extension ReferenceModel {
     }
 
     private mutating func record(
-        _ scope: String, _ key: String, _ next: SequenceNumber
+        _ effect: Effect, _ next: SequenceNumber
     ) -> (reply: Reply, records: Int) {
-        if let known = effects.first(where: { $0.scope == scope && $0.key == key }) {
+        if let known = effects.first(where: { $0.scope == effect.scope && $0.key == effect.key }) {
             return (.effect(recorded: false, sequence: known.sequence), 0)
         }
-        effects.append((scope, key, next))
+        effects.append((effect.scope, effect.key, next, effect.until))
         return (.effect(recorded: true, sequence: next), 1)
     }
 }

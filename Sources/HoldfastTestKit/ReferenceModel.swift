@@ -37,7 +37,7 @@ public struct ReferenceModel {
 
     var jobs: [Job] = []
     var keys: [HeldKey] = []
-    var effects: [(scope: String, key: String, sequence: SequenceNumber)] = []
+    var effects: [(scope: String, key: String, sequence: SequenceNumber, until: Timestamp?)] = []
     var terms: [String: QueueTerms] = [:]
     /// Where each consumer said that it goes on, and what it may hold.
     var cursors: [(name: String, cursor: Cursor)] = []
@@ -115,6 +115,8 @@ public struct ReferenceModel {
         }
         count += keys.count { $0.until.map { $0 <= now } ?? false }
         keys.removeAll { $0.until.map { $0 <= now } ?? false }
+        count += effects.count { $0.until.map { $0 <= now } ?? false }
+        effects.removeAll { $0.until.map { $0 <= now } ?? false }
         last = last.advanced(by: UInt64(count))
         return count
     }

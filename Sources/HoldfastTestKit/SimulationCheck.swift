@@ -73,6 +73,8 @@ extension SimulationState {
         case .enqueued(let result): try check(.enqueued(result), replies.first, effectValues)
         case .requeued(let result): try check(.requeued(result), replies.first, effectValues)
         case .effect(let result): try check(.effect(result), replies.first, effectValues)
+        case .effectRemoved(let wasThere):
+            guard case .effectRemoved(wasThere) = replies.first else { throw mismatch(answer, replies) }
         case .done: try check(.done, replies.first, effectValues)
         case .deadline(let deadline):
             guard case .heartbeat(deadline) = replies.first else { throw mismatch(answer, replies) }

@@ -53,7 +53,8 @@ struct SimulationClients {
         case 66..<70: return .cancel(someJob(&random))
         case 70..<73: return .redrive(someJob(&random))
         case 73..<75: return .redriveQueue(random.pick(from: Self.queues), limit: random.pick(1...5))
-        case 75..<80: return effect(client, &random)
+        case 75..<79: return effect(client, &random)
+        case 79: return passingEffect(&random)
         case 80..<86: return .batch((0..<random.pick(1...6)).map { _ in part(client, &random) })
         case 86..<88: return .setPaused(random.pick(from: Self.queues), random.chance(1, in: 3))
         case 88: return .configure(random.pick(from: Self.queues), Self.configuration(&random))
@@ -175,6 +176,13 @@ struct SimulationClients {
 
     private func errorClass(_ random: inout SeededRandom) -> String? {
         random.chance(1, in: 4) ? "e\(random.pick(0...2))" : nil
+    }
+
+    /// An effect kept for a time, or one forgotten.
+    private func passingEffect(_ random: inout SeededRandom) -> SimulationOperation {
+        let (scope, key) = ("s\(random.pick(0...1))", "k\(random.pick(0...9))")
+        if random.chance(1, in: 2) { return .removeEffect(scope: scope, key: key) }
+        return .keptEffect(scope: scope, key: key, seconds: random.pick(1...60), value: random.bytes(9))
     }
 
     private func effect(_ client: Int, _ random: inout SeededRandom) -> SimulationOperation {

@@ -19,6 +19,8 @@ enum SimulationOperation {
     case redrive(JobID)
     case redriveQueue(String, limit: Int)
     case effect(scope: String, key: String, fence: LeaseIdentity?, value: [UInt8])
+    case keptEffect(scope: String, key: String, seconds: Int, value: [UInt8])
+    case removeEffect(scope: String, key: String)
     case batch([BatchOperation])
     case setPaused(String, Bool)
     case configure(String, QueueConfiguration)
@@ -108,6 +110,12 @@ enum SimulationOperation {
             return wait(store.submitRedrive(queue: queue, limit: limit)) { .redriven($0) }
         case .effect(let scope, let key, let fence, let value):
             return wait(store.submitEffect(scope: scope, key: key, fencedBy: fence, value: value)) { .effect($0) }
+        case .keptEffect(let scope, let key, let seconds, let value):
+            return wait(store.submitEffect(scope: scope, key: key, keepFor: .seconds(seconds), value: value)) {
+                .effect($0)
+            }
+        case .removeEffect(let scope, let key):
+            return wait(store.submitRemoveEffect(scope: scope, key: key)) { .effectRemoved($0) }
         case .batch(let operations): return wait(store.submitBatch(operations)) { .batch($0) }
         case .setPaused(let queue, true): return wait(store.submitPause(queue)) { .done }
         case .setPaused(let queue, false): return wait(store.submitResume(queue)) { .done }
@@ -141,6 +149,7 @@ enum SimulationAnswer {
     case requeued(RequeueOutcome)
     case redriven(RedriveResult)
     case effect(EffectResult)
+    case effectRemoved(Bool)
     case batch([BatchReply])
     case configured(QueueTerms)
     case drained(DrainStatus)

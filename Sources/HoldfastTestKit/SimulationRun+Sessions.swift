@@ -271,19 +271,11 @@ extension SimulationRun {
             jobs += try store.blocking.jobs(JobFilter(state: state, limit: Limits.countMax))
         }
         var effects: [String: [UInt8]] = [:]
-        for effect in ledger.state.model.effects {
-            let (scope, key) = (effect.scope, effect.key)
-            do {
-                effects[scope + "/" + key] = try store.blocking.effect(scope: scope, key: key) { throw NoEffect() }
-                    .value
-            } catch {
-                if let error = error as? JobStoreError { throw error }
-            }
+        for (scope, _) in try store.submitEffectScopes().valueBlocking() {
+            let found = try store.submitEffects(scope: scope, after: nil, limit: Limits.countMax).valueBlocking()
+            for effect in found { effects[scope + "/" + effect.key] = effect.value }
         }
         return SimulationObservation(
             time: time, stats: stats, jobs: jobs, effects: effects, cursors: try store.blocking.cursors())
     }
 }
-
-/// Says that no value is recorded.
-private struct NoEffect: Error {}

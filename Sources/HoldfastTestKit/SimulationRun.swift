@@ -232,11 +232,11 @@ final class SimulationRun {
     private func keepEffects(of operation: SimulationOperation, _ outcome: SimulationState.Outcome) {
         guard case .replies(let replies) = outcome else { return }
         switch operation {
-        case .effect(_, _, _, let value):
+        case .effect(_, _, _, let value), .keptEffect(_, _, _, let value):
             if case .effect(true, let sequence) = replies.first { effectValues[sequence.rawValue] = value }
         case .batch(let operations):
             for (part, reply) in zip(operations, replies) {
-                guard case .effect(_, _, _, let value) = part, case .effect(true, let sequence) = reply else {
+                guard case .effect(_, _, _, _, let value) = part, case .effect(true, let sequence) = reply else {
                     continue
                 }
                 effectValues[sequence.rawValue] = value

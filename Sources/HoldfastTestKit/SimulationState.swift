@@ -144,7 +144,10 @@ struct SimulationState {
         case .redrive(let id): .redrive(job: id)
         case .redriveQueue(let queue, let limit): .redriveQueue(queue: queue, limit: limit)
         case .effect(let scope, let key, let fence, let value):
-            .effect(scope: scope, key: key, value: value, fence: fence.map { .init(job: $0.id, token: $0.token) })
+            .effect(Effect(scope, key, fence, value))
+        case .keptEffect(let scope, let key, let seconds, let value):
+            .effect(Effect(scope, key, nil, value, until: now.advanced(byMilliseconds: Int64(seconds) * 1000)))
+        case .removeEffect(let scope, let key): .removeEffect(scope: scope, key: key)
         case .setPaused(let queue, let isPaused): .setPaused(queue: queue, isPaused)
         case .configure(let queue, let configuration): .configure(QueueSettings(queue, configuration))
         case .drain(let queue): .setPaused(queue: queue, true)
@@ -168,8 +171,7 @@ struct SimulationState {
                 countsAttempt: countsAttempt, errorClass: errorClass)
         case .bury(let lease, _): .bury(job: lease.id, token: lease.token, reason: .buried, error: nil)
         case .cancel(let id): .cancel(job: id, lane: nil)
-        case .effect(let scope, let key, let fence, let value):
-            .effect(scope: scope, key: key, value: value, fence: fence.map { .init(job: $0.id, token: $0.token) })
+        case .effect(let scope, let key, let fence, _, let value): .effect(Effect(scope, key, fence, value))
         }
     }
 }
@@ -181,6 +183,16 @@ extension QueueSettings {
             queue: queue, capacity: configuration.capacity ?? 0, runningMax: configuration.runningMax ?? 0,
             retry: RetryPolicy(simulated: configuration.retry), crashMax: configuration.crashMax ?? 0,
             finalErrors: ErrorClasses(configuration.finalErrors))
+    }
+}
+
+extension Effect {
+    /// What an effect should record.
+    fileprivate init(
+        _ scope: String, _ key: String, _ fence: LeaseIdentity?, _ value: [UInt8], until: Timestamp? = nil
+    ) {
+        self.init(
+            scope: scope, key: key, value: value, fence: fence.map { Fence(job: $0.id, token: $0.token) }, until: until)
     }
 }
 

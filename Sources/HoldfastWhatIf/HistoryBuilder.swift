@@ -84,7 +84,7 @@ package struct HistoryBuilder {
             history.inputs.append(RecordedInput(time: time, action: .cancel(job)))
         case .queueSettings(let settings):
             configure(settings, at: time)
-        case .effect, .clock, .cursorSet, .cursorRemove: break
+        case .effect, .effectRemove, .clock, .cursorSet, .cursorRemove: break
         }
         return history.jobs.count < bounds.jobs && history.attempts.count < bounds.attempts
             && history.inputs.count < bounds.inputs
@@ -133,7 +133,7 @@ package struct HistoryBuilder {
             guard let job = end(id, .expire, at: time) else { return }
             if isDead { measurement.die(Int(job), at: time) } else { measurement.wait(Int(job), from: time) }
         case .startBy(let id): if let job = indices[id.rawValue] { measurement.die(Int(job), at: time) }
-        case .uniqueKey: break
+        case .uniqueKey, .effect: break
         }
     }
 

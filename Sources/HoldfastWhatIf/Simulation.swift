@@ -194,7 +194,7 @@ package struct Simulation {
                     let job = index(id)
                     noteWaiting(history.queue(of: job), -1)
                     die(job)
-                case .uniqueKey: break
+                case .uniqueKey, .effect: break
                 }
             }
         }

@@ -13,7 +13,7 @@ import Testing
         try engine.run(.setPaused(queue: "paused", true))
         let retry = RetryPolicy(.listed([1, 2, 3]), jitterPercent: 4)
         try engine.run(.configure(QueueSettings(queue: "q0", capacity: 1000, runningMax: 300, retry: retry)))
-        try engine.run(.effect(scope: "s", key: "k", value: [1, 2], fence: nil))
+        try engine.run(.effect(Effect(scope: "s", key: "k", value: [1, 2])))
         try engine.run(.moveCursor("behind", .create(at: SequenceNumber(3), CursorCaps(bytes: 9, age: 1))))
         try engine.run(.moveCursor("end", .create(at: engine.state.lastSequence.next, .standard)))
         let leases = try engine.lease(8, from: ["q1", "q0"])

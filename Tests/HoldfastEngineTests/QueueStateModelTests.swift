@@ -202,7 +202,9 @@ extension ModelComparison {
                     retry: random.chance(1, in: 3) ? RecordSamples.retry(&random) : nil,
                     crashMax: random.pick(from: [nil, 0, 1, 2]),
                     finalErrors: random.chance(1, in: 4) ? RecordSamples.errorClasses(&random) : nil))
-        case 11: return .advanceClock
+        case 11:
+            if random.chance(1, in: 2) { return .advanceClock }
+            return .removeEffect(scope: random.pick(from: ["s", "t"]), key: random.pick(from: ["1", "2", "3", "4"]))
         case 12: return .moveCursor(random.pick(from: ["c", "d", "e"]), cursorMove())
         default: return settlingCommand()
         }
@@ -244,7 +246,9 @@ extension ModelComparison {
             let lease = lease()
             let fence = random.chance(1, in: 2) ? Effect.Fence(job: lease.job, token: lease.token) : nil
             let (scope, key) = (random.pick(from: ["s", "t"]), random.pick(from: ["1", "2", "3", "4"]))
-            return .effect(scope: scope, key: key, value: random.bytes(3), fence: fence)
+            var effect = Effect(scope: scope, key: key, value: random.bytes(3), fence: fence)
+            if random.chance(1, in: 4) { effect.until = now.advanced(byMilliseconds: Int64(random.pick(1...60_000))) }
+            return .effect(effect)
         }
     }
 

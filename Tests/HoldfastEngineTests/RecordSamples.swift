@@ -47,7 +47,7 @@ enum RecordSamples {
     static func mutation(_ random: inout SeededRandom, before sequence: UInt64) -> Mutation {
         let job = JobID(UInt64.random(in: 1..<sequence, using: &random))
         let token = LeaseToken(UInt64.random(in: 1..<sequence, using: &random))
-        switch random.pick(0...13) {
+        switch random.pick(0...14) {
         case 0: return .enqueue(enqueue(&random))
         case 1:
             let attempt = UInt32(random.pick(from: [0, 1, 2, 300, Int(UInt32.max)]))
@@ -71,6 +71,7 @@ enum RecordSamples {
                     .lease(job: job, token: token, isDead: random.chance(1, in: 2)),
                     .timeLimit(job: job, token: token, isDead: random.chance(1, in: 2)), .startBy(job: job),
                     .uniqueKey(queue: text(&random), key: text(&random), job: job),
+                    .effect(scope: text(&random), key: text(&random)),
                 ]))
         case 6:
             let reason = random.pick(from: [Bury.Reason.buried, .unreadable])
@@ -81,7 +82,10 @@ enum RecordSamples {
         case 9:
             let fence = random.chance(1, in: 2) ? Effect.Fence(job: job, token: token) : nil
             return .effect(
-                Effect(scope: text(&random), key: text(&random), value: bytes(&random) ?? [], fence: fence))
+                Effect(
+                    scope: text(&random), key: text(&random), value: bytes(&random) ?? [], fence: fence,
+                    tag: text(&random), isFailure: random.chance(1, in: 2),
+                    until: random.chance(1, in: 2) ? instant(&random) : nil))
         case 10:
             return .queueSettings(
                 QueueSettings(
@@ -98,6 +102,7 @@ enum RecordSamples {
                 age: random.pick(from: [CursorCaps.standard.age, 0, CursorCaps.ageMax]))
             let next = SequenceNumber(UInt64.random(in: 1...sequence, using: &random))
             return .cursorSet(CursorSet(name: text(&random), cursor: Cursor(next: next, caps: caps)))
+        case 13: return .effectRemove(EffectRemove(scope: text(&random), key: text(&random)))
         default: return .clock(ClockAdvance())
         }
     }

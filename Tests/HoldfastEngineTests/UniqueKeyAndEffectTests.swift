@@ -66,7 +66,7 @@ import Testing
 
     @Test func theFirstEffectStays() throws {
         var engine = EngineHarness()
-        let effect = Command.effect(scope: "s", key: "k", value: [1], fence: nil)
+        let effect = Command.effect(Effect(scope: "s", key: "k", value: [1]))
         let first = try engine.run(effect)
         let sequence = engine.state.lastSequence
         #expect(first == .effect(recorded: true, sequence: sequence))
@@ -80,7 +80,7 @@ import Testing
         try engine.enqueue()
         let lease = try engine.lease()[0]
         let fence = Effect.Fence(job: lease.job, token: lease.token)
-        let effect = Command.effect(scope: "s", key: "k", value: [1], fence: fence)
+        let effect = Command.effect(Effect(scope: "s", key: "k", value: [1], fence: fence))
         try engine.run(effect)
         try engine.ack(lease)
         #expect(code { try engine.run(effect) } == .leaseLost)
@@ -91,7 +91,7 @@ import Testing
         let job = try engine.enqueue(key: "k")
         let lease = try engine.lease()[0]
         let again = Command.enqueue(Enqueue(lane: Lane(queue: "q"), uniqueKey: "k"))
-        let effect = Command.effect(scope: "s", key: "k", value: [], fence: nil)
+        let effect = Command.effect(Effect(scope: "s", key: "k", value: []))
         let next = engine.state.lastSequence.next
         let replies = try engine.runBatch([
             again, .ack(job: job, token: lease.token, result: nil), again, again, effect, effect,
@@ -114,7 +114,7 @@ import Testing
         #expect(code { try engine.runBatch(acks + [acks[1]]) } == .leaseLost)
         #expect(code { try engine.runBatch([acks[0], .cancel(job: leases[0].job, lane: nil)]) } == .invalidState)
         let fence = Effect.Fence(job: leases[2].job, token: leases[2].token)
-        let fenced = Command.effect(scope: "s", key: "k", value: [], fence: fence)
+        let fenced = Command.effect(Effect(scope: "s", key: "k", value: [], fence: fence))
         #expect(code { try engine.runBatch([acks[2], fenced]) } == .leaseLost)
         let lease = Command.lease(queues: ["q"], limit: 1, milliseconds: 1, worker: "")
         #expect(code { try engine.runBatch([acks[0], lease]) } == .invalidState)

@@ -99,6 +99,7 @@ extension RecordKind {
     var printedName: String {
         switch self {
         case .queueSettings: "queue_settings"
+        case .effectRemove: "effect_remove"
         case .cursorSet: "cursor_set"
         case .cursorRemove: "cursor_remove"
         default: "\(self)"

@@ -297,6 +297,7 @@ extension JobStoreError.Code {
         case .notAStore: Self.unsupportedFormat.name
         case .permissionDenied: Self.ioError.name
         case .beyondHistory: Self.notFound.name
+        case .effectMismatch, .versionConflict: Self.invalidState.name
         default: name
         }
     }
