@@ -103,6 +103,28 @@ struct ShellOperationTests {
         try shell.expect(#"{"op":"configure","queue":"other"}"#, #"{"ok":true,"capacity":null,"retry":"default"}"#)
     }
 
+    @Test func effectsSayWhatTheyAreAndAreListedAndForgotten() throws {
+        let first = #"{"op":"effect","scope":"s","key":"k","value":{"a":1},"tag":"receipt","keep_ms":1000}"#
+        try shell.expect(first, #"{"value":{"a":1},"replayed":false,"tag":"receipt"}"#)
+        try shell.expect(first, #"{"value":{"a":1},"replayed":true,"tag":"receipt"}"#)
+        try shell.expect(
+            #"{"op":"effect","scope":"s","key":"f","value":"no","failed":true}"#, #"{"value":"no","failed":true}"#)
+        try shell.expect(#"{"op":"effects"}"#, #"{"scopes":[{"scope":"s","count":2}]}"#)
+        try shell.expect(
+            #"{"op":"effects","scope":"s"}"#,
+            #"{"effects":[{"key":"f","tag":null,"failed":true,"until_ms":null},"#
+                + #"{"key":"k","seq":1,"at_ms":\#(start),"tag":"receipt","until_ms":\#(start + 1000),"value":{"a":1}}]}"#
+        )
+        try shell.expect(#"{"op":"effects","scope":"s","after":"f","limit":1}"#, #"{"effects":[{"key":"k"}]}"#)
+        try shell.expect(#"{"op":"effect_remove","scope":"s","key":"f"}"#, #"{"removed":true}"#)
+        try shell.expect(#"{"op":"effect_remove","scope":"s","key":"f"}"#, #"{"removed":false}"#)
+        try shell.ask(#"{"op":"advance","ms":1000}"#)
+        try shell.expect(#"{"op":"effects"}"#, #"{"scopes":[]}"#)
+        for wrong in [#""tag":1"#, #""failed":"yes""#, #""keep_ms":0"#] {
+            try shell.refuse(#"{"op":"effect","scope":"s","key":"k","value":1,\#(wrong)}"#, "bad_request")
+        }
+    }
+
     @Test func aJobSaysHowItsAttemptsMayEnd() throws {
         try shell.expect(
             #"{"op":"configure","queue":"q","crash_max":2,"final_errors":["bad"]}"#,

@@ -17,7 +17,8 @@ import Testing
     static func remove(_ path: String) { try? FileManager.default.removeItem(atPath: path) }
 
     static let pages = [
-        "README.md", "Sources/Holdfast/Holdfast.docc/GettingStarted.md", "Sources/Holdfast/Holdfast.docc/Testing.md",
+        "README.md", "Sources/Holdfast/Holdfast.docc/GettingStarted.md",
+        "Sources/Holdfast/Holdfast.docc/Effects.md", "Sources/Holdfast/Holdfast.docc/Testing.md",
     ]
 
     /// The Swift blocks of a page, by name.

@@ -101,11 +101,6 @@ extension JSONWriter {
         field("run_at_ms", optional: outcome.runAt)
     }
 
-    mutating func fields(of effect: EffectResult) {
-        field("value", given: effect.value)
-        field("replayed", effect.isReplayed)
-    }
-
     mutating func fields(of terms: QueueTerms) {
         field("paused", terms.isPaused)
         field("capacity", optional: terms.capacity)

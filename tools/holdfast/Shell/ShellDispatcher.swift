@@ -44,7 +44,6 @@ struct ShellDispatcher: Sendable {
         case "cancel":
             return PendingReply.body(store.submitCancel(try fields.id())) { $1.fieldsOfCancelled() }
         case "batch": return try batch(fields)
-        case "effect": return try effect(fields)
         case "redrive": return try redrive(fields)
         case "purge": return try purge(fields)
         case "pause":
@@ -123,17 +122,6 @@ struct ShellDispatcher: Sendable {
         return PendingReply.body(store.submitConfigure(settings)) { $1.fields(of: $0) }
     }
 
-    private func effect(_ fields: RequestFields) throws(JobStoreError) -> PendingReply.Body {
-        let effect = store.submitEffect(
-            scope: try fields.requiredText("scope"), key: try fields.requiredText("key"), fencedBy: try fence(fields),
-            value: try fields.requiredRaw("value"))
-        return PendingReply.body(effect) { $1.fields(of: $0) }
-    }
-
-    private func fence(_ fields: RequestFields) throws(JobStoreError) -> LeaseIdentity? {
-        fields.has("id") || fields.has("token") ? try fields.identity() : nil
-    }
-
     private func redrive(_ fields: RequestFields) throws(JobStoreError) -> PendingReply.Body {
         switch (fields.has("id"), fields.has("queue")) {
         case (true, false):
@@ -204,6 +192,7 @@ struct ShellDispatcher: Sendable {
             }
         default:
             if let body = try cursorOperation(name, fields) { return body }
+            if let body = try effectOperation(name, fields) { return body }
             throw JobStoreError(
                 .badRequest, "`op` is \"\(name.prefix(40))\", which is no operation; see holdfast shell --help")
         }
@@ -295,7 +284,8 @@ struct ShellDispatcher: Sendable {
         case "effect":
             return .effect(
                 scope: try fields.requiredText("scope"), key: try fields.requiredText("key"),
-                fencedBy: try fence(fields), value: try fields.requiredRaw("value"))
+                fencedBy: try fields.fence(), tag: try fields.text("tag") ?? "",
+                value: try fields.requiredRaw("value"))
         case let name:
             throw JobStoreError(
                 .badRequest,
