@@ -1,6 +1,6 @@
-// The thread that notices passing time while leases wait: a scheduled job that falls due, a lease that ends, a wait
-// whose time is up. It starts with the first waiting lease and sleeps when there is none; without it deadlines are
-// noticed by the next operation, which is all that correctness needs.
+// The thread that notices passing time while leases wait, or callers for the end of a job: a scheduled job that falls
+// due, a lease that ends, a wait whose time is up. It starts with the first that waits and sleeps when there is none;
+// without it deadlines are noticed by the next operation, which is all that correctness needs.
 
 internal import HoldfastBytes
 internal import HoldfastEngine
@@ -18,6 +18,11 @@ final class DeadlineTimer: @unchecked Sendable {
 
     /// The longest sleep, so that a wall clock that was set is noticed.
     private static let sleepMillisecondsMax: Int64 = 60_000
+    /// How long it waits before it tries again to record what is overdue, as on a full disk.
+    private static let retryMilliseconds: Int64 = 1_000
+
+    /// What a look came to.
+    fileprivate enum Finding { case served, noRoom, refused }
 
     /// Starts the thread unless it runs. The caller does not hold the store's lock.
     func start(on core: StoreCore) throws(JobStoreError) {
@@ -55,28 +60,30 @@ final class DeadlineTimer: @unchecked Sendable {
             // Awake: no deadline is earlier than that.
             wakesAt = .zero
             var served: [LeaseWaiter] = []
-            let hasRoom = core.look(&served)
-            if !served.isEmpty || !hasRoom {
+            let finding = core.look(&served)
+            let ended = core.outcomes.takeEnded()
+            if !served.isEmpty || !ended.isEmpty || finding == .noRoom {
                 core.lock.unlock()
                 for waiter in served { waiter.wake() }
-                if !hasRoom { core.log.waitForRoomBlocking() }
+                for waiter in ended { waiter.wake() }
+                if finding == .noRoom { core.log.waitForRoomBlocking() }
                 core.lock.lock()
                 continue
             }
             if isPoked { continue }
-            sleep(core)
+            sleep(core, atLeast: finding == .refused ? Self.retryMilliseconds : 1)
         }
         core.lock.unlock()
     }
 
-    private func sleep(_ core: StoreCore) {
-        guard !core.waiters.isEmpty else {
+    private func sleep(_ core: StoreCore, atLeast shortest: Int64) {
+        guard core.isAwaited else {
             wakesAt = .max
             signal.wait(core.lock)
             return
         }
         let now = core.readTime()
-        let milliseconds = min(core.millisecondsToNextEvent(at: now), Self.sleepMillisecondsMax)
+        let milliseconds = max(min(core.millisecondsToNextEvent(at: now), Self.sleepMillisecondsMax), shortest)
         wakesAt = now.advanced(byMilliseconds: milliseconds)
         if core.manualClock != nil {
             // Its time moves by operations and by `advance`, and both poke.
@@ -88,25 +95,27 @@ final class DeadlineTimer: @unchecked Sendable {
 }
 
 extension StoreCore {
+    /// Whether anybody waits for time to pass.
+    fileprivate var isAwaited: Bool { !waiters.isEmpty || !outcomes.isEmpty }
+
     /// Records what is overdue and serves the waiters. The caller holds the lock.
     ///
-    /// - Returns: False when the log has no room for it.
-    fileprivate func look(_ served: inout [LeaseWaiter]) -> Bool {
-        guard !waiters.isEmpty, failure == nil, !isClosed else { return true }
+    fileprivate func look(_ served: inout [LeaseWaiter]) -> DeadlineTimer.Finding {
+        guard isAwaited, failure == nil, !isClosed else { return .served }
         let now = readTime()
         do {
-            guard try recordOverdue(at: now), try hasRoom(isSettling: false) else { return false }
+            guard try recordOverdue(at: now), try hasRoom(isSettling: false) else { return .noRoom }
         } catch {
             let pending = Pending<[Lease]>(core: self, ticket: nil, outcome: .refused(error))
             for waiter in waiters.removeAll() {
                 waiter.settle(pending)
                 served.append(waiter)
             }
-            return true
+            return .refused
         }
         serveWaiters(at: now, &served)
         endTimedOut(&served)
-        return true
+        return .served
     }
 
     /// How long until a deadline passes or a wait ends, at least 1 ms.

@@ -220,7 +220,7 @@ private struct EffectBegin: StoreOperation {
         case recorded(RecordedValue)
         /// It was recorded when this was asked, and was removed before it could be read.
         case removed
-        case wait(EffectWaiter)
+        case wait(WaitingCaller)
         case compute
     }
     let name: EffectName
@@ -241,7 +241,9 @@ private struct EffectBegin: StoreOperation {
                 return .recorded(RecordedValue(found.effect, isReplayed: true))
             }
         }
-        if let waiter = core.flights.begin(name, orWait: EffectWaiter(lock: core.lock)) { return .value(.wait(waiter)) }
+        if let waiter = core.flights.begin(name, orWait: WaitingCaller(lock: core.lock)) {
+            return .value(.wait(waiter))
+        }
         return .value(.compute)
     }
 }

@@ -99,12 +99,12 @@ extension StoreCore {
 
     /// Remembers the first failure and ends every wait. The caller does not hold the lock.
     fileprivate func logDidFail(_ error: LogError) {
-        let (leases, effects) = lock.withLock {
+        let (leases, callers) = lock.withLock {
             if failure == nil { failure = JobStoreError(error) }
-            return (waiters.removeAll(), flights.removeAll())
+            return (waiters.removeAll(), flights.removeAll() + outcomes.removeAll())
         }
         for waiter in leases { waiter.fail(JobStoreError(error), on: self) }
-        for waiter in effects { waiter.wake() }
+        for waiter in callers { waiter.wake() }
     }
 }
 

@@ -38,14 +38,14 @@ extension StoreCore {
 
     /// Closes the store. A second call does nothing.
     func close() throws(JobStoreError) {
-        let waiting = lock.withLock { () -> (leases: [LeaseWaiter], effects: [EffectWaiter])? in
+        let waiting = lock.withLock { () -> (leases: [LeaseWaiter], callers: [WaitingCaller])? in
             if isClosed { return nil }
             isClosed = true
-            return (waiters.removeAll(), flights.removeAll())
+            return (waiters.removeAll(), flights.removeAll() + outcomes.removeAll())
         }
         guard let waiting else { return }
         for waiter in waiting.leases { waiter.fail(Self.closedError, on: self) }
-        for waiter in waiting.effects { waiter.wake() }
+        for waiter in waiting.callers { waiter.wake() }
         if let clockObservation { manualClock?.endObservation(clockObservation) }
         timer.stop(on: self)
         readers.stop()

@@ -29,7 +29,12 @@ extension StoreCore {
             end(waiter, outcome, &served)
         }
         if manualClock != nil { endTimedOut(&served) }
-        if let deadline = state.nextDeadline(), deadline < timer.wakesAt, !waiters.isEmpty { timer.poke() }
+        if !waiters.isEmpty { pokeTimer() }
+    }
+
+    /// Lets the timer look when something falls due before it would. The caller holds the lock.
+    func pokeTimer() {
+        if let deadline = state.nextDeadline(), deadline < timer.wakesAt { timer.poke() }
     }
 
     /// Ends the waits whose time is up. The caller holds the lock.

@@ -36,6 +36,7 @@ final class StoreCore: @unchecked Sendable {
     /// Those that were served in the middle of the operation that has the lock.
     private var servedEarly: [LeaseWaiter] = []
     var flights = EffectFlights()
+    var outcomes = OutcomeWaiters()
     /// Jobs that were found unreadable when they were leased.
     var unreadable = 0
     var window: HistoryWindow
@@ -100,8 +101,10 @@ final class StoreCore: @unchecked Sendable {
         var served: [LeaseWaiter] = []
         lock.lock()
         let result = attemptLocked(&operation, &served)
+        let ended = outcomes.hasEnded ? outcomes.takeEnded() : []
         lock.unlock()
         for waiter in served { waiter.wake() }
+        for waiter in ended { waiter.wake() }
         return result
     }
 
@@ -130,6 +133,7 @@ final class StoreCore: @unchecked Sendable {
             }
         } catch { outcome = .refused(error) }
         if !waiters.isEmpty { serveWaiters(at: now, &served) }
+        if !outcomes.isEmpty { pokeTimer() }
         if !servedEarly.isEmpty {
             served += servedEarly
             servedEarly = []
@@ -217,6 +221,7 @@ final class StoreCore: @unchecked Sendable {
             bytes = writer.count - start
         }
         state.apply(record)
+        if !outcomes.isEmpty { outcomes.note(mutation) }
         #if INTERNAL_CHECKS
             state.checkInvariants()
         #endif

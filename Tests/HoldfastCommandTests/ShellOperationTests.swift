@@ -113,7 +113,8 @@ struct ShellOperationTests {
         try shell.expect(
             #"{"op":"effects","scope":"s"}"#,
             #"{"effects":[{"key":"f","tag":null,"failed":true,"until_ms":null},"#
-                + #"{"key":"k","seq":1,"at_ms":\#(start),"tag":"receipt","until_ms":\#(start + 1000),"value":{"a":1}}]}"#
+                + #"{"key":"k","seq":1,"at_ms":\#(start),"tag":"receipt","until_ms":\#(start + 1000),"#
+                + #""value":{"a":1}}]}"#
         )
         try shell.expect(#"{"op":"effects","scope":"s","after":"f","limit":1}"#, #"{"effects":[{"key":"k"}]}"#)
         try shell.expect(#"{"op":"effect_remove","scope":"s","key":"f"}"#, #"{"removed":true}"#)

@@ -23,9 +23,9 @@ struct ShellCommand: ParsableCommand {
             Operations: enqueue, batch, lease, heartbeat, ack, requeue, bury, cancel, redrive, effect, effects, \
             effect_remove, job, jobs, explain, history, stats, digest, configure, pause, resume, drain, purge, \
             checkpoint, compact, cursors, cursor_open, cursor_advance, cursor_reset, cursor_remove, advance, now. \
-            ack, requeue and bury lease the next job in the same commit when they say so in "then_lease". Every request may carry \
-            "req", which its reply repeats. Other commands reach the store meanwhile through STORE/socket, which \
-            speaks the same protocol.
+            ack, requeue and bury lease the next job in the same commit when they say so in "then_lease". Every \
+            request may carry "req", which its reply repeats. Other commands reach the store meanwhile through \
+            STORE/socket, which speaks the same protocol.
 
             Exit codes: 0 at the end of input; 2 the store can't be opened; 3 the store failed while open; 64 the \
             command line makes no sense. With 2 and 64 the reason is one line on standard output, too.
