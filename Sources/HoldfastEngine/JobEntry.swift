@@ -17,7 +17,9 @@ struct JobEntry: Sendable {
         /// The job's run-at was seen to have come, and its id is in the lane's bitmap. A matter of the index: two
         /// states that differ in nothing else are equal.
         static let isPromoted = Flags(rawValue: 8)
-        static let semantic: Flags = [.hasUniqueKey, .keyIsWindowed, .hasStartBy]
+        /// A lease frees the unique key.
+        static let keyIsFreedByLease = Flags(rawValue: 32)
+        static let semantic: Flags = [.hasUniqueKey, .keyIsWindowed, .hasStartBy, .keyIsFreedByLease]
     }
 
     var lane: Slot<LaneRecord>
@@ -76,4 +78,8 @@ package struct JobStatus: Hashable, Sendable {
     package var diedAt: Timestamp?
     /// The heartbeat record whose progress applies.
     package var progressSequence: SequenceNumber?
+    /// The edit record whose payload applies; `nil` for that of the enqueue record.
+    package var payloadSequence: SequenceNumber?
+    /// The edit record whose headers apply; `nil` for those of the enqueue record.
+    package var headersSequence: SequenceNumber?
 }

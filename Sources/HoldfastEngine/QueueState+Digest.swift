@@ -32,6 +32,7 @@ extension QueueState {
         var writer = ByteWriter(capacity: 1 << 16)
         encodeContent(into: &writer, isImage: false)
         if withCursors { encodeCursors(into: &writer) }
+        if !edited.isEmpty { encodeEdited(into: &writer) }
         return StateDigest(hashing: writer.bytes)
     }
 

@@ -6,8 +6,10 @@
 package import HoldfastBytes
 
 extension QueueState {
-    static let imageVersion: UInt8 = 2
-    /// An earlier one, with the sets of ready jobs as a digest has them, that is read as well.
+    static let imageVersion: UInt8 = 3
+    /// Earlier ones that are read as well: without changes of jobs; and with the sets of ready jobs as a digest has
+    /// them, and without cursors.
+    private static let editlessVersion: UInt8 = 2
     private static let digestSetsVersion: UInt8 = 1
 
     /// Appends the state in a form that `init(image:)` reads.
@@ -18,6 +20,7 @@ extension QueueState {
         writer.append(varint: completedCount)
         encodeContent(into: &writer, isImage: true)
         encodeCursors(into: &writer)
+        encodeEdited(into: &writer)
     }
 
     /// Restores a state from its image.
@@ -38,7 +41,7 @@ extension QueueState {
 
     private mutating func decode(_ reader: inout ByteReader) throws {
         let version = try reader.u8()
-        guard version == Self.imageVersion || version == Self.digestSetsVersion else {
+        guard (Self.digestSetsVersion...Self.imageVersion).contains(version) else {
             throw EngineError(
                 .unsupportedFormat,
                 "the checkpoint has version \(version); this program reads up to \(Self.imageVersion)")
@@ -52,7 +55,8 @@ extension QueueState {
         try decodeEntries(&reader, lanes)
         try decodeWindows(&reader, queues)
         try decodeEffects(&reader)
-        if version == Self.imageVersion { try decodeCursors(&reader) }
+        if version > Self.digestSetsVersion { try decodeCursors(&reader) }
+        if version > Self.editlessVersion { try decodeEdited(&reader) }
         guard reader.isAtEnd else { throw Self.corruptImage("bytes follow its end") }
         for lane in lanes where table.lanes[lane].population == 0 { throw Self.corruptImage("a lane holds no job") }
         for turn in turns { try restore(turn) }
@@ -171,7 +175,9 @@ extension QueueState {
             let flags = JobEntry.Flags(rawValue: bits >> 2)
             guard let phase = JobEntry.Phase(rawValue: bits & 3), JobEntry.Flags.semantic.isSuperset(of: flags),
                 !flags.contains(.hasStartBy) || phase == .waiting,
-                !flags.contains(.keyIsWindowed) || flags.contains(.hasUniqueKey)
+                !flags.contains(.keyIsWindowed) || flags.contains(.hasUniqueKey),
+                !flags.contains(.keyIsFreedByLease) || flags.contains(.hasUniqueKey) && phase != .leased,
+                !flags.contains([.keyIsFreedByLease, .keyIsWindowed])
             else { throw Self.corruptImage("job \(id) is in an unknown state") }
             (entry.phase, entry.flags) = (phase, flags)
             entry.attempt = UInt32(try reader.varint(atMost: UInt64(table.lanes[entry.lane].maxAttempts)))

@@ -17,6 +17,8 @@ extension QueueState {
             precondition(entry.progress == 0 || needed.contains(entry.progress), "a progress's record is needed")
             precondition(table.lanes[entry.lane].ready.contains(id) == entry.isInLane, "a bitmap shows its lane")
             precondition((keysOfJobs[id] != nil) == entry.flags.contains(.hasUniqueKey), "a key is remembered")
+            precondition(
+                !entry.flags.contains(.keyIsFreedByLease) || entry.phase != .leased, "a lease has freed such a key")
             let queue = table.lanes[entry.lane].queue
             switch entry.phase {
             case .waiting: if !entry.isInLane { figures[queue, default: QueueCounts()].scheduled += 1 }
@@ -44,6 +46,11 @@ extension QueueState {
         for (key, holder) in uniqueKeys {
             precondition((holder.until != nil) == (windows[holder.job] == key), "a window is listed")
             precondition(holder.until != nil || entries[holder.job] != nil, "a key's holder is in the state")
+        }
+        for (job, content) in edited {
+            precondition(entries[job] != nil, "a job that was changed has an entry")
+            precondition(!content.sequences.isEmpty, "only what was changed is remembered")
+            precondition(content.sequences.allSatisfy(needed.contains), "a change's record is needed")
         }
         for sequence in effects.values { precondition(needed.contains(sequence), "an effect's record is needed") }
         for cursor in cursors.values {

@@ -40,6 +40,7 @@ extension QueueState {
             } else if !isPlainReady(cancel.job, lane: cancel.lane), Safeguard.replayedCancel.isOn {
                 throw illegal(record, "cancels job \(cancel.job), which is not in the state")
             }
+        case .edit(let edit): try validate(edit, record)
         case .effect(let effect): try validate(effect, record)
         case .queueSettings(let settings):
             guard !settings.queue.isEmpty || Safeguard.replayedSettings.isOff else {
@@ -151,7 +152,7 @@ extension QueueState {
         return entry
     }
 
-    private func require(
+    func require(
         _ job: JobID, allowing event: JobEvent, _ record: Record
     ) throws(EngineError) -> JobEntry {
         guard let entry = entries[job.rawValue] else {
@@ -164,7 +165,7 @@ extension QueueState {
         return entry
     }
 
-    private func illegal(_ record: Record, _ what: String) -> EngineError {
+    func illegal(_ record: Record, _ what: String) -> EngineError {
         EngineError(.corrupt, "record \(record.sequence) \(what); the log holds records that no store wrote")
     }
 }

@@ -39,7 +39,7 @@ import Holdfast
                 name: "Jobs",
                 subcommands: [
                     EnqueueCommand.self, WorkCommand.self, JobCommand.self, JobsCommand.self, ExplainJobCommand.self,
-                    CancelCommand.self, RedriveCommand.self,
+                    CancelCommand.self, EditCommand.self, MoveCommand.self, RedriveCommand.self,
                 ]),
             CommandGroup(
                 name: "Queues",
