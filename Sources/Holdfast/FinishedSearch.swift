@@ -2,6 +2,9 @@
 // records in a second one, which goes only as far as those reach. Which enqueue records belong to jobs that ended the
 // state tells before the walk begins, so that it need not look for the end of one that has none.
 //
+// A job may be moved: where one queue is asked for, the jobs of all are followed until they end. Where a rewrite has
+// dropped the move and not the rest, the job is taken for one of its first queue.
+//
 // A rewrite may have dropped a job's end and not yet its enqueue record, which lie in different segments: such a job
 // is not listed, and the first walk goes to the end of the log for it.
 

@@ -2,6 +2,14 @@ import Testing
 
 @testable import HoldfastCommand
 
+#if canImport(Glibc)
+    import Glibc
+#elseif canImport(Musl)
+    import Musl
+#else
+    import Darwin
+#endif
+
 /// Changed jobs and taken keys in the line protocol and on the command line.
 @Suite(.serialized, .timeLimit(.minutes(10)))
 struct EditOperationTests {
@@ -66,6 +74,22 @@ struct EditOperationTests {
         #expect(error?["code"]?.string == "lease_lost" && error?["lease"]?["state"]?.string == "cancelled")
         #expect(error?["lease"]?["finished_at_ms"]?.integer == 1_700_000_000_000)
         #expect(try shell.finish() == .code(0))
+    }
+
+    /// `work` renews its lease at a third of it, and so learns within that time that there is nothing to do any more.
+    @Test func aCommandWhoseJobIsCancelledIsStopped() throws {
+        _ = try CommandHarness.holdfast("enqueue", directory.store, "-q", "q", "one")
+        let marker = directory.path + "/started"
+        let words = [
+            try CommandHarness.executable(), "work", directory.store, "-q", "q", "--lease", "1s", "--until-empty", "--",
+            "sh", "-c", "echo x >> \(marker); exec sleep 600", "{}",
+        ]
+        let worker = try ChildProcess.start(words.map { [UInt8]($0.utf8) }, environment: [], hasInput: false)
+        while access(marker, F_OK) != 0 { try Poll.wait(for: [], milliseconds: 5) }
+        #expect(try CommandHarness.holdfast("cancel", directory.store, "1").exit == .code(0))
+        _ = try CommandHarness.finish(worker)
+        let job = try CommandHarness.holdfast("job", directory.store, "1", "--json").output
+        #expect(job.contains(#""state":"cancelled""#) && job.contains(#""attempt":1"#))
     }
 
     @Test func theCommandsEditAndMove() throws {

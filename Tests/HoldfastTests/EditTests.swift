@@ -54,6 +54,30 @@ import Testing
         }
     }
 
+    @Test func thePastIsShownAsItWasAndConsumersAreGivenWhatIsNew() async throws {
+        try await withStore { store, _ in
+            let job = try await store.enqueue("a", payload: [1]).id
+            let before = try await store.digest()
+            try await store.edit(job, JobEdit(queue: "b", payload: [2], headers: headers))
+            let after = try await store.digest()
+            try await store.edit(job, JobEdit(payload: [3]))
+            for (moment, queue, payload) in [(before, "a", 1 as UInt8), (after, "b", 2)] {
+                let past = try await store.state(asOf: .sequence(moment.sequence))
+                #expect(past.digest() == moment)
+                let shown = try #require(try await past.job(job))
+                #expect(shown.queue == queue && shown.payload == [payload])
+                #expect(try await past.jobs(JobFilter(queue: queue)).map(\.id) == [job])
+            }
+            var payloads: [[UInt8]?] = []
+            for try await event in store.events(from: .oldest) {
+                #expect(event.job == job)
+                payloads.append(event.payload)
+                if payloads.count == 3 { break }
+            }
+            #expect(payloads == [[1], [2], [3]])
+        }
+    }
+
     @Test func timesArePutOffAndBroughtForward() async throws {
         try await withStore { store, _ in
             let job = try await store.enqueue("q", payload: []).id
