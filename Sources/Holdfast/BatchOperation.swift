@@ -16,6 +16,8 @@ public enum BatchOperation: Hashable, Sendable {
     case bury(LeaseIdentity, error: String? = nil)
     /// Cancels a job.
     case cancel(JobID)
+    /// Changes a job that waits, or moves it.
+    case edit(JobID, JobEdit)
     /// Records a side effect's value.
     case effect(scope: String, key: String, fencedBy: LeaseIdentity? = nil, tag: String = "", value: [UInt8])
 }
@@ -28,7 +30,7 @@ public enum BatchReply: Hashable, Sendable {
     case requeued(RequeueOutcome)
     /// The effect's value, the first ever recorded.
     case effect(EffectResult)
-    /// A job was completed, buried or cancelled.
+    /// A job was completed, buried, cancelled or changed.
     case done
 }
 

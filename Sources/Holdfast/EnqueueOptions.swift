@@ -16,6 +16,10 @@ public struct EnqueueOptions: Hashable, Sendable {
     public var uniqueKey: String?
     /// Holds the unique key for this long from the enqueue on, even past the job's end, instead of until its end.
     public var uniqueFor: Duration?
+    /// Until when the job holds its unique key. Not `.queued` together with `uniqueFor`.
+    public var uniqueScope = UniqueScope.unfinished
+    /// What this enqueue does when another job holds the unique key.
+    public var onCollision = UniqueCollision.returnExisting
     /// Jobs of several groups in one queue share in turn.
     public var group: String?
     /// Travel with the job; 64 KiB in all.
@@ -34,6 +38,34 @@ public struct EnqueueOptions: Hashable, Sendable {
 
     /// Creates the defaults.
     public init() {}
+
+    /// Makes the enqueue idempotent: the same key again within `duration` adds nothing and returns the first job's id,
+    /// also when that job is done by then. A unique key of the queue that is held for that long.
+    public init(idempotencyKey key: String, for duration: Duration) {
+        uniqueKey = key
+        uniqueFor = duration
+    }
+}
+
+/// Until when a job holds its unique key.
+public enum UniqueScope: String, Hashable, Sendable, CaseIterable {
+    /// Until it is acked, cancelled or dead.
+    case unfinished
+    /// Until it is first leased, cancelled or dead: while it runs, another may wait.
+    case queued
+}
+
+/// What an enqueue does when another job of the queue holds its unique key. A holder that is leased, or has ended and
+/// holds the key for a time, is not changed by any of them: `.replace` and `.postpone` return it as it is then.
+public enum UniqueCollision: String, Hashable, Sendable, CaseIterable {
+    /// It adds nothing and returns the holder's id.
+    case returnExisting = "existing"
+    /// It is refused as `.invalidState`; in a batch nothing of that happens.
+    case reject
+    /// The holder, if it waits, gets payload, headers, priority and run-at of the new one.
+    case replace
+    /// The holder, if it waits, gets the run-at of the new one.
+    case postpone
 }
 
 /// What an enqueue did.
@@ -42,10 +74,13 @@ public struct EnqueueResult: Hashable, Sendable {
     public let id: JobID
     /// Whether a live job already held the unique key.
     public let isDuplicate: Bool
+    /// Whether that job was changed, by `.replace` or `.postpone`.
+    public let isUpdated: Bool
 
     /// Creates a result, as a store would return it.
-    public init(id: JobID, isDuplicate: Bool) {
+    public init(id: JobID, isDuplicate: Bool, isUpdated: Bool = false) {
         self.id = id
         self.isDuplicate = isDuplicate
+        self.isUpdated = isUpdated
     }
 }

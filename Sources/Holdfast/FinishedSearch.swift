@@ -2,6 +2,9 @@
 // records in a second one, which goes only as far as those reach. Which enqueue records belong to jobs that ended the
 // state tells before the walk begins, so that it need not look for the end of one that has none.
 //
+// A job may be moved: where one queue is asked for, the jobs of all are followed until they end. Where a rewrite has
+// dropped the move and not the rest, the job is taken for one of its first queue.
+//
 // A rewrite may have dropped a job's end and not yet its enqueue record, which lie in different segments: such a job
 // is not listed, and the first walk goes to the end of the log for it.
 
@@ -21,6 +24,8 @@ struct FinishedSearch {
     let live: SequenceBitmap
     /// Jobs that may be meant and whose end was not met yet.
     private var open = SequenceBitmap()
+    /// Those of them that are in the queue by now, where one is asked for: a job may be moved.
+    private var inQueue = SequenceBitmap()
     /// In order, at most `limit`.
     private(set) var found: [UInt64] = []
 
@@ -37,7 +42,9 @@ struct FinishedSearch {
         let sequence = entry.sequence
         switch RecordKind(rawValue: entry.kind) {
         case .enqueue where found.count < limit && sequence <= through && !live.contains(sequence.rawValue):
-            if try isOfQueue(entry) { open.insert(sequence.rawValue) }
+            open.insert(sequence.rawValue)
+            if try isOfQueue(entry) { inQueue.insert(sequence.rawValue) }
+        case .edit where queue != nil && !open.isEmpty: try takeMove(entry)
         case .ack, .cancel: try takeEnd(entry)
         default: break
         }
@@ -46,10 +53,16 @@ struct FinishedSearch {
     }
 
     private func isOfQueue(_ entry: borrowing EntryView) throws(LogError) -> Bool {
-        guard let queue else { return true }
+        guard let queue else { return false }
         let record = try Record(checking: entry.sequence, kind: entry.kind, body: entry.body)
         guard case .enqueue(let enqueue) = record?.mutation else { return false }
         return enqueue.lane.queue == queue
+    }
+
+    private mutating func takeMove(_ entry: borrowing EntryView) throws(LogError) {
+        let record = try Record(checking: entry.sequence, kind: entry.kind, body: entry.body)
+        guard case .edit(let edit) = record?.mutation, open.contains(edit.job.rawValue) else { return }
+        if edit.to.queue == queue { inQueue.insert(edit.job.rawValue) } else { inQueue.remove(edit.job.rawValue) }
     }
 
     private mutating func takeEnd(_ entry: borrowing EntryView) throws(LogError) {
@@ -57,6 +70,7 @@ struct FinishedSearch {
             let record = try Record(checking: entry.sequence, kind: entry.kind, body: entry.body),
             let id = record.mutation.job(entry.sequence)?.rawValue, open.remove(id)
         else { return }
+        guard inQueue.remove(id) || queue == nil else { return }
         switch record.mutation {
         case .ack where state == .cancelled: return
         case .cancel where state == .completed: return
@@ -97,7 +111,7 @@ private struct FinishedJobs {
             enqueue.payload = []
             jobs[JobID(sequence)] = Job(enqueue: enqueue, time: record.time)
         } else if let job = record.mutation.job(sequence), jobs[job] != nil {
-            jobs[job]?.records.append(record)
+            jobs[job]?.records.append(record.withoutPayload)
             switch record.mutation {
             case .ack, .cancel: endedCount += 1
             default: break
@@ -113,6 +127,15 @@ private struct FinishedJobs {
             info?.payload = nil
             return info
         }
+    }
+}
+
+extension Record {
+    /// The same without what a list leaves out.
+    fileprivate var withoutPayload: Record {
+        guard case .edit(var edit) = mutation else { return self }
+        edit.payload = nil
+        return Record(sequence: sequence, time: time, mutation: .edit(edit))
     }
 }
 

@@ -25,6 +25,10 @@ extension JobInfo {
         self.init(id: id, queue: status.lane.queue, state: State(status.state))
         take(status.lane)
         if let (enqueue, time) = enqueued { take(enqueue, time) }
+        if let sequence = status.payloadSequence { payload = try records.edit(sequence)?.payload }
+        if let sequence = status.headersSequence {
+            headers = try records.edit(sequence)?.headers.map(JobHeader.list) ?? []
+        }
         attempt = Int(status.attempt)
         crashes = Int(status.crashes)
         if state == .scheduled { runAt = status.runAt }
@@ -55,6 +59,10 @@ extension JobInfo {
             case .requeue(let requeue) where !requeue.countsAttempt: attempt = max(attempt - 1, 0)
             case .redrive: (attempt, crashes) = (0, 0)
             case .expire(.lease): crashes += 1
+            case .edit(let edit):
+                take(edit.to)
+                payload = edit.payload ?? payload
+                headers = edit.headers.map(JobHeader.list) ?? headers
             case .heartbeat(let heartbeat): progress = heartbeat.progress ?? progress
             case .ack(let ack): (state, result, finishedAt) = (.completed, ack.result, record.time)
             case .cancel: (state, finishedAt) = (.cancelled, record.time)
@@ -75,7 +83,7 @@ extension JobInfo {
     private mutating func take(_ enqueue: Enqueue, _ time: Timestamp) {
         enqueuedAt = time
         uniqueKey = enqueue.uniqueKey
-        headers = enqueue.headers.map { JobHeader(name: $0.name, value: $0.value) }
+        headers = JobHeader.list(enqueue.headers)
         payload = enqueue.payload
     }
 }
@@ -90,6 +98,20 @@ extension JobInfo.DeadReason {
         case .poison: self = .poison
         case .finalError: self = .finalError
         }
+    }
+}
+
+extension JobHeader {
+    static func list(_ headers: [Enqueue.Header]) -> [JobHeader] {
+        headers.map { JobHeader(name: $0.name, value: $0.value) }
+    }
+}
+
+extension PastRecords {
+    /// Returns the edit record at `sequence`; `nil` when it is not there (any more).
+    fileprivate func edit(_ sequence: SequenceNumber) throws(LogError) -> Edit? {
+        guard case .edit(let edit) = try record(sequence)?.mutation else { return nil }
+        return edit
     }
 }
 
@@ -151,6 +173,9 @@ extension HistoryRecord {
             return "bury"
         case .redrive: return "redrive"
         case .cancel: return "cancel"
+        case .edit(let edit):
+            describe(edit, &list)
+            return "edit"
         case .effect(let effect):
             list.add("scope", effect.scope)
             list.add("key", effect.key)
@@ -193,6 +218,7 @@ extension HistoryRecord {
         list.add("run_at_ms", enqueue.runAt)
         list.add("unique_key", enqueue.uniqueKey)
         list.add("unique_until_ms", enqueue.uniqueUntil)
+        if enqueue.isKeyFreedByLease { list.add("unique_scope", UniqueScope.queued.rawValue) }
         list.add("start_by_ms", enqueue.startBy)
         if let terms = enqueue.terms { describe(terms, &list) }
         list.add("payload_bytes", Int64(enqueue.payload.count))
@@ -203,6 +229,16 @@ extension HistoryRecord {
         if let crashMax = terms.crashMax { list.add("crash_max", Int64(crashMax)) }
         if let retry = terms.retry { list.add("retry", retry.description) }
         list.add("final_errors", terms.finalErrors.names.joined(separator: ", "))
+    }
+
+    private static func describe(_ edit: Edit, _ list: inout FieldList) {
+        let (from, to) = (edit.from, edit.to)
+        if to.queue != from.queue { list.add("queue", to.queue) }
+        if to.priority != from.priority { list.add("priority", Int64(to.priority)) }
+        if to.maxAttempts != from.maxAttempts { list.add("max_attempts", Int64(to.maxAttempts)) }
+        list.add("run_at_ms", edit.runAt)
+        if let headers = edit.headers { list.add("headers", Int64(headers.count)) }
+        if let payload = edit.payload { list.add("payload_bytes", Int64(payload.count)) }
     }
 
     private static func describe(_ requeue: Requeue, _ list: inout FieldList) {

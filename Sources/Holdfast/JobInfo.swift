@@ -78,7 +78,7 @@ public struct JobInfo: Hashable, Sendable {
     public var uniqueKey: String?
     /// In the order given.
     public var headers: [JobHeader] = []
-    /// What was enqueued; `nil` in lists.
+    /// What was enqueued, or given in an edit since; `nil` in lists.
     public var payload: [UInt8]?
 
     init(id: JobID, queue: String, state: State) {
@@ -134,8 +134,8 @@ public struct HistoryRecord: Hashable, Sendable {
     public let sequence: SequenceNumber
     /// When it happened.
     public let time: Timestamp
-    /// What happened: `enqueue`, `lease`, `heartbeat`, `ack`, `requeue`, `expire`, `bury`, `redrive`, `cancel` or
-    /// `effect`.
+    /// What happened: `enqueue`, `lease`, `heartbeat`, `ack`, `requeue`, `expire`, `bury`, `redrive`, `cancel`, `edit`
+    /// or `effect`.
     public let kind: String
     /// What it says, without what identifies the job.
     public let fields: [Field]

@@ -16,7 +16,8 @@ extension JobStore {
         try await core.submitAsync(AtomicBatch(operations: operations)).value()
     }
 
-    /// Decides a batch; blocks only for room in the journal, and to read the enqueue records of jobs to be cancelled.
+    /// Decides a batch; blocks only for room in the journal, and to read the enqueue records of jobs to be cancelled or
+    /// changed.
     package func submitBatch(_ operations: [BatchOperation]) -> Pending<[BatchReply]> {
         core.submit(AtomicBatch(operations: operations))
     }
@@ -63,7 +64,7 @@ struct AtomicBatch: StoreOperation {
         for (index, operation) in operations.enumerated() {
             do throws(JobStoreError) {
                 var lane: Lane?
-                if case .cancel(let id) = operation {
+                if let id = operation.soughtJob {
                     guard let known = try core.knownJob(id, lookups[id]) else { return .needsRecords([id]) }
                     lane = known.lane
                 }
@@ -92,10 +93,11 @@ struct AtomicBatch: StoreOperation {
 }
 
 extension AtomicBatch {
-    /// Returns, in order, the jobs to be cancelled whose enqueue record is not at hand.
+    /// Returns, in order, the jobs to be cancelled or changed whose enqueue record is not at hand.
     private func unknownJobs(to core: StoreCore) -> [JobID] {
         var unknown: Set<JobID> = []
-        for case .cancel(let id) in operations where lookups[id] == nil {
+        for operation in operations {
+            guard let id = operation.soughtJob, lookups[id] == nil else { continue }
             // What is refused is refused in its turn, with its index.
             do { if try core.knownJob(id, nil) == nil { unknown.insert(id) } } catch { continue }
         }
@@ -106,8 +108,16 @@ extension AtomicBatch {
 extension BatchOperation {
     fileprivate var isSettling: Bool {
         switch self {
-        case .enqueue, .effect: false
+        case .enqueue, .edit, .effect: false
         case .ack, .requeue, .bury, .cancel: true
+        }
+    }
+
+    /// The job that has to be known before this is decided.
+    fileprivate var soughtJob: JobID? {
+        switch self {
+        case .cancel(let id), .edit(let id, _): id
+        default: nil
         }
     }
 
@@ -118,6 +128,7 @@ extension BatchOperation {
         case .ack(_, let result): result?.count ?? 0
         case .requeue(_, _, let error, _, _), .bury(_, let error): error?.utf8.count ?? 0
         case .cancel: 0
+        case .edit(_, let edit): edit.payload?.count ?? 0
         case .effect(_, _, _, _, let value): value.count
         }
     }
@@ -133,6 +144,7 @@ extension BatchOperation {
             ).validate(options)
         case .bury(_, let error): try Limits.checkValue(error, "error")
         case .cancel: break
+        case .edit(_, let edit): try edit.validate(options)
         case .effect(let scope, let key, let fence, let tag, let value):
             try EffectOperation(scope: scope, key: key, fence: fence, value: value, tag: tag).validate(options)
         }
@@ -141,7 +153,9 @@ extension BatchOperation {
     fileprivate func command(at now: Timestamp, lane: Lane?) throws(JobStoreError) -> Command {
         switch self {
         case .enqueue(let queue, let payload, let options):
-            return .enqueue(try EnqueueOperation(queue: queue, payload: payload, options: options).record(at: now))
+            return .enqueue(
+                try EnqueueOperation(queue: queue, payload: payload, options: options).record(at: now),
+                KeyCollision(options.onCollision))
         case .ack(let lease, let result): return .ack(job: lease.id, token: lease.token, result: result)
         case .requeue(let lease, let after, let error, let errorClass, let countsAttempt):
             return try RequeueOperation(
@@ -150,6 +164,7 @@ extension BatchOperation {
         case .bury(let lease, let error):
             return .bury(job: lease.id, token: lease.token, reason: .buried, error: error)
         case .cancel(let id): return .cancel(job: id, lane: lane)
+        case .edit(let id, let edit): return .edit(job: id, lane: lane, try edit.changes(at: now))
         case .effect(let scope, let key, let fence, let tag, let value):
             return try EffectOperation(scope: scope, key: key, fence: fence, value: value, tag: tag).command(at: now)
         }
@@ -162,7 +177,7 @@ extension BatchOperation {
         // The value of one that was there before is read after the commit.
         case .effect(_, _, _, let tag, let value):
             .effect(EffectResult(RecordedValue(value: value, tag: tag, isFailure: false, isReplayed: false)))
-        case .ack, .bury, .cancel: .done
+        case .ack, .bury, .cancel, .edit: .done
         }
     }
 }

@@ -321,7 +321,8 @@ extension StoreCore {
         if let status = state.status(of: lease.id), status.state == .leased, status.token == lease.token { return }
         guard lease.id.sequence <= state.lastSequence else { throw Self.noSuchJob(lease.id) }
         throw JobStoreError(
-            .leaseLost, "token \(lease.token) is not the active lease of job \(lease.id); stop working on it")
+            .leaseLost, "token \(lease.token) is not the active lease of job \(lease.id); stop working on it",
+            lostLease: LostLease(lease.id, state.status(of: lease.id)))
     }
 
     /// Lets the next caller of an effect go on. The caller does not hold the lock.

@@ -7,8 +7,9 @@ extension JobStore {
     /// Adds a job, unless a live job of the queue holds its unique key.
     ///
     /// - Returns: The job's id; that of the holder when it is a duplicate.
-    /// - Throws: `.badRequest` or `.tooLarge` when a field is out of its limits; `.noSpace`, `.closed` or the store's
-    ///   failure. No job is added then, except that after `.ioError` it may be there on the next open.
+    /// - Throws: `.badRequest` or `.tooLarge` when a field is out of its limits; `.queueFull`; `.invalidState` for a
+    ///   duplicate that is to be rejected; `.noSpace`, `.closed` or the store's failure. No job is added then, except
+    ///   that after `.ioError` it may be there on the next open.
     /// - Postcondition: The job is durable.
     /// - Complexity: O(log n), and one sync shared with all concurrent callers.
     public func enqueue(
@@ -38,23 +39,23 @@ struct EnqueueOperation: StoreOperation {
 
     func validate(_ store: JobStoreOptions) throws(JobStoreError) {
         try Limits.checkName(queue, "queue")
-        guard payload.count <= store.payloadBytesMax else {
-            throw JobStoreError(
-                .tooLarge, "`payload` is \(payload.count) bytes long; shorten it to \(store.payloadBytesMax) bytes")
-        }
-        guard Int8(exactly: options.priority) != nil else {
-            throw JobStoreError(.badRequest, "`priority` is \(options.priority); give -128 to 127")
-        }
-        guard (1...Int(RecordLimits.maxAttemptsMax)).contains(options.maxAttempts) else {
-            throw JobStoreError(
-                .badRequest, "`max_attempts` is \(options.maxAttempts); give 1 to \(RecordLimits.maxAttemptsMax)")
-        }
+        try Limits.checkPayload(payload, store)
+        try Limits.checkPriority(options.priority)
+        try Limits.checkMaxAttempts(options.maxAttempts)
         guard options.delay == nil || options.runAt == nil else {
             throw JobStoreError(.badRequest, "`delay_ms` and `run_at_ms` are both given; give one")
         }
         if let key = options.uniqueKey { try Limits.checkName(key, "unique_key") }
         guard options.uniqueFor == nil || options.uniqueKey != nil else {
             throw JobStoreError(.badRequest, "`unique_for_ms` is given without `unique_key`; give the key too")
+        }
+        guard options.uniqueKey != nil || (options.uniqueScope, options.onCollision) == (.unfinished, .returnExisting)
+        else {
+            throw JobStoreError(
+                .badRequest, "`unique_scope` or `on_collision` is given without `unique_key`; give the key too")
+        }
+        guard options.uniqueFor == nil || options.uniqueScope == .unfinished else {
+            throw JobStoreError(.badRequest, "`unique_for_ms` and `unique_scope` are both given; give one")
         }
         if let group = options.group { try Limits.checkName(group, "group") }
         try Limits.checkHeaders(options.headers)
@@ -72,16 +73,9 @@ struct EnqueueOperation: StoreOperation {
                 queue: queue, priority: Int8(truncatingIfNeeded: options.priority),
                 maxAttempts: UInt32(truncatingIfNeeded: options.maxAttempts), group: options.group ?? ""),
             payload: payload)
-        if let delay = options.delay {
-            let milliseconds = try Limits.delayMilliseconds(delay, "delay_ms")
-            if milliseconds > 0 { enqueue.runAt = try Limits.instant(now, plus: milliseconds, "delay_ms") }
-        } else if let runAt = options.runAt {
-            guard runAt <= .max else {
-                throw JobStoreError(.badRequest, "`run_at_ms` is \(runAt), after the year 9999; give an earlier time")
-            }
-            if runAt > now { enqueue.runAt = runAt }
-        }
+        enqueue.runAt = try Limits.runAt(options.runAt, after: options.delay, at: now).flatMap { $0 > now ? $0 : nil }
         enqueue.uniqueKey = options.uniqueKey
+        enqueue.isKeyFreedByLease = options.uniqueScope == .queued
         if let uniqueFor = options.uniqueFor {
             let milliseconds = try Limits.delayMilliseconds(uniqueFor, "unique_for_ms", atLeast: 1)
             enqueue.uniqueUntil = try Limits.instant(now, plus: milliseconds, "unique_for_ms")
@@ -98,7 +92,7 @@ struct EnqueueOperation: StoreOperation {
     }
 
     mutating func run(on core: StoreCore, at now: Timestamp) throws(JobStoreError) -> OperationOutcome<EnqueueResult> {
-        .value(EnqueueResult(try core.perform(.enqueue(record(at: now)), at: now)))
+        .value(EnqueueResult(try core.perform(.enqueue(record(at: now), KeyCollision(options.onCollision)), at: now)))
     }
 }
 
@@ -128,7 +122,20 @@ extension EnqueueResult {
         switch reply {
         case .enqueued(let id): self.init(id: id, isDuplicate: false)
         case .duplicate(let id): self.init(id: id, isDuplicate: true)
+        case .updated(let id): self.init(id: id, isDuplicate: true, isUpdated: true)
         default: preconditionFailure("an enqueue is answered by an id")
         }
+    }
+}
+
+extension KeyCollision {
+    init(_ collision: UniqueCollision) {
+        self =
+            switch collision {
+            case .returnExisting: .existing
+            case .reject: .reject
+            case .replace: .replace
+            case .postpone: .postpone
+            }
     }
 }

@@ -1,6 +1,6 @@
 // Emptying a queue: its dead letters, or all that nobody works on. A purge looks once at what there is and then cancels
-// that, a bounded number of jobs in each commit, so that others get their turn; what becomes leased meanwhile is left
-// alone, and what is added meanwhile stays.
+// that, a bounded number of jobs in each commit, so that others get their turn; what is leased meanwhile, or moved out
+// of the queue, is left alone, and what is added meanwhile stays.
 
 internal import HoldfastBytes
 internal import HoldfastEngine
@@ -138,7 +138,8 @@ private struct PurgeOperation: StoreOperation {
         for _ in 0..<Self.stepMax {
             guard let job = jobs.popFirst() else { return .value(Step(result: result, rest: nil)) }
             // Others had their turn since the look at the queue.
-            guard let state = core.state.state(of: job.id, lane: job.lane, at: now), states.contains(state) else {
+            guard let state = core.state.state(of: job.id, in: queue, lane: job.lane, at: now), states.contains(state)
+            else {
                 continue
             }
             _ = try core.perform(.cancel(job: job.id, lane: job.lane), at: now)
@@ -169,9 +170,10 @@ private struct PurgeCountOperation: StoreOperation {
 }
 
 extension QueueState {
-    /// Where a job of `lane` is in its life; `nil` once it has ended. A job without a lane has an entry.
-    fileprivate func state(of job: JobID, lane: Lane?, at now: Timestamp) -> JobState? {
-        if let status = status(of: job, at: now) { return status.state }
+    /// Where a job of `lane` is in its life; `nil` once it has ended or was moved out of the queue. A job without a
+    /// lane has an entry.
+    fileprivate func state(of job: JobID, in queue: String, lane: Lane?, at now: Timestamp) -> JobState? {
+        if let status = status(of: job, at: now) { return status.lane.queue == queue ? status.state : nil }
         guard let lane, isPlainReady(job, lane: lane) else { return nil }
         return .ready
     }

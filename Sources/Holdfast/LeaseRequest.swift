@@ -38,10 +38,25 @@ struct LeaseRequest: Sendable {
             preconditionFailure("a lease is answered by grants")
         }
         if grants.isEmpty { return nil }
-        let known = grants.map { core.state.status(of: $0.job) }
+        let contents = grants.map { LeasedContent(core.state.status(of: $0.job)) }
         return { () throws(JobStoreError) -> [Lease] in
-            try LeaseReader(core: core, grants: grants, firstToken: next, known: known).read()
+            try LeaseReader(core: core, grants: grants, firstToken: next, contents: contents).read()
         }
+    }
+}
+
+/// What the state knows of a leased job that is not in its enqueue record.
+private struct LeasedContent: Sendable {
+    let lastError: SequenceNumber?
+    let payload: SequenceNumber?
+    let headers: SequenceNumber?
+    let mustEndBy: Timestamp?
+
+    init(_ status: JobStatus?) {
+        lastError = status?.lastErrorSequence
+        payload = status?.payloadSequence
+        headers = status?.headersSequence
+        mustEndBy = status?.mustEndBy
     }
 }
 
@@ -50,8 +65,7 @@ private struct LeaseReader {
     let core: StoreCore
     let grants: [LeaseGrant]
     let firstToken: SequenceNumber
-    /// As the state knew them when they were granted.
-    let known: [JobStatus?]
+    let contents: [LeasedContent]
 
     func read() throws(JobStoreError) -> [Lease] {
         var leases: [Lease] = []
@@ -60,14 +74,14 @@ private struct LeaseReader {
         for (index, grant) in grants.enumerated() {
             let enqueue: Enqueue
             let enqueuedAt: Timestamp
-            switch core.lookUp(grant.job) {
+            switch lookUp(index) {
             case .found(let found, let time): (enqueue, enqueuedAt) = (found, time)
             case .failed(let error) where error.code != .corrupt && error.code != .unsupportedFormat: throw error
             case .failed(let error):
                 bury(index, error.message)
                 continue
             case .missing:
-                bury(index, "its enqueue record is not in the log")
+                bury(index, "a record of what it is about is not in the log")
                 continue
             }
             bytes += enqueue.payload.count
@@ -77,23 +91,38 @@ private struct LeaseReader {
             }
             leases.append(
                 Lease(
-                    id: grant.job, token: token(index), attempt: Int(grant.attempt), queue: enqueue.lane.queue,
-                    priority: Int(enqueue.lane.priority),
-                    group: enqueue.lane.group.isEmpty ? nil : enqueue.lane.group, payload: enqueue.payload,
+                    id: grant.job, token: token(index), attempt: Int(grant.attempt), queue: grant.lane.queue,
+                    priority: Int(grant.lane.priority),
+                    group: grant.lane.group.isEmpty ? nil : grant.lane.group, payload: enqueue.payload,
                     headers: enqueue.headers.map { JobHeader(name: $0.name, value: $0.value) },
-                    enqueuedAt: enqueuedAt, deadline: grant.deadline, mustEndBy: known[index]?.mustEndBy,
+                    enqueuedAt: enqueuedAt, deadline: grant.deadline, mustEndBy: contents[index].mustEndBy,
                     lastError: lastError(index)))
         }
         return leases
+    }
+
+    /// Returns a job as it was enqueued, with what was changed since in its place.
+    private func lookUp(_ index: Int) -> EnqueueLookup {
+        let place = contents[index]
+        let original = core.lookUp(grants[index].job)
+        guard case .found(var enqueue, let time) = original, place.payload != nil || place.headers != nil else {
+            return original
+        }
+        do throws(JobStoreError) {
+            for sequence in [place.payload, place.headers].compactMap(\.self) {
+                guard case .edit(let edit) = try core.record(sequence)?.mutation else { return .missing }
+                if sequence == place.payload, let payload = edit.payload { enqueue.payload = payload }
+                if sequence == place.headers, let headers = edit.headers { enqueue.headers = headers }
+            }
+        } catch { return .failed(error) }
+        return .found(enqueue, at: time)
     }
 
     private func token(_ index: Int) -> LeaseToken { LeaseToken(firstToken.advanced(by: UInt64(index))) }
 
     private func lastError(_ index: Int) -> String? {
         // A record that is gone or damaged says nothing; the job runs all the same.
-        guard let sequence = known[index]?.lastErrorSequence, let record = try? core.record(sequence) else {
-            return nil
-        }
+        guard let sequence = contents[index].lastError, let record = try? core.record(sequence) else { return nil }
         return record.mutation.failureText
     }
 

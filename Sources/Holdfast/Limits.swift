@@ -88,6 +88,39 @@ package enum Limits {
         }
     }
 
+    static func checkPayload(_ payload: [UInt8], _ store: JobStoreOptions) throws(JobStoreError) {
+        guard payload.count <= store.payloadBytesMax else {
+            throw JobStoreError(
+                .tooLarge, "`payload` is \(payload.count) bytes long; shorten it to \(store.payloadBytesMax) bytes")
+        }
+    }
+
+    static func checkPriority(_ priority: Int) throws(JobStoreError) {
+        guard Int8(exactly: priority) != nil else {
+            throw JobStoreError(.badRequest, "`priority` is \(priority); give -128 to 127")
+        }
+    }
+
+    static func checkMaxAttempts(_ count: Int) throws(JobStoreError) {
+        guard (1...Int(RecordLimits.maxAttemptsMax)).contains(count) else {
+            throw JobStoreError(
+                .badRequest, "`max_attempts` is \(count); give 1 to \(RecordLimits.maxAttemptsMax)")
+        }
+    }
+
+    /// Returns when a job may run that is to wait for an instant, or for a time from `now` on; `nil` when it is to wait
+    /// for neither.
+    static func runAt(
+        _ instant: Timestamp?, after delay: Duration?, at now: Timestamp
+    ) throws(JobStoreError) -> Timestamp? {
+        if let delay { return try self.instant(now, plus: delayMilliseconds(delay, "delay_ms"), "delay_ms") }
+        guard let instant else { return nil }
+        guard instant <= .max else {
+            throw JobStoreError(.badRequest, "`run_at_ms` is \(instant), after the year 9999; give an earlier time")
+        }
+        return instant
+    }
+
     /// Returns a lease's length in milliseconds.
     static func leaseMilliseconds(_ duration: Duration) throws(JobStoreError) -> Int64 {
         guard let milliseconds = duration.wholeMilliseconds, (1...leaseMillisecondsMax).contains(milliseconds) else {

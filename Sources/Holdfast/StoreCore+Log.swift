@@ -142,6 +142,7 @@ extension Mutation {
         case .bury(let bury): bury.job
         case .redrive(let redrive): redrive.job
         case .cancel(let cancel): cancel.job
+        case .edit(let edit): edit.job
         case .effect(let effect): effect.fence?.job
         case .expire(.effect), .effectRemove, .queueSettings, .clock, .cursorSet, .cursorRemove: nil
         }

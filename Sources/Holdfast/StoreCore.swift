@@ -131,7 +131,7 @@ final class StoreCore: @unchecked Sendable {
             case .deferred(let work): outcome = .deferred(work)
             case .needsRecords(let jobs): return .needsRecords(jobs)
             }
-        } catch { outcome = .refused(error) }
+        } catch { outcome = refused(error) }
         if !waiters.isEmpty { serveWaiters(at: now, &served) }
         if !outcomes.isEmpty { pokeTimer() }
         if !servedEarly.isEmpty {
@@ -300,6 +300,7 @@ extension JobStoreError {
             case .unsupportedFormat: .unsupportedFormat
             default: .corrupt
             }
-        self.init(code, error.message, lostLease: code == .leaseLost ? LostLease(error.status) : nil)
+        let lost = code == .leaseLost ? error.job.map { LostLease($0, error.status) } : nil
+        self.init(code, error.message, lostLease: lost)
     }
 }

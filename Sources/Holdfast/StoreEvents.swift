@@ -5,7 +5,7 @@
 // dropped. It goes as far as the log had released records to their callers before it was read.
 
 public import HoldfastBytes
-internal import HoldfastEngine
+package import HoldfastEngine
 internal import HoldfastLog
 
 /// One record of a store.
@@ -14,7 +14,7 @@ public struct StoreEvent: Hashable, Sendable {
     public let job: JobID?
     /// What happened, and when.
     public let record: HistoryRecord
-    /// What was enqueued, for an enqueue.
+    /// What was enqueued, for an enqueue; for an edit what it gave instead, if it did.
     public let payload: [UInt8]?
 
     /// Its place in the log.
@@ -22,8 +22,19 @@ public struct StoreEvent: Hashable, Sendable {
 
     init(_ record: Record) {
         job = record.mutation.job(record.sequence)
-        if case .enqueue(let enqueue) = record.mutation { payload = enqueue.payload } else { payload = nil }
+        payload = record.mutation.payload
         self.record = HistoryRecord(record)
+    }
+}
+
+extension Mutation {
+    /// The payload that it gives a job.
+    package var payload: [UInt8]? {
+        switch self {
+        case .enqueue(let enqueue): enqueue.payload
+        case .edit(let edit): edit.payload
+        default: nil
+        }
     }
 }
 

@@ -293,6 +293,8 @@ package enum Safeguard: String, CaseIterable, Sendable {
     case cursorOrder
     /// A job whose unique key has another holder is not redriven.
     case redrivenUniqueKey
+    /// A job does not take its unique key along into a queue where another job holds it.
+    case movedUniqueKey
     /// A record is checked against the state before replay applies it.
     case replayValidation
     /// Records ascend.
@@ -307,7 +309,7 @@ package enum Safeguard: String, CaseIterable, Sendable {
     case replayedFirstLease
     /// A further lease is of a job that may be leased.
     case replayedLease
-    /// A lease or cancel record names the lane that its job is in.
+    /// A lease, cancel or edit record names the lane that its job is in.
     case replayedLane
     /// Attempts are counted one by one, up to the lane's bound.
     case replayedAttempt
@@ -327,6 +329,8 @@ package enum Safeguard: String, CaseIterable, Sendable {
     case replayedRedrive
     /// A cancel record names a job that is in the state.
     case replayedCancel
+    /// An edit record names a job that waits, and puts it where it can be.
+    case replayedEdit
     /// An effect record is the first of its key.
     case replayedEffect
     /// A fenced effect record is under an active lease.

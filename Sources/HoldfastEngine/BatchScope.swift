@@ -8,12 +8,18 @@ internal import HoldfastBytes
 /// The pending changes of a batch, as far as later operations of it depend on them.
 package struct BatchScope: Sendable {
     /// What became of a job in this batch.
-    enum Fate: Sendable { case waiting, dead, ended }
+    enum Fate: Hashable, Sendable {
+        /// With so many attempts begun.
+        case waiting(attempt: UInt32)
+        case dead, ended
+    }
 
     private var firstJob: (job: JobID, fate: Fate)?
     private var otherJobs: [JobID: Fate] = [:]
     /// A key claimed in this batch has its new holder here; one released has `nil`.
     private var keys: [PendingKey: JobID?] = [:]
+    /// The lanes of jobs that were changed, or enqueued with a key, by which a later enqueue may find them.
+    private var lanes: [JobID: Lane] = [:]
     private var effects: [EffectKey: SequenceNumber] = [:]
     /// By how many jobs that have not finished each queue with a capacity has grown.
     private var growths: [Name: Int] = [:]
@@ -27,7 +33,9 @@ package struct BatchScope: Sendable {
     package init() {}
 
     /// Whether nothing in it can bear on a further operation.
-    var isEmpty: Bool { firstJob == nil && keys.isEmpty && effects.isEmpty && growths.isEmpty }
+    var isEmpty: Bool {
+        firstJob == nil && keys.isEmpty && lanes.isEmpty && effects.isEmpty && growths.isEmpty
+    }
 
     func fate(of job: JobID) -> Fate? {
         guard let firstJob else { return nil }
@@ -50,6 +58,11 @@ package struct BatchScope: Sendable {
     mutating func setHolder(_ job: JobID?, queue: String, key: String) {
         keys.updateValue(job, forKey: PendingKey(queue: Name(queue), key: Name(key)))
     }
+
+    /// Returns the lane that this batch puts a job into; `nil` when it does not.
+    func lane(of job: JobID) -> Lane? { lanes.isEmpty ? nil : lanes[job] }
+
+    mutating func setLane(_ lane: Lane, of job: JobID) { lanes[job] = lane }
 
     func growth(of queue: String) -> Int { growths.isEmpty ? 0 : growths[Name(queue)] ?? 0 }
 

@@ -5,8 +5,9 @@ package import HoldfastBytes
 
 /// A wish to change the state.
 package enum Command: Hashable, Sendable {
-    /// A new job; delays and windows are already absolute times.
-    case enqueue(Enqueue)
+    /// A new job; delays and windows are already absolute times. What becomes of it when another job holds its key is
+    /// said by the second part.
+    case enqueue(Enqueue, KeyCollision = .existing)
     /// Up to `limit` ready jobs, from earlier queues first.
     case lease(queues: [String], limit: Int, milliseconds: Int64, worker: String)
     /// The lease shall last `milliseconds` from now.
@@ -21,6 +22,8 @@ package enum Command: Hashable, Sendable {
     case bury(job: JobID, token: LeaseToken, reason: Bury.Reason, error: String?)
     /// `lane` is that of the enqueue record, needed for a job of which the state has no entry.
     case cancel(job: JobID, lane: Lane?)
+    /// As for `cancel`, `lane` is that of the enqueue record.
+    indirect case edit(job: JobID, lane: Lane?, JobChanges)
     case redrive(job: JobID)
     /// Up to `limit` dead jobs of the queue, lowest id first.
     case redriveQueue(queue: String, limit: Int)
@@ -46,6 +49,8 @@ package enum Reply: Hashable, Sendable {
     case enqueued(JobID)
     /// The job that holds the unique key.
     case duplicate(JobID)
+    /// The job that holds the unique key, and took over what its collision says.
+    case updated(JobID)
     /// The i-th grant's token is `next + i`, because the grants are the decision's mutations in order.
     case leased([LeaseGrant])
     case heartbeat(deadline: Timestamp)

@@ -16,12 +16,16 @@ struct JobEntry: Sendable {
         static let hasStartBy = Flags(rawValue: 4)
         /// The job's run-at was seen to have come, and its id is in the lane's bitmap. A matter of the index: two
         /// states that differ in nothing else are equal.
-        static let isPromoted = Flags(rawValue: 8)
+        static let isPromoted = Flags(rawValue: 64)
+        /// A lease frees the unique key.
+        static let keyIsFreedByLease = Flags(rawValue: 8)
         /// It has terms of its own.
         static let hasTerms = Flags(rawValue: 16)
         /// `crashes` is not 0.
         static let hasCrashed = Flags(rawValue: 32)
-        static let semantic: Flags = [.hasUniqueKey, .keyIsWindowed, .hasStartBy, .hasTerms, .hasCrashed]
+        static let semantic: Flags = [
+            .hasUniqueKey, .keyIsWindowed, .hasStartBy, .keyIsFreedByLease, .hasTerms, .hasCrashed,
+        ]
     }
 
     var lane: Slot<LaneRecord>
@@ -86,4 +90,8 @@ package struct JobStatus: Hashable, Sendable {
     package var diedAt: Timestamp?
     /// The heartbeat record whose progress applies.
     package var progressSequence: SequenceNumber?
+    /// The edit record whose payload applies; `nil` for that of the enqueue record.
+    package var payloadSequence: SequenceNumber?
+    /// The edit record whose headers apply; `nil` for those of the enqueue record.
+    package var headersSequence: SequenceNumber?
 }

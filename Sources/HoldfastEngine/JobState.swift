@@ -19,6 +19,7 @@ package enum JobState: UInt8, Hashable, Sendable, CaseIterable {
         case (.leased, .bury): [.dead]
         case (.ready, .expireStart), (.scheduled, .expireStart): [.dead]
         case (.dead, .redrive): [.ready]
+        case (.scheduled, .edit), (.ready, .edit): [.scheduled, .ready]
         case (.scheduled, .cancel), (.ready, .cancel), (.leased, .cancel), (.dead, .cancel): [.cancelled]
         default: []
         }
@@ -29,7 +30,7 @@ package enum JobState: UInt8, Hashable, Sendable, CaseIterable {
         switch event {
         case .lease: self == .ready
         case .heartbeat, .ack, .requeue, .expireLease, .bury: self == .leased
-        case .expireStart: self == .ready || self == .scheduled
+        case .expireStart, .edit: self == .ready || self == .scheduled
         case .redrive: self == .dead
         case .cancel: !isFinished
         }
@@ -38,7 +39,7 @@ package enum JobState: UInt8, Hashable, Sendable, CaseIterable {
 
 /// What can happen to a job after its enqueue. A scheduled job that falls due is ready without an event.
 package enum JobEvent: Hashable, Sendable, CaseIterable {
-    case lease, heartbeat, ack, requeue, expireLease, expireStart, bury, redrive, cancel
+    case lease, heartbeat, ack, requeue, expireLease, expireStart, bury, redrive, cancel, edit
 }
 
 /// Why a job is among the dead letters.

@@ -28,6 +28,7 @@ extension QueueState {
             }
         case .redrive(let redrive): apply(redrive)
         case .cancel(let cancel): apply(cancel)
+        case .edit(let edit): apply(edit, record)
         case .effect(let effect):
             let key = EffectKey(effect.scope, effect.key)
             guard effects[key] == nil else { break }
@@ -80,6 +81,7 @@ extension QueueState {
             entry.flags.insert(.hasUniqueKey)
             keysOfJobs[id] = Name(key)
             if enqueue.uniqueUntil != nil { entry.flags.insert(.keyIsWindowed) }
+            if enqueue.isKeyFreedByLease { entry.flags.insert(.keyIsFreedByLease) }
             claim(UniqueKey(queue: table.lanes[lane].queue, key: Name(key)), id, enqueue.uniqueUntil, record.time)
         }
         entries[id] = entry
@@ -98,7 +100,7 @@ extension QueueState {
     }
 
     /// Puts a waiting job where it waits.
-    private mutating func wait(_ job: UInt64, _ entry: JobEntry) {
+    mutating func wait(_ job: UInt64, _ entry: JobEntry) {
         if entry.isInLane {
             table.insertReady(job, in: entry.lane)
         } else {
@@ -108,7 +110,7 @@ extension QueueState {
     }
 
     /// Takes a waiting job from where it waits.
-    private mutating func unwait(_ job: UInt64, _ entry: JobEntry) {
+    mutating func unwait(_ job: UInt64, _ entry: JobEntry) {
         if entry.isInLane {
             table.removeReady(job, from: entry.lane)
         } else {
@@ -127,6 +129,11 @@ extension QueueState {
             guard let lane = table.find(grant.lane), table.removeReady(job, from: lane) else { return }
             entry = JobEntry(lane: lane)
             entryIDs.insert(job)
+        }
+        if entry.flags.contains(.keyIsFreedByLease) {
+            releaseKey(of: job, entry)
+            keysOfJobs[job] = nil
+            entry.flags.subtract([.hasUniqueKey, .keyIsFreedByLease])
         }
         let hadDeadline = entry.runAt != 0 || entry.flags.contains(.hasStartBy)
         entry.phase = .leased
@@ -290,6 +297,7 @@ extension QueueState {
         if entry.lastError != 0 { needed.remove(entry.lastError) }
         if entry.progress != 0 { needed.remove(entry.progress) }
         needed.remove(job)
+        forgetContent(of: job)
         entries[job] = nil
         entryIDs.remove(job)
         table.removeJob(from: entry.lane)

@@ -16,7 +16,8 @@ extension QueueState {
     ) throws(EngineError) -> Decision {
         assert(next > lastSequence, "sequence numbers only grow")
         switch command {
-        case .enqueue(let enqueue): return try decide(enqueue, next: next, in: &batch)
+        case .enqueue(let enqueue, let collision):
+            return try decide(enqueue, collision, at: now, next: next, in: &batch)
         case .lease(let queues, let limit, let milliseconds, let worker):
             try requireAlone(batch)
             return lease(queues, limit, now.advanced(byMilliseconds: milliseconds), worker, at: now)
@@ -34,7 +35,8 @@ extension QueueState {
         case .requeue(let job, let token, let delay, let error, let countsAttempt, let errorClass):
             let entry = try requireLease(job, token, at: now, in: batch)
             let outcome = outcome(of: job, entry, delay, countsAttempt, errorClass, at: now)
-            settle(job, entry, as: outcome == .dead ? .dead : .waiting, in: &batch)
+            let attempt = countsAttempt ? entry.attempt : max(entry.attempt, 1) - 1
+            settle(job, entry, as: outcome == .dead ? .dead : .waiting(attempt: attempt), in: &batch)
             let requeue = Requeue(
                 job: job, token: token, outcome: outcome, countsAttempt: countsAttempt, error: error,
                 errorClass: errorClass)
@@ -44,6 +46,7 @@ extension QueueState {
             settle(job, entry, as: .dead, in: &batch)
             return Decision(.bury(Bury(job: job, token: token, reason: reason, error: error)), .done)
         case .cancel(let job, let lane): return try cancel(job, lane, in: &batch)
+        case .edit(let job, let lane, let changes): return try edit(job, lane, changes, at: now, in: &batch)
         case .redrive(let job):
             try requireAlone(batch)
             return try redrive(job)
@@ -71,27 +74,36 @@ extension QueueState {
     // MARK: - Enqueue and lease
 
     private func decide(
-        _ enqueue: Enqueue, next: SequenceNumber, in batch: inout BatchScope
+        _ enqueue: Enqueue, _ collision: KeyCollision, at now: Timestamp, next: SequenceNumber,
+        in batch: inout BatchScope
     ) throws(EngineError) -> Decision {
         let queue = enqueue.lane.queue
         if let key = enqueue.uniqueKey, let holder = holder(of: key, in: queue, batch), Safeguard.uniqueKey.isOn {
-            return Decision(mutations: .none, reply: .duplicate(holder))
+            return try collide(enqueue, holder, collision, at: now, in: &batch)
         }
-        if table.cappedQueues > 0, let slot = table.queue(queue), let capacity = table.queues[slot].terms.capacity {
-            let held =
-                table.queues[slot].ready + table.queues[slot].scheduled + table.queues[slot].leased
-                + batch.growth(of: queue)
-            guard held < capacity else { throw .queueFull(queue, capacity) }
-            batch.grow(queue, by: 1)
+        try reserve(in: queue, &batch)
+        if let key = enqueue.uniqueKey {
+            batch.setHolder(JobID(next), queue: queue, key: key)
+            batch.setLane(enqueue.lane, of: JobID(next))
         }
-        if let key = enqueue.uniqueKey { batch.setHolder(JobID(next), queue: queue, key: key) }
         return Decision(.enqueue(enqueue), .enqueued(JobID(next)))
+    }
+
+    /// Notes that a job is about to come into a queue, if that takes one more.
+    func reserve(in queue: String, _ batch: inout BatchScope) throws(EngineError) {
+        guard table.cappedQueues > 0, let slot = table.queue(queue), let capacity = table.queues[slot].terms.capacity
+        else { return }
+        let held =
+            table.queues[slot].ready + table.queues[slot].scheduled + table.queues[slot].leased
+            + batch.growth(of: queue)
+        guard held < capacity else { throw .queueFull(queue, capacity) }
+        batch.grow(queue, by: 1)
     }
 
     /// What a queue does with its jobs.
     package func terms(of queue: String) -> QueueTerms { table.queue(queue).map { table.queues[$0].terms } ?? .init() }
 
-    private func holder(of key: String, in queue: String, _ batch: BatchScope) -> JobID? {
+    func holder(of key: String, in queue: String, _ batch: BatchScope) -> JobID? {
         if let pending = batch.holder(queue: queue, key: key) { return pending }
         guard let slot = table.queue(queue) else { return nil }
         return uniqueKeys[UniqueKey(queue: slot, key: Name(key))].map { JobID($0.job) }
@@ -149,23 +161,22 @@ extension QueueState {
     private func settle(_ job: JobID, _ entry: JobEntry, as fate: BatchScope.Fate, in batch: inout BatchScope) {
         let isDead = entry.phase == .dead || batch.fate(of: job) == .dead
         batch.settle(job, as: fate)
-        guard fate != .waiting else { return }
+        if case .waiting = fate { return }
         releaseKey(of: job, entry, in: &batch)
-        if !isDead { shrink(entry.lane, in: &batch) }
+        guard !isDead, table.cappedQueues > 0 else { return }
+        shrink(batch.lane(of: job)?.queue ?? table.queues[table.lanes[entry.lane].queue].name, in: &batch)
     }
 
     /// Notes that a job which had not finished is about to leave its queue.
-    private func shrink(_ lane: Slot<LaneRecord>, in batch: inout BatchScope) {
-        guard table.cappedQueues > 0 else { return }
-        let queue = table.lanes[lane].queue
-        if table.queues[queue].terms.capacity != nil { batch.grow(table.queues[queue].name, by: -1) }
+    func shrink(_ queue: String, in batch: inout BatchScope) {
+        if table.cappedQueues > 0, terms(of: queue).capacity != nil { batch.grow(queue, by: -1) }
     }
 
     private func releaseKey(of job: JobID, _ entry: JobEntry, in batch: inout BatchScope) {
         guard entry.flags.contains(.hasUniqueKey), !entry.flags.contains(.keyIsWindowed),
             let key = keysOfJobs[job.rawValue]
         else { return }
-        let queue = table.queues[table.lanes[entry.lane].queue].name
+        let queue = batch.lane(of: job)?.queue ?? table.queues[table.lanes[entry.lane].queue].name
         if holder(of: key.string, in: queue, batch) == job { batch.setHolder(nil, queue: queue, key: key.string) }
     }
 
@@ -185,13 +196,14 @@ extension QueueState {
         if batch.fate(of: job) == .ended { throw finished }
         if let entry = entries[job.rawValue] {
             settle(job, entry, as: .ended, in: &batch)
-            return Decision(.cancel(Cancel(job: job, lane: table.lane(entry.lane))), .done)
+            return Decision(.cancel(Cancel(job: job, lane: batch.lane(of: job) ?? table.lane(entry.lane))), .done)
         }
         guard let lane else { throw .notFound(job) }
         guard isPlainReady(job, lane: lane) else { throw job.sequence <= lastSequence ? finished : .notFound(job) }
         batch.settle(job, as: .ended)
-        if let slot = table.find(lane) { shrink(slot, in: &batch) }
-        return Decision(.cancel(Cancel(job: job, lane: lane)), .done)
+        let last = batch.lane(of: job) ?? lane
+        shrink(last.queue, in: &batch)
+        return Decision(.cancel(Cancel(job: job, lane: last)), .done)
     }
 
     // MARK: - Redrive and effects

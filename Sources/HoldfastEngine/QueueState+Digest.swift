@@ -32,6 +32,8 @@ extension QueueState {
         var writer = ByteWriter(capacity: 1 << 16)
         encodeContent(into: &writer, isImage: false)
         if withCursors { encodeCursors(into: &writer) }
+        if !edited.isEmpty { encodeEdited(into: &writer) }
+        if !effectWindows.isEmpty { encodeEffectWindows(into: &writer) }
         return StateDigest(hashing: writer.bytes)
     }
 
@@ -46,7 +48,6 @@ extension QueueState {
         encodeEntries(into: &writer, ranks)
         encodeWindows(into: &writer, ranks)
         encodeEffects(into: &writer)
-        encodeEffectWindows(into: &writer)
     }
 
     private func populatedLanes() -> [Slot<LaneRecord>] {
@@ -186,9 +187,8 @@ extension QueueState {
         }
     }
 
-    /// How long effects are kept; nothing when none is for a time, so that other states have the digest they had.
-    private func encodeEffectWindows(into writer: inout ByteWriter) {
-        guard !effectWindows.isEmpty else { return }
+    /// How long effects are kept. Not in a digest when none is for a time: other states have the digest they had.
+    func encodeEffectWindows(into writer: inout ByteWriter) {
         writer.append(varint: UInt64(effectWindows.count))
         for (sequence, window) in effectWindows.sorted(by: { $0.key < $1.key }) {
             writer.append(varint: sequence)

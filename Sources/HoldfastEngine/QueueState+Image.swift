@@ -7,19 +7,21 @@ package import HoldfastBytes
 
 extension QueueState {
     static let imageVersion: UInt8 = 3
-    /// Without how long effects are kept: written where none is for a time, so that earlier versions read it.
-    private static let lastingEffectsVersion: UInt8 = 2
-    /// An earlier one, with the sets of ready jobs as a digest has them, that is read as well.
+    /// Earlier ones that are read as well: without changes of jobs and without how long effects are kept; and with the
+    /// sets of ready jobs as a digest has them, and without cursors.
+    private static let editlessVersion: UInt8 = 2
     private static let digestSetsVersion: UInt8 = 1
 
     /// Appends the state in a form that `init(image:)` reads.
     package func encodeImage(into writer: inout ByteWriter) {
-        writer.append(effectWindows.isEmpty ? Self.lastingEffectsVersion : Self.imageVersion)
+        writer.append(Self.imageVersion)
         writer.append(varint: lastSequence.rawValue)
         writer.append(varint: UInt64(bitPattern: latestTime.milliseconds))
         writer.append(varint: completedCount)
         encodeContent(into: &writer, isImage: true)
         encodeCursors(into: &writer)
+        encodeEdited(into: &writer)
+        encodeEffectWindows(into: &writer)
     }
 
     /// Restores a state from its image.
@@ -54,8 +56,11 @@ extension QueueState {
         try decodeEntries(&reader, lanes)
         try decodeWindows(&reader, queues)
         try decodeEffects(&reader)
-        if version == Self.imageVersion { try decodeEffectWindows(&reader) }
         if version > Self.digestSetsVersion { try decodeCursors(&reader) }
+        if version > Self.editlessVersion {
+            try decodeEdited(&reader)
+            try decodeEffectWindows(&reader)
+        }
         guard reader.isAtEnd else { throw Self.corruptImage("bytes follow its end") }
         for lane in lanes where table.lanes[lane].population == 0 { throw Self.corruptImage("a lane holds no job") }
         for turn in turns { try restore(turn) }
@@ -174,7 +179,9 @@ extension QueueState {
             let flags = JobEntry.Flags(rawValue: bits >> 2)
             guard let phase = JobEntry.Phase(rawValue: bits & 3), JobEntry.Flags.semantic.isSuperset(of: flags),
                 !flags.contains(.hasStartBy) || phase == .waiting,
-                !flags.contains(.keyIsWindowed) || flags.contains(.hasUniqueKey)
+                !flags.contains(.keyIsWindowed) || flags.contains(.hasUniqueKey),
+                !flags.contains(.keyIsFreedByLease) || flags.contains(.hasUniqueKey) && phase != .leased,
+                !flags.contains([.keyIsFreedByLease, .keyIsWindowed])
             else { throw Self.corruptImage("job \(id) is in an unknown state") }
             (entry.phase, entry.flags) = (phase, flags)
             entry.attempt = UInt32(try reader.varint(atMost: UInt64(table.lanes[entry.lane].maxAttempts)))
@@ -294,10 +301,8 @@ extension QueueState {
 
     private mutating func decodeEffectWindows(_ reader: inout ByteReader) throws {
         let keys = Dictionary(uniqueKeysWithValues: effects.map { ($0.value, $0.key) })
-        let count = try Self.count(&reader)
-        guard count > 0 else { throw Self.corruptImage("no effect is kept for a time") }
         var previous: UInt64 = 0
-        for _ in 0..<count {
+        for _ in 0..<(try Self.count(&reader)) {
             let sequence = try sequence(&reader)
             guard sequence > previous, let key = keys[sequence] else {
                 throw Self.corruptImage("record \(sequence) holds no effect that is kept for a time")

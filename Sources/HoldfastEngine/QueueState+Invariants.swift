@@ -23,6 +23,8 @@ extension QueueState {
             let isLimited = entry.phase == .leased && termsOfJobs[id]?.timeLimit != nil
             precondition((mustEndBy[id] != nil) == isLimited, "an attempt with a limit has an end")
             precondition(mustEndBy[id].map { entry.deadline <= $0 } ?? true, "no lease goes beyond that end")
+            precondition(
+                !entry.flags.contains(.keyIsFreedByLease) || entry.phase != .leased, "a lease has freed such a key")
             let queue = table.lanes[entry.lane].queue
             switch entry.phase {
             case .waiting: if !entry.isInLane { figures[queue, default: QueueCounts()].scheduled += 1 }
@@ -50,6 +52,11 @@ extension QueueState {
         for (key, holder) in uniqueKeys {
             precondition((holder.until != nil) == (windows[holder.job] == key), "a window is listed")
             precondition(holder.until != nil || entries[holder.job] != nil, "a key's holder is in the state")
+        }
+        for (job, content) in edited {
+            precondition(entries[job] != nil, "a job that was changed has an entry")
+            precondition(!content.sequences.isEmpty, "only what was changed is remembered")
+            precondition(content.sequences.allSatisfy(needed.contains), "a change's record is needed")
         }
         for sequence in effects.values { precondition(needed.contains(sequence), "an effect's record is needed") }
         for (sequence, window) in effectWindows {

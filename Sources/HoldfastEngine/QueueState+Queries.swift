@@ -60,6 +60,10 @@ extension QueueState {
         if entry.flags.contains(.hasUniqueKey) { status.uniqueKey = keysOfJobs[job.rawValue]?.string }
         if entry.lastError != 0 { status.lastErrorSequence = SequenceNumber(entry.lastError) }
         if entry.progress != 0 { status.progressSequence = SequenceNumber(entry.progress) }
+        if let content = edited.isEmpty ? nil : edited[job.rawValue] {
+            if content.payload != 0 { status.payloadSequence = SequenceNumber(content.payload) }
+            if content.headers != 0 { status.headersSequence = SequenceNumber(content.headers) }
+        }
         return status
     }
 
@@ -155,8 +159,9 @@ extension QueueState {
         return counts.sorted { $0.key < $1.key }.map { ($0.key.string, $0.value) }
     }
 
-    /// Whether the state refers to the record: the enqueue of an unfinished or dead job, a recorded effect, the last
-    /// error or progress of a job. Any other may be dropped once a checkpoint covers it.
+    /// Whether the state refers to the record: the enqueue of an unfinished or dead job, a change of its payload or
+    /// headers, a recorded effect, the last error or progress of a job. Any other may be dropped once a checkpoint
+    /// covers it.
     package func isNeeded(sequence: SequenceNumber, kind: UInt8) -> Bool {
         needed.contains(sequence.rawValue)
     }

@@ -36,6 +36,8 @@ extension QueueState {
         }
         var result = ForgottenContent()
         guard !missing.isEmpty else { return result }
+        // What it was before it was changed is not what anybody wants done.
+        for (job, content) in edited where content.sequences.contains(where: missing.contains) { missing.insert(job) }
         for (key, sequence) in effects.sorted(by: { $0.value < $1.value }) where missing.contains(sequence) {
             result.effects.append(.init(scope: key.scope.string, key: key.key.string))
             forgetEffect(key)

@@ -45,6 +45,7 @@ extension QueueState {
             } else if !isPlainReady(cancel.job, lane: cancel.lane), Safeguard.replayedCancel.isOn {
                 throw illegal(record, "cancels job \(cancel.job), which is not in the state")
             }
+        case .edit(let edit): try validate(edit, record)
         case .effect(let effect): try validate(effect, record)
         case .effectRemove(let remove):
             guard effects[EffectKey(remove.scope, remove.key)] != nil || Safeguard.replayedEffect.isOff else {
@@ -179,7 +180,7 @@ extension QueueState {
         return entry
     }
 
-    private func require(
+    func require(
         _ job: JobID, allowing event: JobEvent, _ record: Record
     ) throws(EngineError) -> JobEntry {
         guard let entry = entries[job.rawValue] else {
@@ -192,7 +193,7 @@ extension QueueState {
         return entry
     }
 
-    private func illegal(_ record: Record, _ what: String) -> EngineError {
+    func illegal(_ record: Record, _ what: String) -> EngineError {
         EngineError(.corrupt, "record \(record.sequence) \(what); the log holds records that no store wrote")
     }
 }

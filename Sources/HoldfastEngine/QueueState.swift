@@ -49,6 +49,8 @@ package struct QueueState: Sendable {
     /// The unique key of every job in the state that was enqueued with one, held at present or not.
     var keysOfJobs: [UInt64: Name] = [:]
     var uniqueKeys: [UniqueKey: UniqueHolder] = [:]
+    /// Of jobs whose payload or headers were changed.
+    var edited: [UInt64: EditedContent] = [:]
     /// The keys held for a time, by holder.
     var windows: [UInt64: UniqueKey] = [:]
     /// Of jobs that were enqueued with terms of their own.

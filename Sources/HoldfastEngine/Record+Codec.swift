@@ -17,6 +17,7 @@
 //      1 enqueue        lane · [8: instant(run at)] · [16: name(unique key)] · [32: instant(unique until)]
 //                       · [64: instant(start by)] · [256: job terms, see JobTerms.swift]
 //                       · [128: varint(pairs) · (name · counted bytes) ...] · rest(payload)
+//                       flag 8192: a lease frees the key; with 16, not with 32
 //      2 lease          lane · [8: varint(attempt); default 1] · [16: name(worker); default ""] · instant(deadline)
 //                       · ref(job)
 //      3 heartbeat      instant(deadline) · ref(job) · ref(token) · [1: rest(progress)]
@@ -41,6 +42,9 @@
 //     18 cursorSet      name(cursor) · varint(sequence - next) · [1: varint(bytes); default 2^28]
 //                       · [2: varint(age, ms); default 7 days]
 //     19 cursorRemove   name(cursor)
+//     20 edit           lane · [8: name(new queue)] · [16: new priority as u8] · [32: varint(new max attempts)]
+//                       · [64: instant(run at)] · ref(job) · [128: varint(pairs) · (name · counted bytes) ...]
+//                       · [512: rest(payload)]; the lane is the one before
 
 package import HoldfastBytes
 
@@ -57,7 +61,8 @@ enum RecordFlags {
     static let startBy: UInt64 = 64
     static let headers: UInt64 = 128
     static let terms: UInt64 = 256
-    static let enqueue = lane | runAt | uniqueKey | uniqueUntil | startBy | headers | terms
+    static let keyFreedByLease: UInt64 = 8192
+    static let enqueue = lane | runAt | uniqueKey | uniqueUntil | startBy | headers | terms | keyFreedByLease
 
     static let attempt: UInt64 = 8
     static let worker: UInt64 = 16
@@ -97,6 +102,14 @@ enum RecordFlags {
     static let cursorAge: UInt64 = 2
     static let cursorSet = cursorBytes | cursorAge
 
+    static let newQueue: UInt64 = 8
+    static let newPriority: UInt64 = 16
+    static let newMaxAttempts: UInt64 = 32
+    static let newRunAt: UInt64 = 64
+    static let newHeaders: UInt64 = 128
+    static let newPayload: UInt64 = 512
+    static let edit = lane | newQueue | newPriority | newMaxAttempts | newRunAt | newHeaders | newPayload
+
     static let defaultMaxAttempts: UInt32 = 5
 }
 
@@ -113,6 +126,7 @@ extension Mutation {
         case .bury: .bury
         case .redrive: .redrive
         case .cancel: .cancel
+        case .edit: .edit
         case .effect: .effect
         case .effectRemove: .effectRemove
         case .queueSettings: .queueSettings
@@ -165,6 +179,7 @@ extension Record {
             writer.append(varint: Self.flags(of: cancel.lane))
             encode(cancel.lane, into: &writer)
             append(cancel.job, to: &writer)
+        case .edit(let edit): encode(edit, into: &writer)
         case .effect(let effect): encode(effect, into: &writer)
         case .effectRemove(let remove):
             writer.append(varint: 0)
@@ -204,6 +219,7 @@ extension Record {
         if enqueue.startBy != nil { flags |= RecordFlags.startBy }
         if enqueue.terms != nil { flags |= RecordFlags.terms }
         if !enqueue.headers.isEmpty { flags |= RecordFlags.headers }
+        if enqueue.isKeyFreedByLease { flags |= RecordFlags.keyFreedByLease }
         assert(enqueue.uniqueUntil == nil || enqueue.uniqueKey != nil, "a window needs a key")
         writer.append(varint: flags)
         encode(enqueue.lane, into: &writer)
@@ -212,14 +228,38 @@ extension Record {
         if let until = enqueue.uniqueUntil { append(until, to: &writer) }
         if let startBy = enqueue.startBy { append(startBy, to: &writer) }
         enqueue.terms?.encode(into: &writer)
-        if !enqueue.headers.isEmpty {
-            writer.append(varint: UInt64(enqueue.headers.count))
-            for header in enqueue.headers {
-                writer.append(counted: header.name)
-                writer.append(counted: header.value)
-            }
-        }
+        if !enqueue.headers.isEmpty { encode(enqueue.headers, into: &writer) }
         writer.append(enqueue.payload)
+    }
+
+    private func encode(_ headers: [Enqueue.Header], into writer: inout ByteWriter) {
+        writer.append(varint: UInt64(headers.count))
+        for header in headers {
+            writer.append(counted: header.name)
+            writer.append(counted: header.value)
+        }
+    }
+
+    private func encode(_ edit: Edit, into writer: inout ByteWriter) {
+        let (from, to) = (edit.from, edit.to)
+        let changesQueue = !from.queue.isSameName(as: to.queue)
+        var flags = Self.flags(of: from)
+        if changesQueue { flags |= RecordFlags.newQueue }
+        if to.priority != from.priority { flags |= RecordFlags.newPriority }
+        if to.maxAttempts != from.maxAttempts { flags |= RecordFlags.newMaxAttempts }
+        if edit.runAt != nil { flags |= RecordFlags.newRunAt }
+        if edit.headers != nil { flags |= RecordFlags.newHeaders }
+        if edit.payload != nil { flags |= RecordFlags.newPayload }
+        assert(from.group.isSameName(as: to.group), "a job stays in its group")
+        writer.append(varint: flags)
+        encode(from, into: &writer)
+        if changesQueue { writer.append(counted: to.queue) }
+        if to.priority != from.priority { writer.append(UInt8(bitPattern: to.priority)) }
+        if to.maxAttempts != from.maxAttempts { writer.append(varint: UInt64(to.maxAttempts)) }
+        if let runAt = edit.runAt { append(runAt, to: &writer) }
+        append(edit.job, to: &writer)
+        if let headers = edit.headers { encode(headers, into: &writer) }
+        if let payload = edit.payload { writer.append(payload) }
     }
 
     private func encode(_ grant: LeaseGrant, into writer: inout ByteWriter) {

@@ -85,6 +85,7 @@ extension Mutation {
             let flags = try reader.flags(known: RecordFlags.lane)
             let lane = try Lane(flags: flags, from: &reader)
             self = .cancel(Cancel(job: try reader.job(in: context), lane: lane))
+        case .edit: self = .edit(try Edit(from: &reader, in: context))
         case .effect: self = .effect(try Effect(from: &reader, in: context))
         case .effectRemove:
             _ = try reader.flags(known: 0)
@@ -126,28 +127,46 @@ extension Enqueue {
     fileprivate init(from reader: inout ByteReader, in context: Record.Context) throws(ByteReaderError) {
         let start = reader.offset
         let flags = try reader.flags(known: RecordFlags.enqueue)
-        guard flags & (RecordFlags.uniqueKey | RecordFlags.uniqueUntil) != RecordFlags.uniqueUntil else {
+        let key = flags & (RecordFlags.uniqueKey | RecordFlags.uniqueUntil | RecordFlags.keyFreedByLease)
+        // A key is held until a time, or at most until a lease, or for the job's life.
+        guard key == 0 || key & RecordFlags.uniqueKey != 0 && key.nonzeroBitCount <= 2 else {
             throw ByteReaderError(.notCanonical, at: start)
         }
         self.init(lane: try Lane(flags: flags, from: &reader))
+        isKeyFreedByLease = flags & RecordFlags.keyFreedByLease != 0
         if flags & RecordFlags.runAt != 0 { runAt = try reader.instant(in: context) }
         if flags & RecordFlags.uniqueKey != 0 { uniqueKey = try reader.name() }
         if flags & RecordFlags.uniqueUntil != 0 { uniqueUntil = try reader.instant(in: context) }
         if flags & RecordFlags.startBy != 0 { startBy = try reader.instant(in: context) }
         if flags & RecordFlags.terms != 0 { terms = try JobTerms(from: &reader) }
         if flags & RecordFlags.headers != 0 {
-            let count = try reader.varint(atMost: UInt64(RecordLimits.headersCountMax))
-            guard count > 0 else { throw ByteReaderError(.notCanonical, at: start) }
-            var bytesLeft = RecordLimits.headersBytesMax
-            for _ in 0..<count {
-                let name = try reader.countedString(atMost: bytesLeft)
-                bytesLeft -= name.utf8.count
-                let value = try reader.countedString(atMost: bytesLeft)
-                bytesLeft -= value.utf8.count
-                headers.append(Header(name: name, value: value))
-            }
+            headers = try reader.headers()
+            guard !headers.isEmpty else { throw ByteReaderError(.notCanonical, at: start) }
         }
         payload = try reader.rest(atMost: RecordLimits.payloadBytesMax)
+    }
+}
+
+extension Edit {
+    fileprivate init(from reader: inout ByteReader, in context: Record.Context) throws(ByteReaderError) {
+        let start = reader.offset
+        let flags = try reader.flags(known: RecordFlags.edit)
+        let from = try Lane(flags: flags, from: &reader)
+        var to = from
+        if flags & RecordFlags.newQueue != 0 { to.queue = try reader.name() }
+        if flags & RecordFlags.newPriority != 0 { to.priority = Int8(bitPattern: try reader.u8()) }
+        if flags & RecordFlags.newMaxAttempts != 0 {
+            to.maxAttempts = UInt32(try reader.varint(atMost: UInt64(RecordLimits.maxAttemptsMax)))
+        }
+        guard flags & RecordFlags.newQueue == 0 || !to.queue.isSameName(as: from.queue),
+            flags & RecordFlags.newPriority == 0 || to.priority != from.priority,
+            flags & RecordFlags.newMaxAttempts == 0 || to.maxAttempts != from.maxAttempts
+        else { throw ByteReaderError(.notCanonical, at: start) }
+        var runAt: Timestamp?
+        if flags & RecordFlags.newRunAt != 0 { runAt = try reader.instant(in: context) }
+        self.init(job: try reader.job(in: context), from: from, to: to, runAt: runAt)
+        if flags & RecordFlags.newHeaders != 0 { headers = try reader.headers() }
+        if flags & RecordFlags.newPayload != 0 { payload = try reader.rest(atMost: RecordLimits.payloadBytesMax) }
     }
 }
 
@@ -292,6 +311,19 @@ extension ByteReader {
 
     fileprivate mutating func name() throws(ByteReaderError) -> String {
         try countedString(atMost: RecordLimits.nameBytesMax)
+    }
+
+    fileprivate mutating func headers() throws(ByteReaderError) -> [Enqueue.Header] {
+        var headers: [Enqueue.Header] = []
+        var bytesLeft = RecordLimits.headersBytesMax
+        for _ in 0..<(try varint(atMost: UInt64(RecordLimits.headersCountMax))) {
+            let name = try countedString(atMost: bytesLeft)
+            bytesLeft -= name.utf8.count
+            let value = try countedString(atMost: bytesLeft)
+            bytesLeft -= value.utf8.count
+            headers.append(Enqueue.Header(name: name, value: value))
+        }
+        return headers
     }
 
     fileprivate mutating func timestamp() throws(ByteReaderError) -> Timestamp {

@@ -31,6 +31,8 @@ package enum Mutation: Hashable, Sendable {
     case bury(Bury)
     case redrive(Redrive)
     case cancel(Cancel)
+    /// Rare and large: others stay small.
+    indirect case edit(Edit)
     case effect(Effect)
     case effectRemove(EffectRemove)
     case queueSettings(QueueSettings)
@@ -56,6 +58,7 @@ package enum RecordKind: UInt8, CaseIterable, Sendable {
     case clock = 17
     case cursorSet = 18
     case cursorRemove = 19
+    case edit = 20
 }
 
 /// Where a job waits: jobs of one lane differ in nothing but their id, so a ready job needs no entry of its own.
@@ -82,6 +85,8 @@ package struct Enqueue: Hashable, Sendable {
     /// Held until the job is acked, cancelled or dead; with `uniqueUntil`, until that instant whatever becomes of it.
     package var uniqueKey: String?
     package var uniqueUntil: Timestamp?
+    /// Without `uniqueUntil`: the key is free for good once the job is leased.
+    package var isKeyFreedByLease = false
     /// The job is dead (`ttl expired`) unless leased before.
     package var startBy: Timestamp?
     /// What it says about its attempts; `nil` when nothing.
@@ -98,12 +103,14 @@ package struct Enqueue: Hashable, Sendable {
 
     package init(
         lane: Lane, runAt: Timestamp? = nil, uniqueKey: String? = nil, uniqueUntil: Timestamp? = nil,
-        startBy: Timestamp? = nil, terms: JobTerms? = nil, headers: [Header] = [], payload: [UInt8] = []
+        isKeyFreedByLease: Bool = false, startBy: Timestamp? = nil, terms: JobTerms? = nil, headers: [Header] = [],
+        payload: [UInt8] = []
     ) {
         self.lane = lane
         self.runAt = runAt
         self.uniqueKey = uniqueKey
         self.uniqueUntil = uniqueUntil
+        self.isKeyFreedByLease = isKeyFreedByLease
         self.startBy = startBy
         self.terms = terms
         self.headers = headers

@@ -14,7 +14,7 @@ extension ReferenceModel {
     ) throws(EngineError) -> (reply: Reply, records: Int) {
         let result: (reply: Reply, records: Int)
         switch command {
-        case .enqueue(let enqueue): result = try add(enqueue, next)
+        case .enqueue(let enqueue, let collision): result = try add(enqueue, collision, at: now, next)
         case .lease(let queues, let limit, let milliseconds, let worker):
             let deadline = now.advanced(byMilliseconds: milliseconds)
             let grants = lease(queues, limit, deadline, worker, at: now, next, observed)
@@ -38,6 +38,7 @@ extension ReferenceModel {
         case .cancel(let job, let lane):
             try cancel(job, lane)
             result = (.done, 1)
+        case .edit(let job, let lane, let changes): result = (.done, try edit(job, lane, changes, at: now))
         case .redrive(let job):
             try redrive(job)
             result = (.redriven(count: 1, skipped: 0), 1)
@@ -66,22 +67,19 @@ extension ReferenceModel {
     // MARK: - Private
 
     private mutating func add(
-        _ enqueue: Enqueue, _ next: SequenceNumber
+        _ enqueue: Enqueue, _ collision: KeyCollision, at now: Timestamp, _ next: SequenceNumber
     ) throws(EngineError) -> (reply: Reply, records: Int) {
         if let key = enqueue.uniqueKey, let holder = holder(of: key, in: enqueue.lane.queue) {
-            return (.duplicate(holder), 0)
+            return try collide(enqueue, holder, collision, at: now)
         }
-        if let capacity = terms(of: enqueue.lane.queue).capacity,
-            counts(of: enqueue.lane.queue).unfinished >= capacity
-        {
-            throw EngineError(.queueFull, "the model refuses")
-        }
+        try requireRoom(in: enqueue.lane.queue)
         if let key = enqueue.uniqueKey {
             keys.append(
                 HeldKey(queue: enqueue.lane.queue, key: key, job: JobID(next), until: enqueue.uniqueUntil))
         }
         let state = Job.State.waiting(runAt: enqueue.runAt ?? .zero)
-        jobs.append(Job(id: JobID(next), enqueue: enqueue, state: state, startBy: enqueue.startBy))
+        jobs.append(
+            Job(id: JobID(next), enqueue: enqueue, key: enqueue.uniqueKey, state: state, startBy: enqueue.startBy))
         return (.enqueued(JobID(next)), 1)
     }
 
@@ -103,6 +101,10 @@ extension ReferenceModel {
                 let limit = jobs[index].enqueue.terms?.timeLimit
                 jobs[index].mustEndBy = limit.map { now.advanced(byMilliseconds: $0) } ?? .max
                 let deadline = min(deadline, jobs[index].mustEndBy)
+                if jobs[index].enqueue.isKeyFreedByLease {
+                    releaseKey(of: jobs[index].id)
+                    jobs[index].key = nil
+                }
                 let token = LeaseToken(next.advanced(by: UInt64(grants.count)))
                 jobs[index].state = .leased(token: token, deadline: deadline)
                 let (id, lane, attempt) = (jobs[index].id, jobs[index].enqueue.lane, jobs[index].attempt)
@@ -189,7 +191,7 @@ extension ReferenceModel {
 
     private mutating func revive(_ index: Int) -> Bool {
         let (id, enqueue) = (jobs[index].id, jobs[index].enqueue)
-        if let key = enqueue.uniqueKey {
+        if let key = jobs[index].key {
             let holder = holder(of: key, in: enqueue.lane.queue)
             if let holder, holder != id { return false }
             if enqueue.uniqueUntil == nil {

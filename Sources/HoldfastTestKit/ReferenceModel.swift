@@ -17,7 +17,10 @@ public struct ReferenceModel {
             case dead
         }
         let id: JobID
-        let enqueue: Enqueue
+        /// As it was enqueued, with what was changed since in its place.
+        var enqueue: Enqueue
+        /// The unique key that it holds or will hold again when it is redriven.
+        var key: String?
         var state: State
         var attempt: UInt32 = 0
         var crashes = 0
@@ -29,7 +32,7 @@ public struct ReferenceModel {
     }
 
     struct HeldKey {
-        let queue: String
+        var queue: String
         let key: String
         let job: JobID
         let until: Timestamp?

@@ -94,7 +94,12 @@ extension SimulationState {
     ) throws(SimulationMismatch) {
         switch (answer, reply) {
         case (.enqueued(let result), .enqueued(let id)) where !result.isDuplicate && result.id == id: return
-        case (.enqueued(let result), .duplicate(let id)) where result.isDuplicate && result.id == id: return
+        case (.enqueued(let result), .duplicate(let id))
+        where result.isDuplicate && !result.isUpdated && result.id == id:
+            return
+        case (.enqueued(let result), .updated(let id))
+        where result.isDuplicate && result.isUpdated && result.id == id:
+            return
         case (.requeued(let result), .requeued(.ready)) where result.state == .ready: return
         case (.requeued(let result), .requeued(.dead)) where result.state == .dead: return
         case (.requeued(let result), .requeued(.scheduled(let runAt)))
@@ -204,7 +209,8 @@ extension SimulationState {
             }
         guard isSame, info.queue == lane.queue, info.priority == Int(lane.priority), info.group ?? "" == lane.group,
             info.attempt == Int(job.attempt), info.maxAttempts == Int(lane.maxAttempts),
-            info.uniqueKey == job.enqueue.uniqueKey
+            info.uniqueKey == job.enqueue.uniqueKey,
+            info.headers.map(\.value) == job.enqueue.headers.map(\.value)
         else { return "job \(job.id) is \(info), the model says \(job.state), attempt \(job.attempt), \(lane)" }
         return nil
     }

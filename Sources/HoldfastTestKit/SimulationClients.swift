@@ -50,8 +50,9 @@ struct SimulationClients {
         case 52..<66:
             guard let lease = someLease(client, &random) else { return lease(client, &random) }
             return settle(lease, client, &random)
-        case 66..<70: return .cancel(someJob(&random))
-        case 70..<73: return .redrive(someJob(&random))
+        case 66..<69: return .cancel(someJob(&random))
+        case 69..<71: return .redrive(someJob(&random))
+        case 71, 72: return .edit(someJob(&random), edit(&random))
         case 73..<75: return .redriveQueue(random.pick(from: Self.queues), limit: random.pick(1...5))
         case 75..<79: return effect(client, &random)
         case 79: return passingEffect(&random)
@@ -135,7 +136,12 @@ struct SimulationClients {
         if random.chance(1, in: 2) { options.maxAttempts = random.pick(1...3) }
         if random.chance(1, in: 5) {
             options.uniqueKey = "key\(random.pick(0...5))"
-            if random.chance(1, in: 2) { options.uniqueFor = .seconds(random.pick(1...120)) }
+            switch random.pick(0...3) {
+            case 0, 1: options.uniqueFor = .seconds(random.pick(1...120))
+            case 2: options.uniqueScope = .queued
+            default: break
+            }
+            if random.chance(1, in: 2) { options.onCollision = random.pick(from: UniqueCollision.allCases) }
         }
         if random.chance(1, in: 4) { options.group = "g\(random.pick(0...2))" }
         if random.chance(1, in: 8) { options.headers = [JobHeader(name: "h", value: "\(random.pick(0...999))")] }
@@ -145,6 +151,17 @@ struct SimulationClients {
         if random.chance(1, in: 10) { options.retry = .fixed(.seconds(random.pick(0...20)), jitterPercent: 50) }
         if random.chance(1, in: 10) { options.finalErrors = ["e1", "e0"] }
         return options
+    }
+
+    private func edit(_ random: inout SeededRandom) -> JobEdit {
+        var edit = JobEdit(priority: random.pick(-1...2))
+        if random.chance(1, in: 2) { edit.queue = random.pick(from: Self.queues) }
+        if random.chance(1, in: 3) { edit.priority = nil }
+        if random.chance(1, in: 3) { edit.maxAttempts = random.pick(1...4) }
+        if random.chance(1, in: 3) { edit.delay = .seconds(random.pick(0...90)) }
+        if random.chance(1, in: 2) { edit.headers = [JobHeader(name: "h", value: "\(random.pick(0...999))")] }
+        if random.chance(1, in: 2) || edit == JobEdit() { edit.payload = payload(&random) }
+        return edit
     }
 
     private func lease(_ client: Int, _ random: inout SeededRandom) -> SimulationOperation {
@@ -193,7 +210,8 @@ struct SimulationClients {
     }
 
     private mutating func part(_ client: Int, _ random: inout SeededRandom) -> BatchOperation {
-        switch random.pick(0...5) {
+        switch random.pick(0...6) {
+        case 6: return .edit(someJob(&random), edit(&random))
         case 0, 1:
             return .enqueue(
                 queue: random.pick(from: Self.queues), payload: payload(&random), options: Self.options(&random))

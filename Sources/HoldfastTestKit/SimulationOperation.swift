@@ -16,6 +16,7 @@ enum SimulationOperation {
     case requeue(LeaseIdentity, delay: Int64?, errorClass: String?, countsAttempt: Bool)
     case bury(LeaseIdentity)
     case cancel(JobID)
+    case edit(JobID, JobEdit)
     case redrive(JobID)
     case redriveQueue(String, limit: Int)
     case effect(scope: String, key: String, fence: LeaseIdentity?, value: [UInt8])
@@ -39,7 +40,7 @@ enum SimulationOperation {
     /// read a record.
     var isInTwoSteps: Bool {
         switch self {
-        case .cancel, .redrive, .job, .batch: true
+        case .cancel, .edit, .redrive, .job, .batch: true
         default: false
         }
     }
@@ -105,6 +106,7 @@ enum SimulationOperation {
             ) { .requeued($0) }
         case .bury(let lease): return wait(store.submitBury(lease, error: "bad")) { .done }
         case .cancel(let id): return wait(store.submitCancel(id)) { .done }
+        case .edit(let id, let edit): return wait(store.submitEdit(id, edit)) { .done }
         case .redrive(let id): return wait(store.submitRedrive(id)) { .done }
         case .redriveQueue(let queue, let limit):
             return wait(store.submitRedrive(queue: queue, limit: limit)) { .redriven($0) }

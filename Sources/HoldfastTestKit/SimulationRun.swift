@@ -277,6 +277,7 @@ extension SimulationOperation {
         switch self {
         case .enqueue(let queue, let payload, let options):
             "enqueue \(queue), \(payload.count) bytes, \(options)"
+        case .edit(let id, let edit): "edit \(id): \(edit.summary)"
         case .batch(let operations): "batch of \(operations.count): \(operations.map(Self.name))"
         default: String("\(self)".prefix(160))
         }
@@ -285,8 +286,18 @@ extension SimulationOperation {
     private static func name(_ operation: BatchOperation) -> String {
         switch operation {
         case .enqueue(let queue, let payload, _): "enqueue \(queue), \(payload.count) bytes"
+        case .edit(let id, let edit): "edit \(id): \(edit.summary)"
         default: "\(operation)"
         }
+    }
+}
+
+extension JobEdit {
+    /// What it is, without its payload.
+    fileprivate var summary: String {
+        var edit = self
+        edit.payload = nil
+        return "\(edit), payload \(payload.map { "\($0.count) bytes" } ?? "stays")"
     }
 }
 

@@ -96,11 +96,12 @@ struct SimulationState {
             return result
         } catch {
             switch command {
-            case .cancel(let job, _), .redrive(let job):
+            case .edit where error.code == .queueFull: throw Refusal(codes: [.queueFull])
+            case .cancel(let job, _), .redrive(let job), .edit(let job, _, _):
                 if ended[job] != nil { throw Refusal(codes: [.invalidState, .notFound]) }
                 throw Refusal(codes: [model.index(of: job) == nil ? .notFound : .invalidState])
             case .moveCursor: throw Refusal(codes: [error.code == .notFound ? .notFound : .invalidState])
-            case .enqueue: throw Refusal(codes: [.queueFull])
+            case .enqueue: throw Refusal(codes: [error.code == .queueFull ? .queueFull : .invalidState])
             default: throw Refusal(codes: [error.code == .leaseLost ? .leaseLost : .notFound])
             }
         }
@@ -129,7 +130,8 @@ struct SimulationState {
     private func command(for operation: SimulationOperation, at now: Timestamp) -> Command? {
         switch operation {
         case .enqueue(let queue, let payload, let options):
-            .enqueue(Enqueue(queue, payload, options, at: now))
+            .enqueue(Enqueue(queue, payload, options, at: now), KeyCollision(options))
+        case .edit(let id, let edit): .edit(job: id, lane: nil, JobChanges(edit, at: now))
         case .lease(let queues, let limit, let milliseconds, let worker):
             .lease(queues: queues, limit: limit, milliseconds: milliseconds, worker: worker)
         case .heartbeat(let lease, let milliseconds):
@@ -162,7 +164,9 @@ struct SimulationState {
 
     private static func command(for operation: BatchOperation, at now: Timestamp) -> Command {
         switch operation {
-        case .enqueue(let queue, let payload, let options): .enqueue(Enqueue(queue, payload, options, at: now))
+        case .enqueue(let queue, let payload, let options):
+            .enqueue(Enqueue(queue, payload, options, at: now), KeyCollision(options))
+        case .edit(let id, let edit): .edit(job: id, lane: nil, JobChanges(edit, at: now))
         case .ack(let lease, _): .ack(job: lease.id, token: lease.token, result: nil)
         case .requeue(let lease, let after, _, let errorClass, let countsAttempt):
             .requeue(
@@ -207,6 +211,31 @@ extension RetryPolicy {
     }
 }
 
+extension KeyCollision {
+    fileprivate init(_ options: EnqueueOptions) {
+        self =
+            switch options.onCollision {
+            case .returnExisting: .existing
+            case .reject: .reject
+            case .replace: .replace
+            case .postpone: .postpone
+            }
+    }
+}
+
+extension JobChanges {
+    /// What an edit should record. The simulation gives whole seconds.
+    fileprivate init(_ edit: JobEdit, at now: Timestamp) {
+        self.init()
+        queue = edit.queue
+        priority = edit.priority.map { Int8($0) }
+        maxAttempts = edit.maxAttempts.map { UInt32($0) }
+        runAt = edit.runAt ?? edit.delay.map { now.advanced(byMilliseconds: $0.components.seconds * 1000) }
+        headers = edit.headers?.map { Enqueue.Header(name: $0.name, value: $0.value) }
+        payload = edit.payload
+    }
+}
+
 extension Enqueue {
     /// What an enqueue with `options` should record. The simulation gives whole seconds.
     fileprivate init(_ queue: String, _ payload: [UInt8], _ options: EnqueueOptions, at now: Timestamp) {
@@ -224,8 +253,8 @@ extension Enqueue {
                 queue: queue, priority: Int8(options.priority), maxAttempts: UInt32(options.maxAttempts),
                 group: options.group ?? ""),
             runAt: runAt.flatMap { $0 > now ? $0 : nil }, uniqueKey: options.uniqueKey,
-            uniqueUntil: after(options.uniqueFor), startBy: after(options.timeToLive),
-            terms: terms.isEmpty ? nil : terms,
+            uniqueUntil: after(options.uniqueFor), isKeyFreedByLease: options.uniqueScope == .queued,
+            startBy: after(options.timeToLive), terms: terms.isEmpty ? nil : terms,
             headers: options.headers.map { Header(name: $0.name, value: $0.value) }, payload: payload)
     }
 }

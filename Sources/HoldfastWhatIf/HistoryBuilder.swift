@@ -82,6 +82,7 @@ package struct HistoryBuilder {
             measurement.cancel(Int(job), at: time)
             indices[cancel.job.rawValue] = nil
             history.inputs.append(RecordedInput(time: time, action: .cancel(job)))
+        case .edit(let edit): add(edit, at: time)
         case .queueSettings(let settings):
             configure(settings, at: time)
         case .effect, .effectRemove, .clock, .cursorSet, .cursorRemove: break
@@ -146,6 +147,19 @@ package struct HistoryBuilder {
             let job = RecordedJob(id: redrive.job.rawValue, lane: lane(status.lane), arrivedAt: time)
             arrive(job, runnableAt: time)
         }
+    }
+
+    /// A job that was changed counts, and is driven again, as though it had come so: in the lane where it was last, and
+    /// with the time that it was last to wait for before its first attempt.
+    private mutating func add(_ edit: Edit, at time: Int64) {
+        guard let job = indices[edit.job.rawValue] else { return }
+        history.jobs[Int(job)].lane = lane(edit.to)
+        measurement.move(Int(job), to: history.queue(of: Int(job)))
+        guard let runAt = edit.runAt.map({ max($0.milliseconds, time) }) else { return }
+        if lastAttempts[Int(job)] < 0 {
+            history.jobs[Int(job)].runAt = runAt > history.jobs[Int(job)].arrivedAt ? runAt : 0
+        }
+        measurement.postpone(Int(job), to: runAt, at: time)
     }
 
     // MARK: - Jobs

@@ -54,6 +54,16 @@ package struct RunMeasurement: Sendable {
         jobs[job].since = time
     }
 
+    /// A waiting job counts in another queue from here on, and so does all that was measured of it.
+    mutating func move(_ job: Int, to queue: Int) { queueOfJob[job] = Int32(queue) }
+
+    /// A waiting job may run from `time` on instead, as was said at `now`.
+    mutating func postpone(_ job: Int, to time: Int64, at now: Int64) {
+        endWait(job, at: now)
+        if !jobs[job].wasLeased { jobs[job].runnableAt = time }
+        jobs[job].since = time
+    }
+
     mutating func lease(_ job: Int, at time: Int64) {
         endWait(job, at: time)
         let queue = Int(queueOfJob[job])

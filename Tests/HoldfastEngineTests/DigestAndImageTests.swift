@@ -16,6 +16,16 @@ import Testing
         try engine.run(.effect(Effect(scope: "s", key: "k", value: [1, 2])))
         try engine.run(.moveCursor("behind", .create(at: SequenceNumber(3), CursorCaps(bytes: 9, age: 1))))
         try engine.run(.moveCursor("end", .create(at: engine.state.lastSequence.next, .standard)))
+        try engine.enqueue("q1", delay: 70_000, key: "queued", freesKeyAtLease: true)
+        for _ in 0..<3 { try engine.enqueue("edited", priority: -1) }
+        var changes = JobChanges()
+        changes.payload = [9]
+        let edited = engine.state.lastSequence.rawValue
+        try engine.run(.edit(job: JobID(edited), lane: Lane(queue: "edited", priority: -1), changes))
+        changes.headers = []
+        changes.queue = "q1"
+        changes.runAt = engine.now.advanced(byMilliseconds: 80_000)
+        try engine.run(.edit(job: JobID(edited - 1), lane: Lane(queue: "edited", priority: -1), changes))
         let leases = try engine.lease(8, from: ["q1", "q0"])
         try engine.ack(leases[0])
         try engine.requeue(leases[1], delay: 10)
@@ -122,9 +132,20 @@ import Testing
         // One chunk with key 0: a run from 1 to 3, as two words and as start and length.
         let (now, before): ([UInt8], [UInt8]) = ([1, 0, 1, 2, 1, 0, 3, 0], [1, 0, 1, 1, 2])
         let place = try #require((0..<bytes.count).first { bytes[$0...].starts(with: now) })
-        // Its last byte says that there are no cursors.
-        let old = [1] + bytes[1..<place] + before + bytes[(place + now.count)...].dropLast()
+        // Its last bytes say that there are no cursors, no edits and no effects kept for a time.
+        let old = [1] + bytes[1..<place] + before + bytes[(place + now.count)...].dropLast(3)
         #expect(try restoredState(from: old).digest() == engine.state.digest())
+        #expect(image(of: try restoredState(from: old)) == bytes)
+    }
+
+    /// Stores of before hold such images.
+    @Test func anImageWithoutEditsIsRead() throws {
+        var engine = EngineHarness()
+        try engine.enqueue(key: "k")
+        try engine.run(.moveCursor("c", .create(at: SequenceNumber(1), .standard)))
+        let bytes = image(of: engine.state)
+        let old = [2] + bytes.dropFirst().dropLast(2)
+        #expect(try restoredState(from: old).digest(withCursors: true) == engine.state.digest(withCursors: true))
         #expect(image(of: try restoredState(from: old)) == bytes)
     }
 
@@ -134,7 +155,7 @@ import Testing
             #expect(throws: EngineError.self) { try restoredState(from: Array(bytes[..<count])) }
         }
         #expect(code { _ = try restoredState(from: bytes + [0]) } == .corrupt)
-        #expect(code { _ = try restoredState(from: [99] + bytes.dropFirst()) } == .unsupportedFormat)
+        #expect(code { _ = try restoredState(from: [4] + bytes.dropFirst()) } == .unsupportedFormat)
     }
 
     @Test func noFlippedBitTrapsOrBreaksAnInvariant() throws {

@@ -123,7 +123,7 @@ struct ModelComparison {
     }
 
     private mutating func remember(_ command: Command, _ reply: Reply) {
-        if case .enqueue(let enqueue) = command, case .enqueued(let job) = reply { lanes[job] = enqueue.lane }
+        if case .enqueue(let enqueue, _) = command, case .enqueued(let job) = reply { lanes[job] = enqueue.lane }
         if case .leased(let grants) = reply {
             for (index, grant) in grants.enumerated() {
                 retired.append((grant.job, LeaseToken(next.advanced(by: UInt64(index)))))
@@ -225,7 +225,12 @@ extension ModelComparison {
     /// A command that may be part of a batch.
     private mutating func settlingCommand() -> Command {
         switch random.pick(0...9) {
-        case 0...3: return .enqueue(enqueue())
+        case 0...3:
+            let collision = random.chance(1, in: 2) ? .existing : random.pick(from: KeyCollision.allCases)
+            return .enqueue(enqueue(), collision)
+        case 4 where random.chance(1, in: 2):
+            let job = anyJob()
+            return .edit(job: job, lane: lanes[job], changes())
         case 4, 5:
             let lease = lease()
             return .ack(job: lease.job, token: lease.token, result: nil)
@@ -261,10 +266,23 @@ extension ModelComparison {
         if random.chance(1, in: 4) { enqueue.uniqueKey = random.pick(from: ["x", "y"]) }
         if enqueue.uniqueKey != nil && random.chance(1, in: 3) {
             enqueue.uniqueUntil = now.advanced(byMilliseconds: Int64(random.pick(1...40_000)))
+        } else if enqueue.uniqueKey != nil {
+            enqueue.isKeyFreedByLease = random.chance(1, in: 3)
         }
         if random.chance(1, in: 6) { enqueue.startBy = now.advanced(byMilliseconds: Int64(random.pick(1...40_000))) }
         if random.chance(1, in: 5) { enqueue.terms = RecordSamples.terms(&random) }
         return enqueue
+    }
+
+    private mutating func changes() -> JobChanges {
+        var changes = JobChanges()
+        if random.chance(1, in: 3) { changes.queue = random.pick(from: ["q", "r"]) }
+        if random.chance(1, in: 3) { changes.priority = Int8(random.pick(from: [0, 5, -5])) }
+        if random.chance(1, in: 3) { changes.maxAttempts = UInt32(random.pick(from: [1, 2, 5])) }
+        if random.chance(1, in: 3) { changes.runAt = now.advanced(byMilliseconds: Int64(random.pick(-10...30_000))) }
+        if random.chance(1, in: 4) { changes.headers = random.pick(from: [[], [.init(name: "h", value: "v")]]) }
+        if random.chance(1, in: 4) { changes.payload = random.bytes(random.pick(0...3)) }
+        return changes
     }
 
     /// An active lease mostly; or one that was, or a token that never was.

@@ -96,6 +96,20 @@ import Testing
             "ac02 03 0163 00 ac02 01"
         ),
         (.cursorRemove(CursorRemove(name: "c")), "ac02 00 0163"),
+        (
+            .enqueue(Enqueue(lane: lane, uniqueKey: "k", isKeyFreedByLease: true, payload: [9])),
+            "ac02 9040 046d61696c 016b 09"
+        ),
+        (.edit(Edit(job: JobID(1), from: lane, to: lane)), "ac02 00 046d61696c e707"),
+        (.edit(Edit(job: JobID(1), from: lane, to: lane, payload: [])), "ac02 8004 046d61696c e707"),
+        (
+            .edit(
+                Edit(
+                    job: JobID(1), from: rich, to: Lane(queue: "r", group: "g"), runAt: later,
+                    headers: [.init(name: "a", value: "bc")], payload: [9])),
+            "ac02 ff05 0171 fe ac02 0167 0172 00 05 e0d403 e707 01 0161 026263 09"
+        ),
+        (.edit(Edit(job: JobID(1), from: lane, to: lane, headers: [])), "ac02 8001 046d61696c e707 00"),
     ]
 
     @Test(arguments: 0..<golden.count) func theBytesOfEveryKindArePinned(index: Int) throws {
@@ -107,7 +121,7 @@ import Testing
 
     @Test func everyKindHasGoldenBytesAndAStableNumber() {
         #expect(Set(Self.golden.map(\.0.kind)) == Set(RecordKind.allCases))
-        #expect(RecordKind.allCases.map(\.rawValue) == [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 16, 17, 18, 19])
+        #expect(RecordKind.allCases.map(\.rawValue) == [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 16, 17, 18, 19, 20])
     }
 
     @Test func randomRecordsComeBackAsTheyWere() throws {
@@ -151,7 +165,7 @@ import Testing
     }
 
     @Test func whatALaterVersionWroteIsToldApart() throws {
-        #expect(code(20, [0, 0]) == .unsupportedFormat)
+        #expect(code(21, [0, 0]) == .unsupportedFormat)
         #expect(code(18, [0, 4, 1, 0x63, 0]) == .unsupportedFormat)
         #expect(code(0, [0, 0]) == .unsupportedFormat)
         #expect(code(1, [0, 0x80, 4, 1, 0x71]) == .unsupportedFormat)

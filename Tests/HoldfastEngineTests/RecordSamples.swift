@@ -47,7 +47,7 @@ enum RecordSamples {
     static func mutation(_ random: inout SeededRandom, before sequence: UInt64) -> Mutation {
         let job = JobID(UInt64.random(in: 1..<sequence, using: &random))
         let token = LeaseToken(UInt64.random(in: 1..<sequence, using: &random))
-        switch random.pick(0...14) {
+        switch random.pick(0...15) {
         case 0: return .enqueue(enqueue(&random))
         case 1:
             let attempt = UInt32(random.pick(from: [0, 1, 2, 300, Int(UInt32.max)]))
@@ -95,6 +95,7 @@ enum RecordSamples {
                     retry: random.chance(1, in: 2) ? retry(&random) : nil,
                     crashMax: random.pick(from: [nil, 0, 1, JobTerms.crashesMax]),
                     finalErrors: random.chance(1, in: 2) ? errorClasses(&random) : nil))
+        case 13: return .edit(edit(&random, of: job))
         case 11: return .cursorRemove(CursorRemove(name: text(&random)))
         case 12:
             let caps = CursorCaps(
@@ -102,7 +103,7 @@ enum RecordSamples {
                 age: random.pick(from: [CursorCaps.standard.age, 0, CursorCaps.ageMax]))
             let next = SequenceNumber(UInt64.random(in: 1...sequence, using: &random))
             return .cursorSet(CursorSet(name: text(&random), cursor: Cursor(next: next, caps: caps)))
-        case 13: return .effectRemove(EffectRemove(scope: text(&random), key: text(&random)))
+        case 14: return .effectRemove(EffectRemove(scope: text(&random), key: text(&random)))
         default: return .clock(ClockAdvance())
         }
     }
@@ -112,12 +113,25 @@ enum RecordSamples {
         if random.chance(1, in: 3) { enqueue.runAt = instant(&random) }
         if random.chance(1, in: 3) { enqueue.uniqueKey = text(&random) }
         if enqueue.uniqueKey != nil && random.chance(1, in: 2) { enqueue.uniqueUntil = instant(&random) }
+        enqueue.isKeyFreedByLease = enqueue.uniqueKey != nil && enqueue.uniqueUntil == nil && random.chance(1, in: 2)
         if random.chance(1, in: 3) { enqueue.startBy = instant(&random) }
         if random.chance(1, in: 3) { enqueue.terms = terms(&random) }
-        for _ in 0..<random.pick(from: [0, 0, 1, 5]) {
-            enqueue.headers.append(Enqueue.Header(name: text(&random), value: text(&random)))
-        }
+        enqueue.headers = headers(&random)
         return enqueue
+    }
+
+    private static func headers(_ random: inout SeededRandom) -> [Enqueue.Header] {
+        (0..<random.pick(from: [0, 0, 1, 5])).map { _ in .init(name: text(&random), value: text(&random)) }
+    }
+
+    private static func edit(_ random: inout SeededRandom, of job: JobID) -> Edit {
+        let from = lane(&random)
+        var edit = Edit(job: job, from: from, to: random.chance(1, in: 2) ? from : lane(&random))
+        edit.to.group = from.group
+        if random.chance(1, in: 2) { edit.runAt = instant(&random) }
+        if random.chance(1, in: 2) { edit.headers = headers(&random) }
+        edit.payload = bytes(&random)
+        return edit
     }
 
     private static func lane(_ random: inout SeededRandom) -> Lane {

@@ -73,6 +73,12 @@ enum FuzzSeeds {
         _ = try blocking.effect(
             scope: "s", key: "k", fencedBy: LeaseIdentity(id: leases[3].id, token: leases[3].token),
             value: Array("2".utf8))
+        let waiting = leases[3].id.rawValue + 1
+        try blocking.edit(JobID(waiting), JobEdit(priority: 3, delay: .seconds(60), payload: [1, 2]))
+        try blocking.edit(JobID(waiting + 1), JobEdit(queue: "moved", headers: [JobHeader(name: "h", value: "v")]))
+        options.uniqueScope = .queued
+        options.onCollision = .replace
+        for _ in 0..<2 { _ = try blocking.enqueue("kept", payload: [7], options: options) }
         try blocking.pause("other")
         if compacts {
             _ = try blocking.compact()
@@ -162,6 +168,14 @@ enum FuzzSeeds {
         {"op":"cursors"}
         {"op":"compact","prove":true}
         {"op":"cursor_remove","cursor":"c"}
+        """#,
+        "edit": #"""
+        {"op":"enqueue","queue":"a","payload":"x","unique_key":"k","unique_scope":"queued"}
+        {"op":"enqueue","queue":"a","payload":"y","unique_key":"k","on_collision":"replace","delay_ms":5}
+        {"op":"enqueue","queue":"a","payload":"z","unique_key":"k","on_collision":"postpone"}
+        {"op":"edit","id":1,"queue":"b","priority":1,"max_attempts":3,"payload":"w","headers":{},"run_at_ms":0}
+        {"op":"batch","ops":[{"op":"edit","id":1,"delay_ms":5},{"op":"cancel","id":1}]}
+        {"op":"compact","prove":true}
         """#,
         "queue": #"""
         {"op":"pause","queue":"a"}

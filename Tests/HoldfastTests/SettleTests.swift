@@ -68,7 +68,7 @@ import Testing
             let third = try #require(try await store.lease(from: "q").first)
             try await store.ack(third)
             let ended = try #require(await lost(third))
-            #expect(ended.state == nil && ended.deadline == nil)
+            #expect(ended.state == .completed && ended.deadline == nil)
             let twice = try await leaseOne(store)
             do throws(JobStoreError) {
                 _ = try await store.batch([.ack(twice.identity, result: nil), .bury(twice.identity, error: nil)])

@@ -90,6 +90,26 @@ import Testing
         #expect(run.tally(0).latency.sorted == [100, 200] && run.tally(1).latency.sorted == [100, 100])
     }
 
+    @Test func aJobThatWasEditedComesAsItWasInTheEnd() throws {
+        var log = Recording()
+        let (moved, delayed) = (try log.enqueue("a", at: 0), try log.enqueue("b", at: 0, delay: 500))
+        var changes = JobChanges()
+        changes.queue = "b"
+        try log.add(.edit(job: moved, lane: Lane(queue: "a"), changes), at: 10)
+        changes = JobChanges()
+        changes.runAt = Timestamp(milliseconds: Recording.start + 40)
+        try log.add(.edit(job: delayed, lane: nil, changes), at: 15)
+        try log.lease("b", at: 20)
+        try log.ack(moved, at: 30)
+        try log.lease("b", at: 40)
+        try log.ack(delayed, at: 60)
+        let (history, measurement) = try log.history()
+        #expect(history.queues == ["a", "b"] && measurement.tally(0).jobs == 0)
+        #expect(measurement.tally(1).latency.sorted == [20, 30] && measurement.tally(1).wait.sorted == [0, 20])
+        let run = try Simulation(history, WhatIfSettings(queues: 2)).run()
+        #expect(run.tally(0).jobs == 0 && run.tally(1).latency.sorted == [10, 20])
+    }
+
     // MARK: - Retries
 
     /// One job that fails twice, 10 ms each, and is done in the third attempt; recorded delays 1000 and 2000.

@@ -48,6 +48,19 @@ struct EnqueueCommand: ParsableCommand {
         transform: Values.positiveTime)
     var uniqueFor: TimeSpan?
 
+    @Option(
+        help: ArgumentHelp("Hold the unique key while the job is unfinished, or queued.", valueName: "scope"),
+        transform: Values.word)
+    var uniqueScope: UniqueScope?
+
+    @Option(
+        help: ArgumentHelp(
+            """
+            When another job holds the key: existing prints its id, reject fails, replace lets it take over this \
+            one's payload, headers, priority and delay, postpone the delay, if it waits.
+            """, valueName: "action"), transform: Values.word)
+    var onCollision: UniqueCollision?
+
     @Option(help: ArgumentHelp("Groups of a queue share in turn.", valueName: "name"), transform: Values.name)
     var group: String?
 
@@ -113,6 +126,12 @@ struct EnqueueCommand: ParsableCommand {
             throw ValidationError("--time-limit is longer than 366 days; give a shorter time")
         }
         if uniqueFor != nil && uniqueKey == nil { throw ValidationError("--unique-for needs --unique-key") }
+        if uniqueKey == nil && (uniqueScope != nil || onCollision != nil) {
+            throw ValidationError("--unique-scope and --on-collision need --unique-key")
+        }
+        if uniqueFor != nil && uniqueScope == .queued {
+            throw ValidationError("--unique-for holds the key for a time; leave it or --unique-scope queued out")
+        }
         if isNullSeparated && !payloads.isEmpty {
             throw ValidationError("-0 is about standard input; leave it or the payloads out")
         }
@@ -160,6 +179,8 @@ struct EnqueueCommand: ParsableCommand {
         options.delay = delay?.duration
         options.maxAttempts = maxAttempts
         options.uniqueFor = uniqueFor?.duration
+        options.uniqueScope = uniqueScope ?? .unfinished
+        options.onCollision = onCollision ?? .returnExisting
         options.group = group
         options.timeToLive = ttl?.duration
         options.headers = headers

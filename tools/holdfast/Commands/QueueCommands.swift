@@ -133,7 +133,7 @@ struct RedriveCommand: ParsableCommand {
 }
 
 /// Calls `body` with each id, also after a refusal; refusals are printed but for the last, which is thrown at the end.
-private func forEach(_ ids: [UInt64], _ body: (UInt64) throws -> Void) throws {
+func forEach(_ ids: [UInt64], _ body: (UInt64) throws -> Void) throws {
     var refusal: CommandFailure?
     for id in ids {
         do {

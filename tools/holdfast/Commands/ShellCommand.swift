@@ -20,7 +20,7 @@ struct ShellCommand: ParsableCommand {
               {"op":"ack","id":1,"token":2,"result":{"sent":true},"then_lease":{"queue":"mail"}}
               {"ok":true,"leases":[]}
 
-            Operations: enqueue, batch, lease, heartbeat, ack, requeue, bury, cancel, redrive, effect, effects, \
+            Operations: enqueue, batch, lease, heartbeat, ack, requeue, bury, cancel, edit, redrive, effect, effects, \
             effect_remove, job, jobs, explain, history, stats, digest, configure, pause, resume, drain, purge, \
             checkpoint, compact, cursors, cursor_open, cursor_advance, cursor_reset, cursor_remove, advance, now. \
             ack, requeue and bury lease the next job in the same commit when they say so in "then_lease". Every \

@@ -142,6 +142,12 @@ enum Values {
         }
     }
 
+    /// Reads one of several words.
+    @Sendable static func word<Word: RawRepresentable<String> & CaseIterable>(_ text: String) throws -> Word {
+        if let word = Word(rawValue: text) { return word }
+        throw ValidationError("give \(list(Word.allCases.map(\.rawValue)))")
+    }
+
     private static func list(_ words: [String]) -> String {
         words.dropLast().joined(separator: ", ") + (words.count > 1 ? " or " : "") + (words.last ?? "")
     }

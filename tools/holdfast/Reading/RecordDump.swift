@@ -72,9 +72,7 @@ struct RecordDump {
         }
         let job = record.mutation.job(record.sequence)
         if let queue = filter.queue {
-            let isOfQueue = record.mutation.queue.map { $0 == queue } ?? job.map(jobsOfQueue.contains) ?? false
-            guard isOfQueue else { return true }
-            if let job { jobsOfQueue.insert(job) }
+            guard isOfQueue(record, job, queue) else { return true }
         }
         guard record.sequence >= filter.sequences.lowerBound else { return true }
         if let since = filter.since, record.time < since { return true }
@@ -89,12 +87,23 @@ struct RecordDump {
         return flushIfFull()
     }
 
+    /// Whether a record is about a queue: by its name, or by its job, which may be moved in and out.
+    private mutating func isOfQueue(_ record: Record, _ job: JobID?, _ queue: String) -> Bool {
+        let wasInQueue = job.map(jobsOfQueue.contains) ?? false
+        let isInQueue = record.mutation.queue.map { $0 == queue } ?? wasInQueue
+        if let job, isInQueue != wasInQueue {
+            if isInQueue { jobsOfQueue.insert(job) } else { jobsOfQueue.remove(job) }
+        }
+        if case .edit(let edit) = record.mutation { return isInQueue || edit.from.queue == queue }
+        return isInQueue
+    }
+
     private mutating func appendJSON(_ record: Record, _ history: HistoryRecord, _ job: JobID?) {
         writer.beginObject()
         writer.fieldsOfHead(history)
         if let job { writer.field("id", job.rawValue) }
         writer.fields(of: history)
-        if showsPayloads, case .enqueue(let enqueue) = record.mutation { writer.text("payload", enqueue.payload) }
+        if showsPayloads, let payload = record.mutation.payload { writer.text("payload", payload) }
         writer.endObject()
         writer.endLine()
     }
@@ -104,9 +113,7 @@ struct RecordDump {
         line += Columns.left(history.kind, 9)
         if let job { line += "  job \(job)" }
         for field in history.fields { line += "  \(field.name)=\(Self.text(field))" }
-        if showsPayloads, case .enqueue(let enqueue) = record.mutation {
-            line += "  payload=\(Self.text(enqueue.payload))"
-        }
+        if showsPayloads, let payload = record.mutation.payload { line += "  payload=\(Self.text(payload))" }
         text += [UInt8](line.utf8) + [0x0A]
     }
 

@@ -81,12 +81,13 @@ extension Record {
 }
 
 extension Mutation {
-    /// The queue that it names, if it names one.
+    /// The queue that it names, if it names one; of a move the one that it leads to.
     var queue: String? {
         switch self {
         case .enqueue(let enqueue): enqueue.lane.queue
         case .lease(let grant): grant.lane.queue
         case .cancel(let cancel): cancel.lane.queue
+        case .edit(let edit): edit.to.queue
         case .queueSettings(let settings): settings.queue
         case .expire(.uniqueKey(let queue, _, _)): queue
         default: nil

@@ -146,6 +146,8 @@ final class EnqueuePipeline: @unchecked Sendable {
         if let delay = options.delay { writer.field("delay_ms", delay.milliseconds) }
         if let key = options.uniqueKey { writer.field("unique_key", key) }
         if let window = options.uniqueFor { writer.field("unique_for_ms", window.milliseconds) }
+        if options.uniqueScope != .unfinished { writer.field("unique_scope", options.uniqueScope.rawValue) }
+        if options.onCollision != .returnExisting { writer.field("on_collision", options.onCollision.rawValue) }
         if let group = options.group { writer.field("group", group) }
         if let time = options.timeToLive { writer.field("ttl_ms", time.milliseconds) }
         if let time = options.timeLimit { writer.field("time_limit_ms", time.milliseconds) }

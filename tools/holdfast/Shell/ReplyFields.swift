@@ -94,6 +94,7 @@ extension JSONWriter {
     mutating func fields(of result: EnqueueResult) {
         field("id", result.id.rawValue)
         field("duplicate", result.isDuplicate)
+        if result.isUpdated { field("updated", true) }
     }
 
     mutating func fields(of outcome: RequeueOutcome) {
@@ -203,6 +204,7 @@ extension JSONWriter {
             field("state", optional: lost.state?.rawValue)
             field("worker", optional: lost.worker)
             field("deadline_ms", optional: lost.deadline)
+            field("finished_at_ms", optional: lost.finishedAt)
             endObject()
         }
         endObject()

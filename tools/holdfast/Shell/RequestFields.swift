@@ -156,6 +156,29 @@ struct RequestFields {
         return headers
     }
 
+    /// Reads what an edit changes.
+    func jobEdit() throws(JobStoreError) -> JobEdit {
+        var edit = JobEdit()
+        edit.queue = try text("queue")
+        edit.priority = try integer("priority").map { Int($0) }
+        edit.maxAttempts = try integer("max_attempts").map { Int($0) }
+        edit.delay = try milliseconds("delay_ms")
+        edit.runAt = try count("run_at_ms").map { Timestamp(milliseconds: $0) }
+        if has("payload") || has("payload_b64") { edit.payload = try payload() }
+        if has("headers") { edit.headers = try headers() }
+        return edit
+    }
+
+    /// Reads one of several words.
+    private func choice<Choice: RawRepresentable<String> & CaseIterable>(
+        _ name: StaticString
+    ) throws(JobStoreError) -> Choice? {
+        guard let text = try text(name) else { return nil }
+        if let choice = Choice(rawValue: text) { return choice }
+        let words = Choice.allCases.map(\.rawValue).joined(separator: ", ")
+        throw JobStoreError(.badRequest, "`\(name)` is \"\(text.prefix(40))\"; give one of \(words)")
+    }
+
     /// Reads what an enqueue says besides queue and payload.
     func enqueueOptions() throws(JobStoreError) -> EnqueueOptions {
         var options = EnqueueOptions()
@@ -171,6 +194,8 @@ struct RequestFields {
         if options.uniqueFor != nil && options.uniqueKey == nil {
             throw JobStoreError(.badRequest, "`unique_for_ms` is there without `unique_key`; give both or neither")
         }
+        options.uniqueScope = try choice("unique_scope") ?? .unfinished
+        options.onCollision = try choice("on_collision") ?? .returnExisting
         options.group = try text("group")
         options.headers = try headers()
         options.timeToLive = try milliseconds("ttl_ms")

@@ -43,6 +43,8 @@ struct ShellDispatcher: Sendable {
         case "heartbeat": return try heartbeat(fields)
         case "cancel":
             return PendingReply.body(store.submitCancel(try fields.id())) { $1.fieldsOfCancelled() }
+        case "edit":
+            return PendingReply.body(store.submitEdit(try fields.id(), try fields.jobEdit())) { _, _ in }
         case "batch": return try batch(fields)
         case "redrive": return try redrive(fields)
         case "purge": return try purge(fields)
@@ -281,6 +283,7 @@ struct ShellDispatcher: Sendable {
                 countsAttempt: try fields.flag("counts") ?? true)
         case "bury": return .bury(try fields.identity(), error: try fields.text("error"))
         case "cancel": return .cancel(try fields.id())
+        case "edit": return .edit(try fields.id(), try fields.jobEdit())
         case "effect":
             return .effect(
                 scope: try fields.requiredText("scope"), key: try fields.requiredText("key"),
@@ -290,7 +293,7 @@ struct ShellDispatcher: Sendable {
             throw JobStoreError(
                 .badRequest,
                 "`op` is \"\(name.prefix(40))\" in a batch; "
-                    + "a batch takes enqueue, ack, requeue, bury, cancel and effect"
+                    + "a batch takes enqueue, ack, requeue, bury, cancel, edit and effect"
             )
         }
     }
