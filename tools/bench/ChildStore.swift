@@ -65,14 +65,43 @@ struct ChildStore {
     private static func start<Value>(
         _ task: String, _ path: String, _ queue: String, _ body: (() throws -> String) throws -> Value
     ) throws -> Value {
-        let command = "exec '\(CommandLine.arguments[0])' child-store \(task) '\(path)' \(queue)"
-        guard let output = popen(command, "r") else { throw ValidationError("no process could be started") }
-        defer { pclose(output) }
+        var ends: [Int32] = [0, 0]
+        guard pipe(&ends) == 0, let output = fdopen(ends[0], "r") else {
+            throw ValidationError("no pipe could be made: are too many files open?")
+        }
+        defer { fclose(output) }
+        let process = try spawn([CommandLine.arguments[0], "child-store", task, path, queue], output: ends[1])
+        defer { waitpid(process, nil, 0) }
         return try body {
             var bytes = [CChar](repeating: 0, count: 256)
             guard fgets(&bytes, 256, output) != nil else { throw ValidationError("the child process ended") }
             return String(decoding: bytes.prefix { $0 != 10 && $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
         }
+    }
+
+    /// Starts a program without a shell in between, which would take time of its own; `output` is closed here.
+    private static func spawn(_ arguments: [String], output: Int32) throws -> pid_t {
+        #if canImport(Darwin)
+            var actions: posix_spawn_file_actions_t?
+            let environment = _NSGetEnviron().pointee
+        #else
+            var actions = posix_spawn_file_actions_t()
+            let environment = environ
+        #endif
+        posix_spawn_file_actions_init(&actions)
+        posix_spawn_file_actions_adddup2(&actions, output, STDOUT_FILENO)
+        posix_spawn_file_actions_addclose(&actions, output)
+        defer {
+            posix_spawn_file_actions_destroy(&actions)
+            close(output)
+        }
+        let copies = arguments.map { strdup($0) }
+        defer { for copy in copies { free(copy) } }
+        var process: pid_t = 0
+        guard posix_spawnp(&process, arguments[0], &actions, nil, copies + [nil], environment) == 0 else {
+            throw ValidationError("\(arguments[0]) could not be started")
+        }
+        return process
     }
 }
 
@@ -108,7 +137,7 @@ struct ChildStoreCommand: AsyncParsableCommand {
                     (0..<64).map { .enqueue(queue: queue, payload: payloads.make(UInt64(number * 64 + $0))) })
             }
         case .work:
-            for _ in 0..<Self.workRounds {
+            for _ in 0..<min(Self.workRounds, try Self.pending(store) / 2) {
                 guard let lease = try store.blocking.lease(from: queue).first else { break }
                 try store.blocking.ack(lease)
             }

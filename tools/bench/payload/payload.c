@@ -14,8 +14,8 @@ struct bench_payloads {
 };
 
 static const char *const words[] = {
-    "order", "parcel", "resize", "mail", "invoice", "sweden", "retry", "upload", "thumbnail", "webhook", "north", "sync",
-    "customer", "amount", "confirm", "weekly", "archive", "signed", "report", "eu-west", "refund", "pending",
+    "order", "parcel", "resize", "mail", "invoice", "sweden", "retry", "upload", "thumbnail", "webhook", "north",
+    "sync", "customer", "amount", "confirm", "weekly", "archive", "signed", "report", "eu-west", "refund", "pending",
 };
 enum { WORDS = sizeof words / sizeof words[0] };
 
