@@ -94,9 +94,12 @@ let package = Package(
         .testTarget(
             name: "HoldfastEngineTests", dependencies: ["HoldfastEngine", "HoldfastBytes", "HoldfastTestKit"],
             swiftSettings: common),
+        .target(name: "CAllocationCounter", path: "Tests/CAllocationCounter"),
         .testTarget(
             name: "HoldfastTests",
-            dependencies: ["Holdfast", "HoldfastBytes", "HoldfastLog", "HoldfastEngine", "HoldfastTestKit"],
+            dependencies: [
+                "CAllocationCounter", "Holdfast", "HoldfastBytes", "HoldfastLog", "HoldfastEngine", "HoldfastTestKit",
+            ],
             swiftSettings: common),
         .testTarget(
             name: "HoldfastWhatIfTests",

@@ -2,6 +2,8 @@
 # Measures the store on this machine's disk, from any folder, on a fresh machine too:
 #
 #   tools/bench.sh [arguments of holdfast-bench run...]    beside a bare log, in one process
+#   tools/bench.sh curves --plot FILE.svg                  throughput, latency and cost under load, as a picture
+#   tools/bench.sh micro                                   the parts of an operation, each by itself
 #   tools/bench.sh --peers [options] [WORKLOAD...]         beside other systems, turn by turn, with one report
 #
 # Options with --peers:
@@ -33,8 +35,12 @@ build_bench() {
     bench=$(swift build -c release --show-bin-path)/holdfast-bench
 }
 
-if [ "${1:-}" = --help-workloads ]; then build_bench; exec "$bench" run --help; fi
-if [ "${1:-}" != --peers ]; then build_bench; exec "$bench" run "$@"; fi
+case "${1:-}" in
+    --peers) ;;
+    --help-workloads) build_bench; exec "$bench" run --help ;;
+    run | curves | micro | churn | backlog | help) build_bench; exec "$bench" "$@" ;;
+    *) build_bench; exec "$bench" run "$@" ;;
+esac
 shift
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 // Where stores are made to be measured. It should be a disk: a file system in memory measures something else.
 
 import ArgumentParser
+import HoldfastLog
 
 #if canImport(Glibc)
     import Glibc
@@ -36,6 +37,36 @@ enum ScratchDirectory {
             if unlink(child) != 0 { rmdir(child) }
         }
         rmdir(path)
+    }
+
+    /// Copies a directory of files and directories.
+    static func copy(_ path: String, to copy: String) throws {
+        try create(copy)
+        for name in names(path) {
+            let (source, target) = (path + "/" + name, copy + "/" + name)
+            switch try POSIXFileSystem().status(of: source)?.kind {
+            case .directory: try Self.copy(source, to: target)
+            case .file: try copyFile(source, to: target)
+            default: break
+            }
+        }
+    }
+
+    private static func copyFile(_ path: String, to copy: String) throws {
+        // A file that has gone meanwhile is not needed.
+        guard let source = fopen(path, "r") else { return }
+        defer { fclose(source) }
+        guard let target = fopen(copy, "w") else { throw ValidationError("\(copy) can't be created") }
+        var bytes = [UInt8](repeating: 0, count: 1 << 20)
+        while true {
+            let count = fread(&bytes, 1, bytes.count, source)
+            if count == 0 { break }
+            guard fwrite(bytes, 1, count, target) == count else {
+                fclose(target)
+                throw ValidationError("\(copy) can't be written: is the disk full?")
+            }
+        }
+        guard fclose(target) == 0 else { throw ValidationError("\(copy) can't be written: is the disk full?") }
     }
 
     /// Whether nothing is there.
