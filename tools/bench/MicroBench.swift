@@ -40,6 +40,11 @@ struct MicroBench: AsyncParsableCommand {
         try measureRecords(payloads)
         measureSets()
         try measureState(payloads)
+        for tasks in [1, 64, 1024] {
+            let rounds = max(Int(seconds * 1e6) / tasks, 1)
+            let nanoseconds = try await Self.median { try await WakeUps.measure(tasks: tasks, rounds: rounds) }
+            print("wake-up of a task by a thread, \(tasks) tasks", nanoseconds, bytes: nil)
+        }
         try await measureStore(payloads, in: place)
     }
 
