@@ -39,7 +39,9 @@ let package = Package(
             description: "Lets the environment take one safeguard away, for tools/mutants. Never for a real store."),
     ],
     dependencies: [
-        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0")
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
+        // For the benchmark program only: who depends on the library gets neither of the two.
+        .package(url: "https://github.com/HdrHistogram/hdrhistogram-swift", from: "0.2.0"),
     ],
     targets: [
         .systemLibrary(
@@ -74,13 +76,16 @@ let package = Package(
                 "HoldfastTestKit", .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             exclude: ["Command/HoldfastCommand.swift"], swiftSettings: common),
+        .target(name: "CBenchPayload", path: "tools/bench/payload"),
         .executableTarget(
             name: "HoldfastBench",
             dependencies: [
-                "Holdfast", "HoldfastLog", "HoldfastPlot", "HoldfastTestKit",
+                "CBenchPayload", "Holdfast", "HoldfastBytes", "HoldfastEngine", "HoldfastLog", "HoldfastPlot",
+                "HoldfastTestKit",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Histogram", package: "hdrhistogram-swift"),
             ],
-            path: "tools/bench", swiftSettings: common),
+            path: "tools/bench", exclude: ["payload", "peers"], swiftSettings: common),
         .testTarget(
             name: "HoldfastBytesTests", dependencies: ["HoldfastBytes", "CHoldfast"], swiftSettings: common),
         .testTarget(
@@ -89,9 +94,12 @@ let package = Package(
         .testTarget(
             name: "HoldfastEngineTests", dependencies: ["HoldfastEngine", "HoldfastBytes", "HoldfastTestKit"],
             swiftSettings: common),
+        .target(name: "CAllocationCounter", path: "Tests/CAllocationCounter"),
         .testTarget(
             name: "HoldfastTests",
-            dependencies: ["Holdfast", "HoldfastBytes", "HoldfastLog", "HoldfastEngine", "HoldfastTestKit"],
+            dependencies: [
+                "CAllocationCounter", "Holdfast", "HoldfastBytes", "HoldfastLog", "HoldfastEngine", "HoldfastTestKit",
+            ],
             swiftSettings: common),
         .testTarget(
             name: "HoldfastWhatIfTests",

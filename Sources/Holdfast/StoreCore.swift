@@ -178,7 +178,7 @@ final class StoreCore: @unchecked Sendable {
     ///
     /// - Returns: False when the log has no room for all of it yet; call again at a later time.
     func recordOverdue(at now: Timestamp) throws(JobStoreError) -> Bool {
-        while state.hasOverdue(at: now), Safeguard.passedDeadlines.isOn {
+        while Self.hasOverdue(&state, at: now), Safeguard.passedDeadlines.isOn {
             guard try hasRoom(isSettling: true) else { return false }
             let mutations = state.overdue(at: now, limit: Self.overdueChunk)
             assert(!mutations.isEmpty, "what is overdue can be recorded")
@@ -205,8 +205,20 @@ final class StoreCore: @unchecked Sendable {
     func decide(
         _ command: Command, at now: Timestamp, next: SequenceNumber, in scope: inout BatchScope
     ) throws(JobStoreError) -> Decision {
-        do { return try state.decide(command, at: now, next: next, in: &scope) } catch { throw JobStoreError(error) }
+        do { return try Self.decide(command, on: &state, at: now, next: next, in: &scope) } catch {
+            throw JobStoreError(error)
+        }
     }
+
+    // What only reads the state is copied it when the state is a class's property: every collection in it is retained
+    // and released. These two run for each operation, so they get it in place.
+
+    private static func decide(
+        _ command: Command, on state: inout QueueState, at now: Timestamp, next: SequenceNumber,
+        in scope: inout BatchScope
+    ) throws(EngineError) -> Decision { try state.decide(command, at: now, next: next, in: &scope) }
+
+    private static func hasOverdue(_ state: inout QueueState, at now: Timestamp) -> Bool { state.hasOverdue(at: now) }
 
     /// Appends one record and applies it.
     func commit(_ mutation: Mutation, at now: Timestamp) {

@@ -3,7 +3,7 @@
 /// Lines over two axes.
 package struct Chart: Sendable {
     /// What the numbers of an axis are.
-    package enum Unit: Sendable { case count, milliseconds, bytes, share }
+    package enum Unit: Sendable { case count, microseconds, milliseconds, bytes, share }
 
     /// One axis. It begins at 0, or where the first point is when it is logarithmic.
     package struct Axis: Sendable {

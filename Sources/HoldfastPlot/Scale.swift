@@ -15,7 +15,7 @@ struct Scale {
     init(_ axis: Chart.Axis, _ values: [Double]) {
         self.axis = axis
         let top = max(values.max() ?? 0, axis.end)
-        // Nothing shorter than a millisecond was measured.
+        // Nothing shorter than one of its unit was measured.
         let bottom = max(values.min() ?? 1, 1)
         isLogarithmic = axis.isLogarithmic && top / bottom >= Self.ratioMin
         if isLogarithmic {
@@ -96,6 +96,9 @@ struct Scale {
         switch unit {
         case .share: return decimal(value * 100) + " %"
         case .count: return grouped(value)
+        case .microseconds:
+            if value >= 1000 { return text(value / 1000, .milliseconds) }
+            return value == 0 ? "0" : decimal(value) + " µs"
         case .milliseconds:
             let units: [(Double, String)] = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1000, "s")]
             for (length, name) in units where value >= length { return decimal(value / length) + " " + name }

@@ -83,7 +83,8 @@ import Testing
 
     @Test(arguments: [
         (0.0, Chart.Unit.bytes, "0"), (1536, .bytes, "1.5 KiB"), (3_145_728, .bytes, "3 MiB"),
-        (1_500, .milliseconds, "1.5 s"), (90_000, .milliseconds, "1.5 min"), (172_800_000, .milliseconds, "2 d"),
+        (250, .microseconds, "250 µs"), (1_500, .microseconds, "1.5 ms"), (1_500, .milliseconds, "1.5 s"),
+        (90_000, .milliseconds, "1.5 min"), (172_800_000, .milliseconds, "2 d"),
         (0.25, .share, "25 %"), (1_234_567, .count, "1,234,567"), (2.05, .count, "2.05"), (-0.5, .count, "-0.5"),
     ])
     func numbersCarryTheirUnits(value: Double, unit: Chart.Unit, text: String) {

@@ -7,6 +7,9 @@ struct HoldfastBench: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "holdfast-bench",
         abstract: "Measures what a store does on this machine's disk.",
-        subcommands: [SpeedBench.self, ChurnBench.self, BacklogBench.self, BacklogChild.self],
-        defaultSubcommand: SpeedBench.self)
+        subcommands: [
+            RunBench.self, CurvesBench.self, MicroBench.self, ChurnBench.self, BacklogBench.self,
+            ChildStoreCommand.self,
+        ],
+        defaultSubcommand: RunBench.self)
 }

@@ -1,0 +1,13 @@
+// Counts what a thread allocates, for tests that hold operations to a number of allocations. It stands before the
+// system's allocator in any program that it is linked into: the tests, and nothing else.
+#ifndef ALLOCATION_COUNTER_H
+#define ALLOCATION_COUNTER_H
+
+#include <stdint.h>
+
+/// 1 where allocations are counted: with glibc, unless a sanitizer stands before the allocator.
+int allocation_counter_works(void);
+/// Allocations that the calling thread has made; making a block larger is one too.
+uint64_t allocation_count_of_thread(void);
+
+#endif
