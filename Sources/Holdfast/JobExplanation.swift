@@ -15,6 +15,10 @@ public struct JobExplanation: Hashable, Sendable, CustomStringConvertible {
         case paused
         /// So many jobs of its queue are leased, and no more may be at once.
         case limited(runningMax: Int)
+        /// So many jobs of its group are leased, and no more may be at once.
+        case groupLimited(runningMax: Int)
+        /// Jobs of its group run one at a time, and this one comes first.
+        case ordered(behind: JobID)
         /// Other jobs of its queue are leased first.
         case behind(Ahead)
         /// Nothing but a lease: it is the next one of its queue.
@@ -83,6 +87,8 @@ public struct JobExplanation: Hashable, Sendable, CustomStringConvertible {
                 reason = .paused
             } else if let runningMax = standing.runningMax {
                 reason = .limited(runningMax: runningMax)
+            } else if let hold = standing.heldBy {
+                reason = Self.reason(hold)
             } else if let ahead, ahead.count > 0 {
                 reason = .behind(ahead)
             } else {
@@ -116,6 +122,13 @@ public struct JobExplanation: Hashable, Sendable, CustomStringConvertible {
         self.sequence = sequence
     }
 
+    private static func reason(_ hold: GroupHold) -> Reason {
+        switch hold {
+        case .running(let most): .groupLimited(runningMax: most)
+        case .order(let first): .ordered(behind: first)
+        }
+    }
+
     private static func words(_ reason: DeadReason?) -> String {
         switch reason {
         case .startByPassed: "its time to live passed"
@@ -139,6 +152,12 @@ public struct JobExplanation: Hashable, Sendable, CustomStringConvertible {
         case .paused: return "waits because queue \(queue) is paused\(place)"
         case .limited(let runningMax):
             return "waits because queue \(queue) lets \(Self.jobs(runningMax)) run at once, and so many do\(place)"
+        case .groupLimited(let runningMax):
+            return "waits because queue \(queue) lets \(Self.jobs(runningMax)) of a group run at once, and so many of "
+                + "group \(group) do"
+        case .ordered(let first):
+            return
+                "waits for job \(first.rawValue): queue \(queue) runs the jobs of group \(group) one at a time, in order"
         case .behind(let ahead): return "waits behind \(Self.words(ahead)) of queue \(queue)"
         case .next: return "is the next of queue \(queue): it waits for a worker to lease it"
         case .dead(let reason, _): return "is dead: \(reason)"

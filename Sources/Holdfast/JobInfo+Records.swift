@@ -143,6 +143,8 @@ extension HistoryRecord {
             if let capacity = settings.capacity { list.add("capacity", Int64(capacity)) }
             if let runningMax = settings.runningMax { list.add("running_max", Int64(runningMax)) }
             if let retry = settings.retry { list.add("retry", retry.description) }
+            if let most = settings.sharing.groupRunningMax { list.add("group_running_max", Int64(most)) }
+            if let order = settings.sharing.order { list.add("group_order", order.name) }
             return "queue_settings"
         case .clock: return "clock"
         case .cursorSet(let set):

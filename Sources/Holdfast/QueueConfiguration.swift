@@ -23,28 +23,40 @@ public struct QueueConfiguration: Hashable, Sendable {
     /// How many of its jobs may be leased at once, by whatever workers; `nil` for any number. Counted from the leases
     /// that there are: one that ends, however, makes room.
     public var runningMax: Int?
+    /// How many jobs of one group may be leased at once; `nil` for any number. A group that runs so many is passed over,
+    /// and costs those that lease nothing meanwhile. Jobs without a group are not concerned.
+    public var groupRunningMax: Int?
+    /// In which order the jobs of one group run.
+    public var groupOrder: GroupOrder
     /// How long failed jobs wait. Times are whole milliseconds and at most 366 days; with jitter they are that many
     /// percent shorter or longer at most, by a hash of job and attempt.
     public var retry: Retry
 
     /// Settings of a queue; as they are, those of one about which nothing was said.
-    public init(capacity: Int? = nil, runningMax: Int? = nil, retry: Retry = .standard) {
+    public init(
+        capacity: Int? = nil, runningMax: Int? = nil, groupRunningMax: Int? = nil, groupOrder: GroupOrder = .free,
+        retry: Retry = .standard
+    ) {
         self.capacity = capacity
         self.runningMax = runningMax
+        self.groupRunningMax = groupRunningMax
+        self.groupOrder = groupOrder
         self.retry = retry
     }
 
     /// What the state says of a queue.
     package init(_ terms: QueueTerms) {
-        self.init(capacity: terms.capacity, runningMax: terms.runningMax, retry: Retry(terms.retry))
+        self.init(
+            capacity: terms.capacity, runningMax: terms.runningMax, groupRunningMax: terms.sharing.groupRunningMax,
+            groupOrder: GroupOrder(terms.sharing.order), retry: Retry(terms.retry))
     }
 }
 
 extension StoreStats.Queue {
-    init(_ name: String, _ counts: QueueCounts, _ terms: QueueTerms) {
+    init(_ name: String, _ counts: QueueCounts, _ terms: QueueTerms, held: Int) {
         self.init(
             name: name, ready: counts.ready, scheduled: counts.scheduled, leased: counts.leased, dead: counts.dead,
-            terms: terms)
+            held: held, terms: terms)
     }
 }
 
@@ -133,20 +145,28 @@ private struct ConfigureOperation: StoreOperation {
 
     init(queue: String, _ configuration: QueueConfiguration) {
         settings = Result { () throws(JobStoreError) in
-            for (limit, name) in [(configuration.capacity, "capacity"), (configuration.runningMax, "running_max")] {
+            let limits = [
+                (configuration.capacity, "capacity"), (configuration.runningMax, "running_max"),
+                (configuration.groupRunningMax, "group_running_max"),
+            ]
+            for (limit, name) in limits {
                 // A record says 0 for none.
                 if limit == 0 { throw Self.refusal(of: 0, name) }
             }
             return QueueSettings(
                 queue: queue, capacity: configuration.capacity ?? 0, runningMax: configuration.runningMax ?? 0,
-                retry: try configuration.retry.policy())
+                retry: try configuration.retry.policy(), sharing: configuration.sharing)
         }
     }
 
     func validate(_ options: JobStoreOptions) throws(JobStoreError) {
         let settings = try settings.get()
         try Limits.checkName(settings.queue, "queue")
-        for (limit, name) in [(settings.capacity, "capacity"), (settings.runningMax, "running_max")] {
+        let limits = [
+            (settings.capacity, "capacity"), (settings.runningMax, "running_max"),
+            (settings.sharing.groupRunningMax, "group_running_max"),
+        ]
+        for (limit, name) in limits {
             guard let limit, !(0...QueueTerms.limitMax).contains(limit) else { continue }
             throw Self.refusal(of: limit, name)
         }

@@ -13,13 +13,13 @@ extension LaneTable {
     ///
     /// - Complexity: O(log n).
     func firstPick(in queue: Slot<QueueRecord>) -> Pick? {
-        guard queues[queue].ready > 0, queues[queue].leasable > 0 else { return nil }
+        guard queues[queue].ready > queues[queue].held, queues[queue].leasable > 0 else { return nil }
         for level in queues[queue].levels where levels[level].ready > 0 {
             if levels[level].rotation == nil {
-                return levels[level].sole.flatMap { pick(in: $0, after: 0) }
+                if let sole = levels[level].sole, let pick = pick(in: sole, after: 0) { return pick }
+            } else if let head = levels[level].rotation?.next {
+                return pick(head: head, in: level)
             }
-            guard let head = levels[level].rotation?.next else { return nil }
-            return pick(head: head, in: level)
         }
         return nil
     }
@@ -28,16 +28,18 @@ extension LaneTable {
     ///
     /// - Complexity: O(picks · log n).
     func pick(from queue: Slot<QueueRecord>, limit: Int, into picks: inout [Pick]) {
-        guard queues[queue].ready > 0 else { return }
+        guard queues[queue].ready > queues[queue].held else { return }
         let leasable = queues[queue].leasable
         let limit = leasable < limit - picks.count ? picks.count + leasable : limit
+        var spending = TallySpending()
         for level in queues[queue].levels where levels[level].ready > 0 && picks.count < limit {
             if let rotation = levels[level].rotation {
-                pickInTurn(rotation, level, limit: limit, into: &picks)
+                pickInTurn(rotation, level, limit: limit, &spending, into: &picks)
             } else if let sole = levels[level].sole {
                 var last: UInt64 = 0
-                while picks.count < limit, let pick = pick(in: sole, after: last) {
+                while picks.count < limit, mayGive(sole, spending), let pick = pick(in: sole, after: last) {
                     picks.append(pick)
+                    spending.spend(groups[sole].tally)
                     last = pick.job
                 }
             }
@@ -47,12 +49,16 @@ extension LaneTable {
     /// Rounds as `GroupRotation` has them: first what is left of this one, then one over all groups, then rounds over
     /// the groups picked from, which by then are all that have anything left.
     private func pickInTurn(
-        _ rotation: GroupRotation, _ level: Slot<LevelRecord>, limit: Int, into picks: inout [Pick]
+        _ rotation: GroupRotation, _ level: Slot<LevelRecord>, limit: Int, _ spending: inout TallySpending,
+        into picks: inout [Pick]
     ) {
         var again: [Pick] = []
         func take(_ pick: Pick) {
+            let group = lanes[pick.lane].group
+            guard mayGive(group, spending) else { return }
             picks.append(pick)
-            if let next = self.pick(in: lanes[pick.lane].group, after: pick.job) { again.append(next) }
+            spending.spend(groups[group].tally)
+            if mayGive(group, spending), let next = self.pick(in: group, after: pick.job) { again.append(next) }
         }
         var fresh = rotation.fresh.first
         while picks.count < limit, let head = fresh, head < rotation.roundStart {
@@ -89,7 +95,7 @@ extension LaneTable {
     /// The group's lowest ready job after `job`.
     private func pick(in group: Slot<GroupRecord>, after job: UInt64) -> Pick? {
         var best: Pick?
-        for lane in groups[group].lanes {
+        for lane in groups[group].lanes where !groups[group].isHeld {
             guard let next = lanes[lane].ready.first(after: job) else { continue }
             if best == nil || next < best!.job { best = Pick(job: next, lane: lane) }
         }

@@ -15,6 +15,10 @@ struct QueueRecord: Sendable {
     var scheduled = 0
     var leased = 0
     var dead = SequenceBitmap()
+    /// How many of those ready may not be leased because of their groups.
+    var held = 0
+    /// Its groups, where what it says of groups asks for that.
+    var tallies: [Name: Slot<GroupTally>]?
     /// Highest priority first.
     var levels: [Slot<LevelRecord>] = []
 
@@ -38,10 +42,14 @@ struct LevelRecord: Sendable {
 struct GroupRecord: Sendable {
     let name: String
     let level: Slot<LevelRecord>
+    /// What is known of the group over all priorities; `none` where nobody needs that.
+    var tally = Slot<GroupTally>.none
     /// One for each number of attempts allowed.
     var lanes: [Slot<LaneRecord>] = []
-    var populatedLanes = 0
-    /// The lowest ready id as the rotation knows it; 0 when none is ready or there is no rotation.
+    var populatedLanes: Int32 = 0
+    /// Whether none of its ready jobs may be leased.
+    var isHeld = false
+    /// The lowest ready id as the rotation knows it; 0 when none is ready, it is held, or there is no rotation.
     var head: UInt64 = 0
     /// The round it was last served in.
     var servedRound: UInt64 = 0
@@ -68,7 +76,8 @@ struct LaneTable: Sendable {
     /// How many queues have a capacity: while none has, no enqueue looks for one.
     private(set) var cappedQueues = 0
     private(set) var levels = SlotTable<LevelRecord>()
-    private(set) var groups = SlotTable<GroupRecord>()
+    var groups = SlotTable<GroupRecord>()
+    var tallies = SlotTable<GroupTally>()
     private(set) var lanes = SlotTable<LaneRecord>()
     /// The lane looked up last: records come in runs of one lane.
     private var recent: Slot<LaneRecord>?
@@ -117,6 +126,7 @@ struct LaneTable: Sendable {
         if queues[queue].terms.capacity != nil { cappedQueues -= 1 }
         if terms.capacity != nil { cappedQueues += 1 }
         queues[queue].terms = terms
+        if !hasTalliesAsNeeded(queue) { resetTallies(of: queue) }
     }
 
     mutating func intern(_ lane: Lane) -> Slot<LaneRecord> {
@@ -132,6 +142,7 @@ struct LaneTable: Sendable {
         } else {
             group = groups.insert(GroupRecord(name: lane.group, level: level))
             levels[level].groups[Name(lane.group)] = group
+            if queues[queue].tallies != nil { tally(group, in: queue) }
         }
         let slot = lanes.insert(LaneRecord(queue: queue, level: level, group: group, maxAttempts: lane.maxAttempts))
         groups[group].lanes.append(slot)
@@ -211,6 +222,7 @@ struct LaneTable: Sendable {
 
     private mutating func forget(_ group: Slot<GroupRecord>, in level: Slot<LevelRecord>) {
         for slot in groups[group].lanes { forget(slot) }
+        if groups[group].tally != .none { untally(group) }
         levels[level].groups[Name(groups[group].name)] = nil
         groups.remove(group, leaving: GroupRecord(name: "", level: level))
         // A table once large would make every walk over it long.
@@ -228,7 +240,7 @@ struct LaneTable: Sendable {
         let (queue, level) = (lanes[slot].queue, lanes[slot].level)
         queues[queue].ready += 1
         levels[level].ready += 1
-        if levels[level].populatedGroups > 1 { refreshHead(of: lanes[slot].group) }
+        refresh(lanes[slot].group, in: level)
     }
 
     /// Makes jobs of the lane leasable, in which none was.
@@ -237,7 +249,7 @@ struct LaneTable: Sendable {
         let (queue, level) = (lanes[slot].queue, lanes[slot].level)
         queues[queue].ready += jobs.count
         levels[level].ready += jobs.count
-        if levels[level].populatedGroups > 1 { refreshHead(of: lanes[slot].group) }
+        refresh(lanes[slot].group, in: level)
     }
 
     /// Takes a job out of what may be leased; returns false when it was not in it.
@@ -247,7 +259,7 @@ struct LaneTable: Sendable {
         let (queue, level) = (lanes[slot].queue, lanes[slot].level)
         queues[queue].ready -= 1
         levels[level].ready -= 1
-        if levels[level].populatedGroups > 1 { refreshHead(of: lanes[slot].group) }
+        refresh(lanes[slot].group, in: level)
         return true
     }
 
@@ -279,9 +291,18 @@ struct LaneTable: Sendable {
         levels[groups[group].level].rotation?.round == groups[group].servedRound
     }
 
-    private mutating func refreshHead(of group: Slot<GroupRecord>) {
+    /// Brings the indexes up to date after the ready jobs of a group changed.
+    private mutating func refresh(_ group: Slot<GroupRecord>, in level: Slot<LevelRecord>) {
+        if groups[group].tally != .none {
+            refresh(groups[group].tally)
+        } else if levels[level].populatedGroups > 1 {
+            refreshHead(of: group)
+        }
+    }
+
+    mutating func refreshHead(of group: Slot<GroupRecord>) {
         var head: UInt64 = 0
-        for lane in groups[group].lanes {
+        for lane in groups[group].lanes where !groups[group].isHeld {
             if let first = lanes[lane].ready.first, head == 0 || first < head { head = first }
         }
         let old = groups[group].head

@@ -35,8 +35,7 @@ extension QueueState {
                 needed.insert(record.sequence.rawValue)
             }
         case .queueSettings(let settings):
-            let slot = table.internQueue(settings.queue)
-            table.setTerms(settings.applied(to: table.queues[slot].terms), of: slot)
+            apply(settings)
         case .clock: break
         case .cursorSet(let set): apply(set, at: record.sequence)
         case .cursorRemove(let remove): apply(remove, at: record.sequence)
@@ -93,7 +92,7 @@ extension QueueState {
         if entry.isInLane {
             table.insertReady(job, in: entry.lane)
         } else {
-            table.queues[table.lanes[entry.lane].queue].scheduled += 1
+            table.addScheduled(job, in: entry.lane)
             pushRun(entry.runAt, job)
         }
     }
@@ -103,7 +102,7 @@ extension QueueState {
         if entry.isInLane {
             table.removeReady(job, from: entry.lane)
         } else {
-            table.queues[table.lanes[entry.lane].queue].scheduled -= 1
+            table.removeScheduled(job, in: entry.lane)
         }
     }
 
@@ -128,7 +127,7 @@ extension QueueState {
         entry.deadline = grant.deadline.milliseconds
         entries[job] = entry
         if !grant.worker.isEmpty { workers[job] = grant.worker }
-        table.queues[table.lanes[entry.lane].queue].leased += 1
+        table.beginLease(in: entry.lane)
         table.serve(job, of: entry.lane, at: record.sequence.rawValue)
         pushExpiry(entry.deadline, job, .lease)
         if hadDeadline { deadlinesChanged(of: job) }
@@ -183,6 +182,26 @@ extension QueueState {
         }
     }
 
+    private mutating func apply(_ settings: QueueSettings) {
+        let slot = table.internQueue(settings.queue)
+        let sharing = table.queues[slot].terms.sharing
+        table.setTerms(settings.applied(to: table.queues[slot].terms), of: slot)
+        if table.queues[slot].terms.sharing != sharing { rebuildTallies(of: slot) }
+    }
+
+    /// Counts what the groups of a queue do after it said something else of them.
+    ///
+    /// - Complexity: O(entries), once for each change.
+    private mutating func rebuildTallies(of queue: Slot<QueueRecord>) {
+        table.resetTallies(of: queue)
+        guard table.queues[queue].tallies != nil else { return }
+        for (id, entry) in entries where table.lanes[entry.lane].queue == queue {
+            if entry.phase == .leased || entry.phase == .waiting && !entry.isInLane {
+                table.recount(id, isLeased: entry.phase == .leased, in: entry.lane)
+            }
+        }
+    }
+
     private mutating func apply(_ redrive: Redrive) {
         let job = redrive.job.rawValue
         guard var entry = entries[job], entry.phase == .dead else { return }
@@ -217,7 +236,7 @@ extension QueueState {
     ) {
         guard var entry = entries[job] else { return }
         assert(entry.phase == .leased, "only a lease can be given back")
-        table.queues[table.lanes[entry.lane].queue].leased -= 1
+        table.endLease(in: entry.lane)
         workers[job] = nil
         entry.phase = .waiting
         entry.token = 0
@@ -267,7 +286,7 @@ extension QueueState {
         switch entry.phase {
         case .waiting: unwait(job, entry)
         case .leased:
-            table.queues[table.lanes[entry.lane].queue].leased -= 1
+            table.endLease(in: entry.lane)
             workers[job] = nil
         case .dead: table.queues[table.lanes[entry.lane].queue].dead.remove(job)
         }

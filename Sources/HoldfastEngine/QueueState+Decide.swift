@@ -50,9 +50,11 @@ extension QueueState {
         case .effect(let scope, let key, let value, let fence):
             let effect = Effect(scope: scope, key: key, value: value, fence: fence)
             return try decide(effect, at: now, next: next, in: &batch)
-        case .configure(let settings):
+        case .configure(var settings):
             let known = terms(of: settings.queue)
             let isSame = settings.applied(to: known) == known
+            // What nearly nobody says is not spelled out each time.
+            if settings.sharing.applied(to: known.sharing) == known.sharing { settings.sharing = SharingSettings() }
             return Decision(mutations: isSame ? .none : .one(.queueSettings(settings)), reply: .done)
         case .advanceClock: return Decision(.clock(ClockAdvance()), .done)
         case .moveCursor(let name, let move):

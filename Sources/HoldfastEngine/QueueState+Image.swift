@@ -224,20 +224,19 @@ extension QueueState {
 
     /// Puts a restored job into the figures and indexes of its phase.
     private mutating func index(_ id: UInt64, _ entry: JobEntry) {
-        let queue = table.lanes[entry.lane].queue
         switch entry.phase {
         case .waiting:
             if entry.isInLane {
                 table.insertReady(id, in: entry.lane)
             } else {
-                table.queues[queue].scheduled += 1
+                table.addScheduled(id, in: entry.lane)
                 pushRun(entry.runAt, id)
             }
             if entry.flags.contains(.hasStartBy) { pushExpiry(entry.deadline, id, .startBy) }
         case .leased:
-            table.queues[queue].leased += 1
+            table.beginLease(in: entry.lane)
             pushExpiry(entry.deadline, id, .lease)
-        case .dead: table.queues[queue].dead.insert(id)
+        case .dead: table.queues[table.lanes[entry.lane].queue].dead.insert(id)
         }
     }
 

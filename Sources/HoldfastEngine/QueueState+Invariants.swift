@@ -53,6 +53,7 @@ extension QueueState {
         if let first = expiries.first { precondition(isLive(first), "the next expiry is live") }
         if let first = runs.first { precondition(isLive(first), "the next run is live") }
         checkRotations()
+        checkTallies()
     }
 
     private func checkRotations() {
@@ -63,7 +64,8 @@ extension QueueState {
                 guard let rotation = record.rotation else { continue }
                 var waiting = 0
                 for group in record.groups.values {
-                    let head = table.groups[group].lanes.compactMap { table.lanes[$0].ready.first }.min() ?? 0
+                    let lowest = table.groups[group].lanes.compactMap { table.lanes[$0].ready.first }.min() ?? 0
+                    let head = table.groups[group].isHeld ? 0 : lowest
                     precondition(table.groups[group].head == head, "a group's head is its lowest ready job")
                     guard head != 0 else { continue }
                     waiting += 1
@@ -75,5 +77,64 @@ extension QueueState {
                 precondition(rotation.groupOfHead.count == waiting, "only waiting groups have heads")
             }
         }
+    }
+}
+
+extension QueueState {
+    private func checkTallies() {
+        var leased: [Slot<GroupTally>: Int] = [:]
+        var waiting: [Slot<GroupTally>: Int] = [:]
+        for (id, entry) in entries {
+            let tally = table.groups[table.lanes[entry.lane].group].tally
+            guard tally != .none else { continue }
+            if entry.phase == .leased { leased[tally, default: 0] += 1 }
+            if entry.phase == .waiting, !entry.isInLane {
+                let isStrict = table.queues[table.tallies[tally].queue].terms.sharing.order == .strict
+                precondition(table.tallies[tally].waiting.contains(id) == isStrict, "strict order knows who waits")
+                if isStrict { waiting[tally, default: 0] += 1 }
+            }
+        }
+        for queue in table.queueSlots.values {
+            precondition(table.hasTalliesAsNeeded(queue), "groups are counted where that is asked for")
+            var held = 0
+            for (name, slot) in table.queues[queue].tallies ?? [:] {
+                let tally = table.tallies[slot]
+                precondition(tally.name == name && tally.queue == queue, "a tally is that of its group")
+                precondition(tally.leased == leased[slot] ?? 0, "a group's leases are those that there are")
+                precondition(
+                    tally.waiting.count == waiting[slot] ?? 0, "a group's waiting jobs are those that there are")
+                held += checkPlaces(of: slot)
+            }
+            precondition(table.queues[queue].held == held, "a queue's held jobs are those of its groups")
+            for level in table.queues[queue].levels {
+                for group in table.levels[level].groups.values {
+                    let isCounted = table.queues[queue].tallies != nil && !table.groups[group].name.isEmpty
+                    precondition((table.groups[group].tally != .none) == isCounted, "a group with a name is counted")
+                    precondition(isCounted || !table.groups[group].isHeld, "only groups that are counted are held")
+                }
+            }
+        }
+    }
+
+    /// Returns how many of the tally's jobs are held.
+    private func checkPlaces(of slot: Slot<GroupTally>) -> Int {
+        let tally = table.tallies[slot]
+        let sharing = table.queues[tally.queue].terms.sharing
+        let ready = tally.places.reduce(0) {
+            $0 + table.groups[$1].lanes.reduce(0) { $0 + table.lanes[$1].ready.count }
+        }
+        let heads = tally.places.map { place in
+            table.groups[place].lanes.compactMap { table.lanes[$0].ready.first }.min() ?? .max
+        }
+        let lowest = heads.min() ?? .max
+        let allowance = table.allowance(of: tally, sharing, lowest: lowest == .max ? nil : lowest)
+        precondition(tally.allowance == allowance, "a group's allowance is up to date")
+        precondition(tally.held == max(0, ready - allowance), "what a group may not run is held")
+        for (place, head) in zip(tally.places, heads) where head != .max {
+            let isNext = allowance > 0 && (sharing.order == .free || head == lowest)
+            precondition(table.groups[place].isHeld != isNext, "a group is held where none of its jobs may run")
+            precondition(table.groups[place].tally == slot, "a place leads to its tally")
+        }
+        return tally.held
     }
 }

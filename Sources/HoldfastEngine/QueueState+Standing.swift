@@ -15,6 +15,8 @@ package struct JobStanding: Hashable, Sendable {
     package let isPaused: Bool
     /// How many jobs its queue lets run at once, when so many run.
     package let runningMax: Int?
+    /// What its group keeps it from, if it is ready.
+    package let heldBy: GroupHold?
     /// When a scheduled job may run, or a lease ends.
     package let until: Timestamp?
     /// Who holds the lease; `""` for somebody without a name.
@@ -63,6 +65,7 @@ extension QueueState {
         return JobStanding(
             lane: table.lane(slot), state: state, isPaused: queue.terms.isPaused,
             runningMax: queue.terms.runningMax.flatMap { $0 <= queue.leased ? $0 : nil },
+            heldBy: state == .ready ? hold(of: id, in: slot) : nil,
             until: state == .scheduled ? status?.runAt : status?.deadline, worker: status?.worker ?? "",
             deadReason: status?.deadReason, diedAt: status?.diedAt,
             ahead: state == .ready ? table.ahead(of: id, in: slot) : nil)
@@ -88,8 +91,9 @@ extension LaneTable {
         var ahead = JobsAhead()
         for higher in queues[lanes[lane].queue].levels {
             if higher == level { break }
-            guard levels[higher].ready > 0 else { continue }
-            ahead.higher.append(.init(priority: levels[higher].priority, count: levels[higher].ready))
+            let count = leasable(in: higher)
+            guard count > 0 else { continue }
+            ahead.higher.append(.init(priority: levels[higher].priority, count: count))
         }
         ahead.older = ready(below: id, in: group)
         guard let rotation = levels[level].rotation else { return ahead }
@@ -109,9 +113,20 @@ extension LaneTable {
             // How many jobs the other group has given once the rounds before the job's own are over.
             let given = early + ahead.older - ownEarly
             let below = ready(below: id, in: other)
-            ahead.otherGroups += below > given ? given + 1 : min(given, ready(in: other))
+            ahead.otherGroups += min(below > given ? given + 1 : min(given, ready(in: other)), allowance(of: other))
         }
         return ahead
+    }
+
+    /// How many jobs of a level may be leased now.
+    private func leasable(in level: Slot<LevelRecord>) -> Int {
+        guard queues[levels[level].queue].tallies != nil else { return levels[level].ready }
+        return levels[level].groups.values.reduce(0) { $0 + min(ready(in: $1), allowance(of: $1)) }
+    }
+
+    private func allowance(of group: Slot<GroupRecord>) -> Int {
+        let tally = groups[group].tally
+        return tally == .none ? .max : groups[group].isHeld ? 0 : tallies[tally].allowance
     }
 
     private func ready(below id: UInt64, in group: Slot<GroupRecord>) -> Int {

@@ -115,7 +115,7 @@ package struct QueueState: Sendable {
             let job = first.job.rawValue
             guard isLive(first), let lane = entries[job]?.lane else { continue }
             entries[job]?.flags.insert(.isPromoted)
-            table.queues[table.lanes[lane].queue].scheduled -= 1
+            table.removeScheduled(job, in: lane)
             table.insertReady(job, in: lane)
         }
         pruneRuns()

@@ -2,7 +2,7 @@
 // records of kind `queueSettings` and by nothing else.
 //
 //     terms      u8(flags) · [2: varint(capacity)] · [4: varint(running at most)] · [8: retry policy]
-//                flag 1: paused
+//                · [32: sharing terms, see SharingTerms.swift]; flag 1: paused
 
 internal import HoldfastBytes
 
@@ -16,6 +16,8 @@ package struct QueueTerms: Hashable, Sendable {
     package var runningMax: Int?
     /// How long failed jobs wait.
     package var retry = RetryPolicy.standard
+    /// What it says of its groups.
+    package var sharing = SharingTerms()
 
     /// The most that either limit can be set to.
     package static let limitMax = 1 << 40
@@ -26,6 +28,7 @@ package struct QueueTerms: Hashable, Sendable {
     /// Whether every part is within its bounds.
     package var isValid: Bool {
         [capacity, runningMax].allSatisfy { $0.map((1...Self.limitMax).contains) ?? true } && retry.isValid
+            && sharing.isValid
     }
 }
 
@@ -34,26 +37,31 @@ extension QueueTerms {
     private static let capacityFlag: UInt8 = 2
     private static let runningFlag: UInt8 = 4
     private static let retryFlag: UInt8 = 8
+    private static let sharingFlag: UInt8 = 32
+    private static let knownFlags = pausedFlag | capacityFlag | runningFlag | retryFlag | sharingFlag
 
     func encode(into writer: inout ByteWriter) {
         var flags = isPaused ? Self.pausedFlag : 0
         if capacity != nil { flags |= Self.capacityFlag }
         if runningMax != nil { flags |= Self.runningFlag }
         if retry != .standard { flags |= Self.retryFlag }
+        if sharing != SharingTerms() { flags |= Self.sharingFlag }
         writer.append(flags)
         if let capacity { writer.append(varint: UInt64(capacity)) }
         if let runningMax { writer.append(varint: UInt64(runningMax)) }
         if retry != .standard { retry.encode(into: &writer) }
+        if sharing != SharingTerms() { sharing.encode(into: &writer) }
     }
 
     init(from reader: inout ByteReader) throws(ByteReaderError) {
         let start = reader.offset
         let flags = try reader.u8()
-        guard flags < Self.retryFlag << 1 else { throw ByteReaderError(.unsupported, at: start) }
+        guard flags & ~Self.knownFlags == 0 else { throw ByteReaderError(.unsupported, at: start) }
         isPaused = flags & Self.pausedFlag != 0
         if flags & Self.capacityFlag != 0 { capacity = Int(try reader.varint(atMost: UInt64(Self.limitMax))) }
         if flags & Self.runningFlag != 0 { runningMax = Int(try reader.varint(atMost: UInt64(Self.limitMax))) }
         if flags & Self.retryFlag != 0 { retry = try RetryPolicy(from: &reader) }
+        if flags & Self.sharingFlag != 0 { sharing = try SharingTerms(from: &reader) }
         guard isValid, flags & Self.retryFlag == 0 || retry != .standard else {
             throw ByteReaderError(.notCanonical, at: start)
         }

@@ -30,7 +30,8 @@
 //      9 cancel         lane · ref(job)
 //     10 effect         name(scope) · name(key) · [1: ref(job) · ref(token)] · rest(value)
 //     16 queueSettings  name(queue) · [4: varint(capacity, 0: none)] · [8: varint(running at most, 0: none)]
-//                       · [16: retry policy, see RetryPolicy.swift]; flag 1: pausing is set, to flag 2
+//                       · [16: retry policy, see RetryPolicy.swift]
+//                       · [64: sharing settings, see SharingTerms.swift]; flag 1: pausing is set, to flag 2
 //     17 clock          nothing
 //     18 cursorSet      name(cursor) · varint(sequence - next) · [1: varint(bytes); default 2^28]
 //                       · [2: varint(age, ms); default 7 days]
@@ -75,7 +76,8 @@ enum RecordFlags {
     static let capacity: UInt64 = 4
     static let runningMax: UInt64 = 8
     static let retry: UInt64 = 16
-    static let queueSettings = pauseIsSet | pauseIsOn | capacity | runningMax | retry
+    static let sharing: UInt64 = 64
+    static let queueSettings = pauseIsSet | pauseIsOn | capacity | runningMax | retry | sharing
 
     static let cursorBytes: UInt64 = 1
     static let cursorAge: UInt64 = 2
@@ -257,11 +259,13 @@ extension Record {
         if settings.capacity != nil { flags |= RecordFlags.capacity }
         if settings.runningMax != nil { flags |= RecordFlags.runningMax }
         if settings.retry != nil { flags |= RecordFlags.retry }
+        if !settings.sharing.isEmpty { flags |= RecordFlags.sharing }
         writer.append(varint: flags)
         writer.append(counted: settings.queue)
         if let capacity = settings.capacity { writer.append(varint: UInt64(capacity)) }
         if let runningMax = settings.runningMax { writer.append(varint: UInt64(runningMax)) }
         settings.retry?.encode(into: &writer)
+        if !settings.sharing.isEmpty { settings.sharing.encode(into: &writer) }
     }
 
     private func encode(_ set: CursorSet, into writer: inout ByteWriter) {

@@ -235,6 +235,7 @@ extension QueueSettings {
             runningMax = Int(try reader.varint(atMost: UInt64(QueueTerms.limitMax)))
         }
         if flags & RecordFlags.retry != 0 { retry = try RetryPolicy(from: &reader) }
+        if flags & RecordFlags.sharing != 0 { sharing = try SharingSettings(from: &reader) }
     }
 }
 

@@ -32,7 +32,8 @@ package enum Mutation: Hashable, Sendable {
     case redrive(Redrive)
     case cancel(Cancel)
     case effect(Effect)
-    case queueSettings(QueueSettings)
+    /// Rare, and larger than the others: behind a reference, so that these stay small.
+    indirect case queueSettings(QueueSettings)
     case clock(ClockAdvance)
     case cursorSet(CursorSet)
     case cursorRemove(CursorRemove)
@@ -257,15 +258,18 @@ package struct QueueSettings: Hashable, Sendable {
     package var capacity: Int?
     package var runningMax: Int?
     package var retry: RetryPolicy?
+    package var sharing: SharingSettings
 
     package init(
-        queue: String, isPaused: Bool? = nil, capacity: Int? = nil, runningMax: Int? = nil, retry: RetryPolicy? = nil
+        queue: String, isPaused: Bool? = nil, capacity: Int? = nil, runningMax: Int? = nil, retry: RetryPolicy? = nil,
+        sharing: SharingSettings = SharingSettings()
     ) {
         self.queue = queue
         self.isPaused = isPaused
         self.capacity = capacity
         self.runningMax = runningMax
         self.retry = retry
+        self.sharing = sharing
     }
 
     /// Returns what they make of `terms`.
@@ -275,6 +279,7 @@ package struct QueueSettings: Hashable, Sendable {
         if let capacity { terms.capacity = capacity == 0 ? nil : capacity }
         if let runningMax { terms.runningMax = runningMax == 0 ? nil : runningMax }
         if let retry { terms.retry = retry }
+        terms.sharing = sharing.applied(to: terms.sharing)
         return terms
     }
 }

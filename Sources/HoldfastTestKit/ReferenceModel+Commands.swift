@@ -110,7 +110,7 @@ extension ReferenceModel {
             guard jobs[index].enqueue.lane.queue == queue, case .waiting(let runAt) = jobs[index].state else {
                 return false
             }
-            return runAt <= now
+            return runAt <= now && mayRun(jobs[index], at: now)
         }
         guard let priority = ready.map({ jobs[$0].enqueue.lane.priority }).max() else { return [] }
         var groups: Set<String> = []
@@ -127,6 +127,8 @@ extension ReferenceModel {
             guard (other.queue, other.priority, other.group) == (lane.queue, lane.priority, group) else { continue }
             jobs[index].overtakenBy = [:]
         }
+        // Who was kept from running was not waiting all along.
+        for index in jobs.indices where !candidates.contains(index) { jobs[index].overtakenBy = [:] }
         for index in candidates where index != chosen {
             jobs[index].overtakenBy[group, default: 0] += 1
             let turns = jobs[index].overtakenBy[group] ?? 0

@@ -183,6 +183,8 @@ extension SimulationState {
             let found = QueueCounts(
                 ready: queue.ready, scheduled: queue.scheduled, leased: queue.leased, dead: queue.dead)
             if found != expected { return "queue \(queue.name) has \(found), the model \(expected)" }
+            let held = model.heldCount(of: queue.name, at: now)
+            if queue.held != held { return "queue \(queue.name) holds \(queue.held) jobs back, the model \(held)" }
             let terms = model.terms(of: queue.name)
             if queue.terms != terms { return "queue \(queue.name) has \(queue.terms), the model \(terms)" }
         }

@@ -83,6 +83,8 @@ struct SimulationClients {
         var configuration = QueueConfiguration()
         if random.chance(1, in: 3) { configuration.capacity = random.pick(1...20) }
         if random.chance(1, in: 3) { configuration.runningMax = random.pick(1...4) }
+        if random.chance(1, in: 4) { configuration.groupRunningMax = random.pick(1...2) }
+        if random.chance(1, in: 3) { configuration.groupOrder = random.pick(from: [.strict, .parking]) }
         if random.chance(1, in: 2) {
             configuration.retry = .fixed(.seconds(random.pick(0...20)), jitterPercent: random.pick(0...100))
         }

@@ -183,8 +183,9 @@ extension QueueSettings {
             default: RetryPolicy.standard
             }
         self.init(
-            queue: queue, capacity: configuration.capacity ?? 0, runningMax: configuration.runningMax ?? 0, retry: retry
-        )
+            queue: queue, capacity: configuration.capacity ?? 0, runningMax: configuration.runningMax ?? 0,
+            retry: retry,
+            sharing: configuration.sharing)
     }
 }
 

@@ -40,6 +40,22 @@ struct ConfigureCommandTests {
             ])
     }
 
+    @Test func groupsAreLimitedAndKeptInOrder() throws {
+        #expect(
+            try configure("--group-running", "2", "--group-order", "strict").lines == [
+                "q: runs 2 of a group at once, runs each group in order"
+            ])
+        #expect(
+            try configure("--group-order", "parking", "--json").lines == [
+                #"{"queue":"q","paused":false,"capacity":null,"running_max":null,"retry":"default","#
+                    + #""group_running_max":2,"group_order":"parking"}"#
+            ])
+        #expect(
+            try configure("--group-order", "free", "--group-running", "none").lines == [
+                "q: no limits, default retries"
+            ])
+    }
+
     @Test func anOwnersQueueIsConfiguredAndShown() throws {
         let shell = try ShellProcess(directory.store)
         #expect(try configure("--capacity", "1").lines == ["q: takes 1 job"])
@@ -55,7 +71,8 @@ struct ConfigureCommandTests {
     @Test(arguments: [
         ["--capacity", "0"], ["--capacity", "many"], ["--running", "-1"], ["--retry", "never"], ["--retry", ""],
         ["--retry", "1s*0.5..1m"], ["--retry", "1m*2..1s"], ["--retry", "1s*2"], ["--retry", "1s,,2s"],
-        ["--retry", "1000d"], ["--jitter", "5"], ["--retry", "default", "--jitter", "5"],
+        ["--retry", "1000d"], ["--group-running", "0"], ["--group-order", "fifo"], ["--jitter", "5"],
+        ["--retry", "default", "--jitter", "5"],
         ["--retry", "1s", "--jitter", "101"],
     ])
     func whatMakesNoSenseIsRefused(arguments: [String]) throws {

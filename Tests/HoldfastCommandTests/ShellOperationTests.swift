@@ -103,6 +103,18 @@ struct ShellOperationTests {
         try shell.expect(#"{"op":"configure","queue":"other"}"#, #"{"ok":true,"capacity":null,"retry":"default"}"#)
     }
 
+    @Test func groupsAreLimitedAndKeptInOrder() throws {
+        try shell.expect(
+            #"{"op":"configure","queue":"q","group_running_max":1,"group_order":"parking"}"#,
+            #"{"ok":true,"running_max":null,"group_running_max":1,"group_order":"parking"}"#)
+        for _ in 1...2 { try shell.ask(#"{"op":"enqueue","queue":"q","payload":"","group":"g"}"#) }
+        try shell.expect(#"{"op":"lease","queue":"q","limit":5}"#, #"{"leases":[{"id":2,"token":4}]}"#)
+        try shell.expect(#"{"op":"stats"}"#, #"{"queues":{"q":{"ready":1,"held":1,"group_running_max":1}}}"#)
+        try shell.expect(#"{"op":"explain","id":3}"#, #"{"reason":"ordered","behind":2}"#)
+        try shell.refuse(#"{"op":"configure","queue":"q","group_order":"fifo"}"#, "bad_request")
+        try shell.refuse(#"{"op":"configure","queue":"q","group_running_max":0}"#, "bad_request")
+    }
+
     @Test func payloadsThatAreNoTextTravelAsBase64() throws {
         try shell.ask(#"{"op":"enqueue","queue":"q","payload_b64":"/wA="}"#)
         try shell.ask(#"{"op":"enqueue","queue":"q","payload_b64":"w6k="}"#)

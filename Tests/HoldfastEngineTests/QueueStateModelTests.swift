@@ -157,6 +157,10 @@ struct ModelComparison {
             let wanted = expected[queue] ?? QueueCounts()
             try require(counts == wanted, "\(queue): \(counts), not \(wanted)")
             try require(terms == model.terms(of: queue), "\(queue): \(terms), not \(model.terms(of: queue))")
+            var promoted = live
+            promoted.promoteDue(at: now)
+            let (held, heldByModel) = (promoted.heldCount(of: queue), model.heldCount(of: queue, at: now))
+            try require(held == heldByModel, "\(queue): \(held) are held, not \(heldByModel)")
         }
         let ids = live.unfinishedJobs(queue: nil, state: nil, after: JobID(0), limit: .max / 4, at: now)
         try require(ids == model.jobIDs, "jobs: \(ids), not \(model.jobIDs)")
@@ -199,11 +203,17 @@ extension ModelComparison {
                 QueueSettings(
                     queue: queue, capacity: random.pick(from: [nil, 0, 0, 3, 12]),
                     runningMax: random.pick(from: [nil, 0, 0, 1, 4]),
-                    retry: random.chance(1, in: 3) ? RecordSamples.retry(&random) : nil))
+                    retry: random.chance(1, in: 3) ? RecordSamples.retry(&random) : nil, sharing: sharing()))
         case 11: return .advanceClock
         case 12: return .moveCursor(random.pick(from: ["c", "d", "e"]), cursorMove())
         default: return settlingCommand()
         }
+    }
+
+    private mutating func sharing() -> SharingSettings {
+        SharingSettings(
+            groupRunningMax: random.pick(from: [nil, 0, 1, 2, 4]),
+            order: random.pick(from: [nil, .free, .strict, .parking]))
     }
 
     private mutating func cursorMove() -> CursorMove {

@@ -62,6 +62,11 @@ import Testing
         (.queueSettings(QueueSettings(queue: "q", isPaused: false)), "ac02 01 0171"),
         (.queueSettings(QueueSettings(queue: "q", isPaused: true)), "ac02 03 0171"),
         (.queueSettings(QueueSettings(queue: "q", capacity: 300, runningMax: 0)), "ac02 0c 0171 ac02 00"),
+        (
+            .queueSettings(
+                QueueSettings(queue: "q", sharing: SharingSettings(groupRunningMax: 300, order: .strict))),
+            "ac02 40 0171 03 ac02 01"
+        ),
         (.queueSettings(QueueSettings(queue: "q", retry: .standard)), "ac02 10 0171 0a00"),
         (
             .queueSettings(

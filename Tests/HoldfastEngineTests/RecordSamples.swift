@@ -28,6 +28,12 @@ enum RecordSamples {
         }
     }
 
+    static func sharing(_ random: inout SeededRandom) -> SharingSettings {
+        SharingSettings(
+            groupRunningMax: random.pick(from: [nil, 0, 1, QueueTerms.limitMax]),
+            order: random.pick(from: [nil, .free, .strict, .parking]))
+    }
+
     static func mutation(_ random: inout SeededRandom, before sequence: UInt64) -> Mutation {
         let job = JobID(UInt64.random(in: 1..<sequence, using: &random))
         let token = LeaseToken(UInt64.random(in: 1..<sequence, using: &random))
@@ -70,7 +76,7 @@ enum RecordSamples {
                     queue: text(&random), isPaused: random.pick(from: [nil, false, true]),
                     capacity: random.pick(from: [nil, 0, 1, 300, QueueTerms.limitMax]),
                     runningMax: random.pick(from: [nil, 0, 1, QueueTerms.limitMax]),
-                    retry: random.chance(1, in: 2) ? retry(&random) : nil))
+                    retry: random.chance(1, in: 2) ? retry(&random) : nil, sharing: sharing(&random)))
         case 11: return .cursorRemove(CursorRemove(name: text(&random)))
         case 12:
             let caps = CursorCaps(

@@ -18,6 +18,9 @@ struct ConfigureCommand: ParsableCommand {
             --retry takes default (attempt^4 seconds, at most a day, give or take a tenth), a time such as 30s, \
             several such as 1s,10s,1m (the last holds for all further attempts), or a time, a factor and the longest \
             time, as above.
+
+            --group-order strict keeps the jobs of a group in the order of their ids, one at a time; a job that waits \
+            for its retry keeps the others waiting. With parking they go on meanwhile.
             """)
 
     @OptionGroup var store: StoreArgument
@@ -42,6 +45,17 @@ struct ConfigureCommand: ParsableCommand {
         transform: Values.number(0...100))
     var jitter: Int?
 
+    @Option(
+        help: ArgumentHelp("Let so many jobs of one group run at once; none for no limit.", valueName: "count"),
+        transform: ConfigureCommand.limit)
+    var groupRunning: Int?
+
+    @Option(
+        help: ArgumentHelp(
+            "Run the jobs of a group one at a time in order: strict, parking, or free.", valueName: "order"),
+        transform: ConfigureCommand.order)
+    var groupOrder: GroupOrder?
+
     @Flag(help: "One JSON object.")
     var json = false
 
@@ -58,6 +72,8 @@ struct ConfigureCommand: ParsableCommand {
                 writer.field("queue", name)
                 if let capacity { Self.field("capacity", capacity, &writer) }
                 if let running { Self.field("running_max", running, &writer) }
+                if let groupRunning { Self.field("group_running_max", groupRunning, &writer) }
+                if let groupOrder { writer.field("group_order", groupOrder.name) }
                 if var policy = retry {
                     if let jitter { policy.jitterPercent = UInt8(jitter) }
                     writer.key("retry")
@@ -89,6 +105,12 @@ struct ConfigureCommand: ParsableCommand {
         if text == "none" { return 0 }
         if let limit = Int(text), (1...QueueTerms.limitMax).contains(limit) { return limit }
         throw ValidationError("give 1 or more, or none")
+    }
+
+    /// Reads the order of groups.
+    @Sendable private static func order(_ text: String) throws -> GroupOrder {
+        if let order = QueueConfiguration.GroupOrder(rawValue: text) { return order.engineOrder }
+        throw ValidationError("give strict, parking or free")
     }
 
     /// Reads a policy without jitter, but for the default.

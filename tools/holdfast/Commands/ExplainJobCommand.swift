@@ -122,6 +122,12 @@ extension JSONWriter {
         case .limited(let runningMax):
             field("reason", "limited")
             field("running_max", runningMax)
+        case .groupLimited(let runningMax):
+            field("reason", "group_limited")
+            field("group_running_max", runningMax)
+        case .ordered(let first):
+            field("reason", "ordered")
+            field("behind", first.rawValue)
         case .behind: field("reason", "behind")
         case .next: field("reason", "next")
         case .dead(let why, let at):

@@ -212,6 +212,7 @@ extension QueueTerms {
         isPaused = reply["paused"]?.bool == true
         capacity = reply["capacity"]?.integer.map { Int($0) }
         runningMax = reply["running_max"]?.integer.map { Int($0) }
+        sharing = SharingTerms(reply: reply)
         // An owner of another version may say what this one can't read: then it is not shown.
         if let value = reply["retry"], let policy = try? RetryPolicy(value) { retry = policy }
     }
@@ -221,6 +222,7 @@ extension QueueTerms {
         let parts = [
             capacity.map { "takes \(Terminal.count($0, "job"))" }, runningMax.map { "runs \($0) at once" },
             retry == .standard ? nil : "retries after \(retry)",
+            sharing.words,
         ].compactMap(\.self)
         return parts.isEmpty ? nil : parts.joined(separator: ", ")
     }

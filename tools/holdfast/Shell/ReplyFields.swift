@@ -112,6 +112,13 @@ extension JSONWriter {
         field("running_max", optional: terms.runningMax)
         key("retry")
         value(terms.retry)
+        fields(of: terms.sharing)
+    }
+
+    /// What is said of groups, where anything is.
+    mutating func fields(of sharing: SharingTerms) {
+        if let most = sharing.groupRunningMax { field("group_running_max", most) }
+        if sharing.order != .free { field("group_order", sharing.order.name) }
     }
 
     mutating func fields(of reply: BatchReply) {
@@ -150,6 +157,7 @@ extension JSONWriter {
             field("scheduled", queue.scheduled)
             field("leased", queue.leased)
             field("dead", queue.dead)
+            if queue.held > 0 { field("held", queue.held) }
             fields(of: queue.terms)
             endObject()
         }

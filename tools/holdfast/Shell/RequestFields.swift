@@ -95,6 +95,18 @@ struct RequestFields {
         }
     }
 
+    /// Reads what is to be said of a queue's groups.
+    func sharing() throws(JobStoreError) -> SharingSettings {
+        SharingSettings(groupRunningMax: try limit("group_running_max"), order: try groupOrder())
+    }
+
+    private func groupOrder() throws(JobStoreError) -> GroupOrder? {
+        guard let name = try text("group_order") else { return nil }
+        if let order = QueueConfiguration.GroupOrder(rawValue: name) { return order.engineOrder }
+        let names = QueueConfiguration.GroupOrder.allCases.map(\.rawValue).joined(separator: ", ")
+        throw JobStoreError(.badRequest, "`group_order` is \"\(name.prefix(40))\"; give one of \(names)")
+    }
+
     /// Reads what a lease asks for.
     func lease() throws(JobStoreError) -> NextLease {
         NextLease(

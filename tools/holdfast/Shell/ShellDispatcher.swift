@@ -116,7 +116,7 @@ struct ShellDispatcher: Sendable {
     private func configure(_ fields: RequestFields) throws(JobStoreError) -> PendingReply.Body {
         let settings = QueueSettings(
             queue: try fields.requiredText("queue"), capacity: try fields.limit("capacity"),
-            runningMax: try fields.limit("running_max"), retry: try fields.retry())
+            runningMax: try fields.limit("running_max"), retry: try fields.retry(), sharing: try fields.sharing())
         return PendingReply.body(store.submitConfigure(settings)) { $1.fields(of: $0) }
     }
 

@@ -1,0 +1,43 @@
+// What a queue says of its groups, in the model.
+
+package import HoldfastBytes
+internal import HoldfastEngine
+
+extension ReferenceModel {
+    /// Whether the group of a waiting job lets it run.
+    func mayRun(_ job: Job, at now: Timestamp) -> Bool {
+        let lane = job.enqueue.lane
+        let sharing = terms(of: lane.queue).sharing
+        guard !lane.group.isEmpty else { return true }
+        let others = jobs.filter { $0.enqueue.lane.queue == lane.queue && $0.enqueue.lane.group == lane.group }
+        let running = others.count { if case .leased = $0.state { true } else { false } }
+        if let most = sharing.groupRunningMax, running >= most { return false }
+        guard sharing.order != .free else { return true }
+        return running == 0
+            && !others.contains { other in
+                guard other.id < job.id, case .waiting(let runAt) = other.state else { return false }
+                return sharing.order == .strict || runAt <= now
+            }
+    }
+
+    /// How many ready jobs of a queue are not leased because of their groups, however many are asked for.
+    package func heldCount(of queue: String, at now: Timestamp) -> Int {
+        let sharing = terms(of: queue).sharing
+        let ready = jobs.filter { job in
+            guard job.enqueue.lane.queue == queue, case .waiting(let runAt) = job.state else { return false }
+            return runAt <= now && !job.enqueue.lane.group.isEmpty
+        }
+        var held = 0
+        for group in Set(ready.map(\.enqueue.lane.group)) {
+            let own = ready.filter { $0.enqueue.lane.group == group }
+            let running = jobs.count { job in
+                guard job.enqueue.lane.queue == queue, job.enqueue.lane.group == group else { return false }
+                if case .leased = job.state { return true } else { return false }
+            }
+            var allowed = sharing.groupRunningMax.map { max(0, $0 - running) } ?? own.count
+            if sharing.order != .free { allowed = min(allowed, own.count { mayRun($0, at: now) }) }
+            held += max(0, own.count - allowed)
+        }
+        return held
+    }
+}
