@@ -64,6 +64,7 @@ extension JobInfo {
         priority = Int(lane.priority)
         maxAttempts = Int(lane.maxAttempts)
         group = lane.group.isEmpty ? nil : lane.group
+        weight = Int(lane.weight)
     }
 
     private mutating func take(_ enqueue: Enqueue, _ time: Timestamp) {
@@ -162,6 +163,7 @@ extension HistoryRecord {
         list.add("priority", Int64(enqueue.lane.priority))
         list.add("max_attempts", Int64(enqueue.lane.maxAttempts))
         list.add("group", enqueue.lane.group)
+        if enqueue.lane.weight != 1 { list.add("weight", Int64(enqueue.lane.weight)) }
         list.add("run_at_ms", enqueue.runAt)
         list.add("unique_key", enqueue.uniqueKey)
         list.add("unique_until_ms", enqueue.uniqueUntil)

@@ -57,6 +57,13 @@ struct EnqueueOperation: StoreOperation {
             throw JobStoreError(.badRequest, "`unique_for_ms` is given without `unique_key`; give the key too")
         }
         if let group = options.group { try Limits.checkName(group, "group") }
+        guard (1...Int(RecordLimits.weightMax)).contains(options.weight) else {
+            throw JobStoreError(.badRequest, "`weight` is \(options.weight); give 1 to \(RecordLimits.weightMax)")
+        }
+        guard options.weight == 1 || options.group.map({ !$0.isEmpty }) ?? false else {
+            throw JobStoreError(
+                .badRequest, "`weight` is given without `group`, whose turns it counts; give the group too")
+        }
         try Limits.checkHeaders(options.headers)
         // Whether times end before the year 10000 depends on the clock; that they are no nonsense does not.
         if options.delay != nil || options.runAt != nil || options.uniqueFor != nil || options.timeToLive != nil {
@@ -69,7 +76,8 @@ struct EnqueueOperation: StoreOperation {
         var enqueue = Enqueue(
             lane: Lane(
                 queue: queue, priority: Int8(truncatingIfNeeded: options.priority),
-                maxAttempts: UInt32(truncatingIfNeeded: options.maxAttempts), group: options.group ?? ""),
+                maxAttempts: UInt32(truncatingIfNeeded: options.maxAttempts), group: options.group ?? "",
+                weight: UInt32(truncatingIfNeeded: options.weight)),
             payload: payload)
         if let delay = options.delay {
             let milliseconds = try Limits.delayMilliseconds(delay, "delay_ms")

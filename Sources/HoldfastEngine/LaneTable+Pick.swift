@@ -46,54 +46,8 @@ extension LaneTable {
         }
     }
 
-    /// Rounds as `GroupRotation` has them: first what is left of this one, then one over all groups, then rounds over
-    /// the groups picked from, which by then are all that have anything left.
-    private func pickInTurn(
-        _ rotation: GroupRotation, _ level: Slot<LevelRecord>, limit: Int, _ spending: inout TallySpending,
-        into picks: inout [Pick]
-    ) {
-        var again: [Pick] = []
-        func take(_ pick: Pick) {
-            let group = lanes[pick.lane].group
-            guard mayGive(group, spending) else { return }
-            picks.append(pick)
-            spending.spend(groups[group].tally)
-            if mayGive(group, spending), let next = self.pick(in: group, after: pick.job) { again.append(next) }
-        }
-        var fresh = rotation.fresh.first
-        while picks.count < limit, let head = fresh, head < rotation.roundStart {
-            if let pick = pick(head: head, in: level) { take(pick) }
-            fresh = rotation.fresh.first(after: head)
-        }
-        var served = rotation.served.first
-        var waiting = again.sorted { $0.job < $1.job }
-        again.removeAll(keepingCapacity: true)
-        var index = 0
-        while picks.count < limit {
-            let once = index < waiting.count ? waiting[index].job : .max
-            let head = min(fresh ?? .max, served ?? .max)
-            if once < head {
-                take(waiting[index])
-                index += 1
-            } else if head != .max {
-                if let pick = pick(head: head, in: level) { take(pick) }
-                if fresh == head {
-                    fresh = rotation.fresh.first(after: head)
-                } else {
-                    served = rotation.served.first(after: head)
-                }
-            } else if !again.isEmpty {
-                waiting = again.sorted { $0.job < $1.job }
-                again.removeAll(keepingCapacity: true)
-                index = 0
-            } else {
-                return
-            }
-        }
-    }
-
     /// The group's lowest ready job after `job`.
-    private func pick(in group: Slot<GroupRecord>, after job: UInt64) -> Pick? {
+    func pick(in group: Slot<GroupRecord>, after job: UInt64) -> Pick? {
         var best: Pick?
         for lane in groups[group].lanes where !groups[group].isHeld {
             guard let next = lanes[lane].ready.first(after: job) else { continue }
@@ -102,7 +56,8 @@ extension LaneTable {
         return best
     }
 
-    private func pick(head: UInt64, in level: Slot<LevelRecord>) -> Pick? {
+    /// The job at the head of its group.
+    func pick(head: UInt64, in level: Slot<LevelRecord>) -> Pick? {
         guard let group = levels[level].rotation?.groupOfHead[head] else { return nil }
         let lane = groups[group].lanes.first { lanes[$0].ready.first == head }
         return lane.map { Pick(job: head, lane: $0) }

@@ -51,8 +51,8 @@ struct GroupRecord: Sendable {
     var isHeld = false
     /// The lowest ready id as the rotation knows it; 0 when none is ready, it is held, or there is no rotation.
     var head: UInt64 = 0
-    /// The round it was last served in.
-    var servedRound: UInt64 = 0
+    /// The round in which it comes again; served in this one when that is a later one.
+    var due: UInt64 = 0
 }
 
 /// Jobs that differ in nothing but their id.
@@ -60,10 +60,14 @@ struct LaneRecord: Sendable {
     let queue: Slot<QueueRecord>
     let level: Slot<LevelRecord>
     let group: Slot<GroupRecord>
-    let maxAttempts: UInt32
+    /// As `Lane.terms` has them.
+    let terms: UInt32
     var population = 0
     /// The ids that may be leased, with an entry or without.
     var ready = SequenceBitmap()
+
+    var maxAttempts: UInt32 { Lane.maxAttempts(ofTerms: terms) }
+    var weight: UInt32 { Lane.weight(ofTerms: terms) }
 }
 
 /// Every queue with its lanes.
@@ -92,7 +96,7 @@ struct LaneTable: Sendable {
     /// Whether `slot` is the lane that `lane` describes.
     func matches(_ slot: Slot<LaneRecord>, _ lane: Lane) -> Bool {
         let record = lanes[slot]
-        return record.maxAttempts == lane.maxAttempts && levels[record.level].priority == lane.priority
+        return record.terms == lane.terms && levels[record.level].priority == lane.priority
             && queues[record.queue].name.isSameName(as: lane.queue)
             && groups[record.group].name.isSameName(as: lane.group)
     }
@@ -103,14 +107,15 @@ struct LaneTable: Sendable {
             let level = queues[queue].levels.first(where: { levels[$0].priority == lane.priority }),
             let group = levels[level].groups[Name(lane.group)]
         else { return nil }
-        return groups[group].lanes.first { lanes[$0].maxAttempts == lane.maxAttempts }
+        return groups[group].lanes.first { lanes[$0].terms == lane.terms }
     }
 
     /// Describes a lane in words.
     func lane(_ slot: Slot<LaneRecord>) -> Lane {
         Lane(
             queue: queues[lanes[slot].queue].name, priority: levels[lanes[slot].level].priority,
-            maxAttempts: lanes[slot].maxAttempts, group: groups[lanes[slot].group].name)
+            maxAttempts: lanes[slot].maxAttempts, group: groups[lanes[slot].group].name,
+            weight: lanes[slot].weight)
     }
 
     // MARK: - Making
@@ -144,7 +149,7 @@ struct LaneTable: Sendable {
             levels[level].groups[Name(lane.group)] = group
             if queues[queue].tallies != nil { tally(group, in: queue) }
         }
-        let slot = lanes.insert(LaneRecord(queue: queue, level: level, group: group, maxAttempts: lane.maxAttempts))
+        let slot = lanes.insert(LaneRecord(queue: queue, level: level, group: group, terms: lane.terms))
         groups[group].lanes.append(slot)
         recent = slot
         return slot
@@ -196,7 +201,8 @@ struct LaneTable: Sendable {
 
     private mutating func depopulate(_ group: Slot<GroupRecord>, in level: Slot<LevelRecord>) {
         assert(groups[group].head == 0, "a group without jobs has none ready")
-        groups[group].servedRound = 0
+        levels[level].rotation?.leave(due: groups[group].due)
+        groups[group].due = 0
         levels[level].populatedGroups -= 1
         switch levels[level].populatedGroups {
         case 0: levels[level].sole = nil
@@ -206,7 +212,7 @@ struct LaneTable: Sendable {
             levels[level].sole = sole
             if let sole {
                 groups[sole].head = 0
-                groups[sole].servedRound = 0
+                groups[sole].due = 0
             }
         default: break
         }
@@ -217,7 +223,9 @@ struct LaneTable: Sendable {
         groups[group].lanes.removeAll { $0 == slot }
         if recent == slot { recent = nil }
         lanes.remove(
-            slot, leaving: LaneRecord(queue: lanes[slot].queue, level: lanes[slot].level, group: group, maxAttempts: 0))
+            slot,
+            leaving: LaneRecord(
+                queue: lanes[slot].queue, level: lanes[slot].level, group: group, terms: 0))
     }
 
     private mutating func forget(_ group: Slot<GroupRecord>, in level: Slot<LevelRecord>) {
@@ -266,11 +274,11 @@ struct LaneTable: Sendable {
     /// Notes that a lease of `job` used up a turn of its group.
     mutating func serve(_ job: UInt64, of slot: Slot<LaneRecord>, at sequence: UInt64) {
         let (group, level) = (lanes[slot].group, lanes[slot].level)
-        guard levels[level].populatedGroups > 1, let roundStart = levels[level].rotation?.roundStart else { return }
-        if isServed(group) || job >= roundStart {
-            levels[level].rotation?.beginRound(at: sequence)
-        }
-        markServed(group)
+        guard levels[level].populatedGroups > 1, let roundStart = levels[level].rotation?.roundStart
+        else { return }
+        let due = isServed(group) ? groups[group].due : nil
+        if due != nil || job >= roundStart { levels[level].rotation?.beginRound(at: sequence, due: due) }
+        markServed(group, until: GroupRotation.stride(ofWeight: lanes[slot].weight))
     }
 
     /// Restores a round from an image.
@@ -278,17 +286,16 @@ struct LaneTable: Sendable {
         levels[level].rotation?.roundStart = start
     }
 
-    /// Notes that a group was served in this round.
-    mutating func markServed(_ group: Slot<GroupRecord>) {
+    /// Notes that a group was served in this round, and after how many it comes again.
+    mutating func markServed(_ group: Slot<GroupRecord>, until stride: UInt64) {
         let level = groups[group].level
         guard let round = levels[level].rotation?.round else { return }
-        let head = groups[group].head
-        if head != 0 { levels[level].rotation?.markServed(head: head) }
-        groups[group].servedRound = round
+        levels[level].rotation?.serve(head: groups[group].head, due: round + stride)
+        groups[group].due = round + stride
     }
 
     func isServed(_ group: Slot<GroupRecord>) -> Bool {
-        levels[groups[group].level].rotation?.round == groups[group].servedRound
+        groups[group].due > levels[groups[group].level].rotation?.round ?? .max
     }
 
     /// Brings the indexes up to date after the ready jobs of a group changed.
@@ -309,9 +316,9 @@ struct LaneTable: Sendable {
         guard head != old else { return }
         groups[group].head = head
         let level = groups[group].level
-        let served = isServed(group)
-        if old != 0 { levels[level].rotation?.remove(head: old, isServed: served) }
-        if head != 0 { levels[level].rotation?.insert(head: head, of: group, isServed: served) }
+        let due = groups[group].due
+        if old != 0 { levels[level].rotation?.remove(head: old, due: due) }
+        if head != 0 { levels[level].rotation?.insert(head: head, of: group, due: due) }
     }
 }
 

@@ -62,7 +62,7 @@ extension QueueState {
                 let record = table.levels[level]
                 precondition((record.rotation != nil) == (record.populatedGroups > 1), "groups take turns when several")
                 guard let rotation = record.rotation else { continue }
-                var waiting = 0
+                var (waiting, fresh) = (0, 0)
                 for group in record.groups.values {
                     let lowest = table.groups[group].lanes.compactMap { table.lanes[$0].ready.first }.min() ?? 0
                     let head = table.groups[group].isHeld ? 0 : lowest
@@ -70,10 +70,13 @@ extension QueueState {
                     guard head != 0 else { continue }
                     waiting += 1
                     precondition(rotation.groupOfHead[head] == group, "a waiting group is in the rotation")
-                    let heads = table.isServed(group) ? rotation.served : rotation.fresh
-                    precondition(heads.contains(head), "a group is where its turn is")
+                    if !table.isServed(group) {
+                        fresh += 1
+                        precondition(rotation.fresh.contains(head), "a group is where its turn is")
+                    }
                 }
-                precondition(rotation.fresh.count + rotation.served.count == waiting, "only waiting groups take turns")
+                precondition(rotation.fresh.count == fresh, "only waiting groups take turns")
+                checkServed(rotation, in: record, waiting: waiting - fresh)
                 precondition(rotation.groupOfHead.count == waiting, "only waiting groups have heads")
             }
         }
@@ -81,6 +84,23 @@ extension QueueState {
 }
 
 extension QueueState {
+    /// Goes through the groups that were served, in the order in which they come again.
+    private func checkServed(_ rotation: GroupRotation, in level: LevelRecord, waiting: Int) {
+        var place = (head: UInt64(0), round: UInt64(0))
+        var count = 0
+        while let next = rotation.servedHead(after: place.head, in: place.round) {
+            precondition(next.round > place.round || next.head > place.head, "served groups are in order")
+            precondition(next.round > rotation.round, "who was served comes again later")
+            let due = rotation.groupOfHead[next.head].map { table.groups[$0].due }
+            precondition(due == next.round, "a group that was served is where its next turn is")
+            place = next
+            count += 1
+        }
+        precondition(count == waiting, "who was served and has something waiting comes again")
+        let dues = level.groups.values.map { table.groups[$0].due }.filter { $0 > rotation.round }
+        precondition(rotation.soonestRound == dues.min(), "the soonest turn is known")
+    }
+
     private func checkTallies() {
         var leased: [Slot<GroupTally>: Int] = [:]
         var waiting: [Slot<GroupTally>: Int] = [:]

@@ -66,6 +66,11 @@ extension QueueState {
         guard (1...RecordLimits.maxAttemptsMax).contains(lane.maxAttempts) || Safeguard.replayedEnqueue.isOff else {
             throw illegal(record, "allows \(lane.maxAttempts) attempts")
         }
+        let isWeightLegal =
+            lane.weight == 1 || !lane.group.isEmpty && (1...RecordLimits.weightMax).contains(lane.weight)
+        guard isWeightLegal || Safeguard.replayedEnqueue.isOff else {
+            throw illegal(record, "has an impossible weight")
+        }
         if let key = enqueue.uniqueKey, let queue = table.queue(lane.queue) {
             let isFree = uniqueKeys[UniqueKey(queue: queue, key: Name(key))] == nil
             guard isFree || Safeguard.replayedUniqueKey.isOff else {

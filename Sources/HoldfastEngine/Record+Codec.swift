@@ -11,7 +11,7 @@
 //     instant    varint(zigzag(instant - time))
 //     ref        varint(sequence - n): an earlier record's sequence number, as a job or a token
 //     lane       name(queue) · [1: priority as u8, two's complement; default 0] · [2: varint(max attempts); default 5]
-//                · [4: name(group); default ""]
+//                · [4: name(group); default ""] · [8192: varint(weight); default 1]
 //     rest       all bytes left
 //
 //      1 enqueue        lane · [8: instant(run at)] · [16: name(unique key)] · [32: instant(unique until)]
@@ -44,7 +44,9 @@ enum RecordFlags {
     static let priority: UInt64 = 1
     static let maxAttempts: UInt64 = 2
     static let group: UInt64 = 4
-    static let lane = priority | maxAttempts | group
+    /// Of every record with a lane, and so above what any of them has beside it.
+    static let weight: UInt64 = 8192
+    static let lane = priority | maxAttempts | group | weight
 
     static let runAt: UInt64 = 8
     static let uniqueKey: UInt64 = 16
@@ -167,6 +169,7 @@ extension Record {
         if lane.priority != 0 { flags |= RecordFlags.priority }
         if lane.maxAttempts != RecordFlags.defaultMaxAttempts { flags |= RecordFlags.maxAttempts }
         if !lane.group.isEmpty { flags |= RecordFlags.group }
+        if lane.weight != 1 { flags |= RecordFlags.weight }
         return flags
     }
 
@@ -175,6 +178,7 @@ extension Record {
         if lane.priority != 0 { writer.append(UInt8(bitPattern: lane.priority)) }
         if lane.maxAttempts != RecordFlags.defaultMaxAttempts { writer.append(varint: UInt64(lane.maxAttempts)) }
         if !lane.group.isEmpty { writer.append(counted: lane.group) }
+        if lane.weight != 1 { writer.append(varint: UInt64(lane.weight)) }
     }
 
     private func encode(_ enqueue: Enqueue, into writer: inout ByteWriter) {

@@ -116,6 +116,10 @@ extension Lane {
             group = try reader.name()
             guard !group.isEmpty else { throw ByteReaderError(.notCanonical, at: start) }
         }
+        if flags & RecordFlags.weight != 0 {
+            weight = UInt32(try reader.varint(atMost: UInt64(RecordLimits.weightMax)))
+            guard weight > 1, !group.isEmpty else { throw ByteReaderError(.notCanonical, at: start) }
+        }
     }
 }
 

@@ -61,15 +61,26 @@ package enum RecordKind: UInt8, CaseIterable, Sendable {
 package struct Lane: Hashable, Sendable {
     package var queue: String
     package var priority: Int8
+    /// Beside the priority, where it takes no room.
+    private var storedWeight: UInt16
     package var maxAttempts: UInt32
     /// `""` when the job belongs to no group.
     package var group: String
+    /// How many turns its group has where one of weight 1 has one; 1 when the job belongs to no group.
+    package var weight: UInt32 {
+        get { UInt32(storedWeight) }
+        set { storedWeight = UInt16(clamping: newValue) }
+    }
 
-    package init(queue: String, priority: Int8 = 0, maxAttempts: UInt32 = 5, group: String = "") {
+    package init(
+        queue: String, priority: Int8 = 0, maxAttempts: UInt32 = 5, group: String = "",
+        weight: UInt32 = 1
+    ) {
         self.queue = queue
         self.priority = priority
         self.maxAttempts = maxAttempts
         self.group = group
+        storedWeight = UInt16(clamping: weight)
     }
 }
 
@@ -314,6 +325,7 @@ package enum RecordLimits {
     /// The most a payload limit can be set to.
     package static let payloadBytesMax = 64 << 20
     package static let maxAttemptsMax: UInt32 = 1_000_000
+    package static let weightMax: UInt32 = 1000
     /// Cursors in a store.
     package static let cursorsMax = 1024
 }

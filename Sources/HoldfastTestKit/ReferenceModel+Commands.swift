@@ -75,6 +75,7 @@ extension ReferenceModel {
             keys.append(
                 HeldKey(queue: enqueue.lane.queue, key: key, job: JobID(next), until: enqueue.uniqueUntil))
         }
+        noteWeight(of: enqueue.lane)
         let state = Job.State.waiting(runAt: enqueue.runAt ?? .zero)
         jobs.append(Job(id: JobID(next), enqueue: enqueue, state: state, startBy: enqueue.startBy))
         return (.enqueued(JobID(next)), 1)
@@ -132,8 +133,9 @@ extension ReferenceModel {
         for index in candidates where index != chosen {
             jobs[index].overtakenBy[group, default: 0] += 1
             let turns = jobs[index].overtakenBy[group] ?? 0
-            if turns > 2 {
-                complaints.append("group \(group) was served \(turns) times while job \(jobs[index].id) waited")
+            if turns > turnsMax(of: lane, over: jobs[index].enqueue.lane) {
+                complaints.append(
+                    "group \(group) was served \(turns) times while job \(jobs[index].id) waited")
             }
         }
     }

@@ -40,4 +40,19 @@ extension ReferenceModel {
         }
         return held
     }
+
+    // MARK: - Weights
+
+    mutating func noteWeight(of lane: Lane) {
+        let known = weights[lane.group] ?? lane.weight...lane.weight
+        weights[lane.group] = min(known.lowerBound, lane.weight)...max(known.upperBound, lane.weight)
+    }
+
+    /// How often a group may be served while another waits all along.
+    func turnsMax(of lane: Lane, over waiting: Lane) -> Int {
+        let (most, least) = (
+            weights[lane.group]?.upperBound ?? 1, weights[waiting.group]?.lowerBound ?? 1
+        )
+        return 2 * Int((most + least - 1) / least)
+    }
 }

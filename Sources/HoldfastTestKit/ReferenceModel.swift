@@ -3,7 +3,8 @@
 //
 // Groups share "in turn", which allows more than one order. The model lets the engine choose which group comes next,
 // and checks that the choice is allowed: the job must be its group's first, and no group that is waiting all along
-// may see another served more than twice (the end of one round and the start of the next).
+// may see another served more than twice (the end of one round and the start of the next), or more often as it weighs
+// more.
 
 package import HoldfastBytes
 package import HoldfastEngine
@@ -44,6 +45,8 @@ public struct ReferenceModel {
     package internal(set) var completedCount: UInt64 = 0
     /// The last sequence number used.
     package var last = SequenceNumber.zero
+    /// The least and the most that jobs of a group have weighed.
+    var weights: [String: ClosedRange<UInt32>] = [:]
     /// A sentence for each group that was passed over too often.
     package internal(set) var complaints: [String] = []
 

@@ -203,7 +203,7 @@ extension SimulationState {
             }
         guard isSame, info.queue == lane.queue, info.priority == Int(lane.priority), info.group ?? "" == lane.group,
             info.attempt == Int(job.attempt), info.maxAttempts == Int(lane.maxAttempts),
-            info.uniqueKey == job.enqueue.uniqueKey
+            info.uniqueKey == job.enqueue.uniqueKey, info.weight == Int(lane.weight)
         else { return "job \(job.id) is \(info), the model says \(job.state), attempt \(job.attempt), \(lane)" }
         return nil
     }

@@ -136,7 +136,10 @@ struct SimulationClients {
             options.uniqueKey = "key\(random.pick(0...5))"
             if random.chance(1, in: 2) { options.uniqueFor = .seconds(random.pick(1...120)) }
         }
-        if random.chance(1, in: 4) { options.group = "g\(random.pick(0...2))" }
+        if random.chance(1, in: 4) {
+            options.group = "g\(random.pick(0...2))"
+            if random.chance(1, in: 3) { options.weight = random.pick(from: [2, 3, 1000]) }
+        }
         if random.chance(1, in: 8) { options.headers = [JobHeader(name: "h", value: "\(random.pick(0...999))")] }
         if random.chance(1, in: 8) { options.timeToLive = .seconds(random.pick(1...120)) }
         return options

@@ -199,7 +199,7 @@ extension Enqueue {
         self.init(
             lane: Lane(
                 queue: queue, priority: Int8(options.priority), maxAttempts: UInt32(options.maxAttempts),
-                group: options.group ?? ""),
+                group: options.group ?? "", weight: UInt32(options.weight)),
             runAt: runAt.flatMap { $0 > now ? $0 : nil }, uniqueKey: options.uniqueKey,
             uniqueUntil: after(options.uniqueFor), startBy: after(options.timeToLive),
             headers: options.headers.map { Header(name: $0.name, value: $0.value) }, payload: payload)

@@ -103,6 +103,18 @@ struct ShellOperationTests {
         try shell.expect(#"{"op":"configure","queue":"other"}"#, #"{"ok":true,"capacity":null,"retry":"default"}"#)
     }
 
+    @Test func groupsHaveTurnsByWeight() throws {
+        for number in 1...6 {
+            let fields = number > 2 ? #""group":"a","weight":3"# : #""group":"b""#
+            try shell.ask(#"{"op":"enqueue","queue":"q","payload":"",\#(fields)}"#)
+        }
+        let leases = try #require(try shell.ask(#"{"op":"lease","queue":"q","limit":5}"#)["leases"]?.elements)
+        #expect(leases.compactMap { $0["group"]?.string } == ["b", "a", "a", "a", "b"])
+        try shell.expect(#"{"op":"job","id":3}"#, #"{"job":{"group":"a","weight":3}}"#)
+        try shell.refuse(#"{"op":"enqueue","queue":"q","payload":"","weight":2}"#, "bad_request")
+        try shell.refuse(#"{"op":"enqueue","queue":"q","payload":"","group":"a","weight":1001}"#, "bad_request")
+    }
+
     @Test func groupsAreLimitedAndKeptInOrder() throws {
         try shell.expect(
             #"{"op":"configure","queue":"q","group_running_max":1,"group_order":"parking"}"#,

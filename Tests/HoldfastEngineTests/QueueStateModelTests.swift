@@ -38,10 +38,12 @@ struct ModelComparison {
     private var lanes: [JobID: Lane] = [:]
     private var retired: [(job: JobID, token: LeaseToken)] = []
     private let groups: [String]
+    private let weights: [UInt32]
 
     init(seed: UInt64) {
         random = SeededRandom(seed: seed)
         groups = random.pick(from: [[""], ["", "a"], ["a", "b", "c", "d", "e"]])
+        weights = random.pick(from: [[1], [1], [1, 3], [2, 5, 7, 1000]])
     }
 
     mutating func step() throws {
@@ -256,9 +258,12 @@ extension ModelComparison {
     }
 
     private mutating func enqueue() -> Enqueue {
+        let group = random.pick(from: groups)
         let lane = Lane(
-            queue: random.pick(from: ["q", "q", "r"]), priority: Int8(random.pick(from: [0, 0, 0, 5, -5])),
-            maxAttempts: UInt32(random.pick(from: [1, 2, 5, 5])), group: random.pick(from: groups))
+            queue: random.pick(from: ["q", "q", "r"]),
+            priority: Int8(random.pick(from: [0, 0, 0, 5, -5])),
+            maxAttempts: UInt32(random.pick(from: [1, 2, 5, 5])), group: group,
+            weight: group.isEmpty ? 1 : random.pick(from: weights))
         var enqueue = Enqueue(lane: lane, payload: random.bytes(2))
         if random.chance(1, in: 5) { enqueue.runAt = now.advanced(byMilliseconds: Int64(random.pick(-10...30_000))) }
         if random.chance(1, in: 4) { enqueue.uniqueKey = random.pick(from: ["x", "y"]) }

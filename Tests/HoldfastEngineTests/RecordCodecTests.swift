@@ -53,6 +53,10 @@ import Testing
         ),
         (.redrive(Redrive(job: JobID(1))), "ac02 00 e707"),
         (.cancel(Cancel(job: JobID(1), lane: rich)), "ac02 07 0171 fe ac02 0167 e707"),
+        (
+            .cancel(Cancel(job: JobID(1), lane: Lane(queue: "q", group: "g", weight: 300))),
+            "ac02 8440 0171 0167 ac02 e707"
+        ),
         (.effect(Effect(scope: "s", key: "k", value: [7])), "ac02 00 0173 016b 07"),
         (
             .effect(Effect(scope: "s", key: "k", value: [], fence: .init(job: JobID(1), token: LeaseToken(2)))),

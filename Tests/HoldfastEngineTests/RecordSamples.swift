@@ -101,9 +101,11 @@ enum RecordSamples {
     }
 
     private static func lane(_ random: inout SeededRandom) -> Lane {
-        Lane(
+        let group = text(&random)
+        return Lane(
             queue: text(&random), priority: Int8(random.pick(from: [0, 0, 1, -1, 127, -128])),
-            maxAttempts: UInt32(random.pick(from: [5, 5, 1, 200, 1_000_000])), group: text(&random))
+            maxAttempts: UInt32(random.pick(from: [5, 5, 1, 200, 1_000_000])), group: group,
+            weight: group.isEmpty ? 1 : random.pick(from: [1, 1, 2, 300, RecordLimits.weightMax]))
     }
 
     private static func instant(_ random: inout SeededRandom) -> Timestamp {

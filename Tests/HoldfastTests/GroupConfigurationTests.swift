@@ -47,6 +47,46 @@ import Testing
         }
     }
 
+    @Test(arguments: [1, 1000]) func aNoisyGroupDelaysASingleJobByOneLeaseAtMost(weight: Int) async throws {
+        try await withStore { store, _ in
+            var noisy = EnqueueOptions()
+            noisy.group = "noisy"
+            noisy.weight = weight
+            for _ in 0..<20 {
+                _ = try await store.batch(
+                    (0..<1000).map { _ in .enqueue(queue: "q", payload: [], options: noisy) })
+            }
+            for round in 0..<30 {
+                for _ in 0..<(round % 3) { _ = try await store.lease(from: "q") }
+                let job = try await enqueue(store, "quiet\(round)")
+                let next = [try await store.lease(from: "q"), try await store.lease(from: "q")].flatMap { $0.map(\.id) }
+                #expect(next.contains(job), "round \(round)")
+            }
+        }
+    }
+
+    @Test func sharesFollowWeightsThroughARestart() async throws {
+        let disk = SimulatedFileSystem()
+        var options = JobStoreOptions()
+        options.clock = ManualClock()
+        options.use(disk)
+        var counts: [String: Int] = [:]
+        for session in 0..<4 {
+            let store = try await JobStore.open(at: "/store", options: options)
+            if session == 0 {
+                for (group, weight) in [("a", 1), ("b", 3)] {
+                    var options = EnqueueOptions()
+                    (options.group, options.weight) = (group, weight)
+                    for _ in 0..<60 { _ = try await store.enqueue("q", payload: [], options: options) }
+                }
+            }
+            for lease in try await store.lease(from: "q", limit: 10) { counts[lease.group ?? "", default: 0] += 1 }
+            if session % 2 == 0 { _ = try await store.checkpoint() }
+            try await store.close()
+        }
+        #expect(counts == ["a": 10, "b": 30])
+    }
+
     @Test func groupSettingsOutOfBoundsAreRefused() async throws {
         try await withStore { store, _ in
             for wrong in [0, -1, .max] {

@@ -52,6 +52,11 @@ struct EnqueueCommand: ParsableCommand {
     var group: String?
 
     @Option(
+        help: ArgumentHelp("With --group: turns of the group where one of weight 1 has one (1).", valueName: "count"),
+        transform: Values.number(1...Int(RecordLimits.weightMax)))
+    var weight: Int?
+
+    @Option(
         name: [.customLong("header")], help: ArgumentHelp("Travels with the job.", valueName: "name=value"),
         transform: Values.header)
     var headers: [JobHeader] = []
@@ -83,6 +88,7 @@ struct EnqueueCommand: ParsableCommand {
                 "--header is given \(headers.count) times with \(bytes) bytes; give at most "
                     + "\(RecordLimits.headersCountMax) with \(RecordLimits.headersBytesMax) bytes")
         }
+        if weight != nil && group == nil { throw ValidationError("--weight needs --group") }
         if uniqueFor != nil && uniqueKey == nil { throw ValidationError("--unique-for needs --unique-key") }
         if isNullSeparated && !payloads.isEmpty {
             throw ValidationError("-0 is about standard input; leave it or the payloads out")
@@ -132,6 +138,7 @@ struct EnqueueCommand: ParsableCommand {
         options.maxAttempts = maxAttempts
         options.uniqueFor = uniqueFor?.duration
         options.group = group
+        options.weight = weight ?? 1
         options.timeToLive = ttl?.duration
         options.headers = headers
         return options

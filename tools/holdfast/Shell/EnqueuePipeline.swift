@@ -147,6 +147,7 @@ final class EnqueuePipeline: @unchecked Sendable {
         if let key = options.uniqueKey { writer.field("unique_key", key) }
         if let window = options.uniqueFor { writer.field("unique_for_ms", window.milliseconds) }
         if let group = options.group { writer.field("group", group) }
+        if options.weight != 1 { writer.field("weight", options.weight) }
         if let time = options.timeToLive { writer.field("ttl_ms", time.milliseconds) }
         writer.field("headers", options.headers)
         writer.endObject()

@@ -237,6 +237,7 @@ extension JSONWriter {
         field("max_attempts", job.maxAttempts)
         field("priority", job.priority)
         field("group", optional: job.group)
+        if job.weight != 1 { field("weight", job.weight) }
         field("enqueued_at_ms", optional: job.enqueuedAt)
         field("run_at_ms", optional: job.runAt)
         field("deadline_ms", optional: job.deadline)

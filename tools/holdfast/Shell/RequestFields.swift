@@ -184,6 +184,7 @@ struct RequestFields {
             throw JobStoreError(.badRequest, "`unique_for_ms` is there without `unique_key`; give both or neither")
         }
         options.group = try text("group")
+        if let weight = try integer("weight") { options.weight = Int(weight) }
         options.headers = try headers()
         options.timeToLive = try milliseconds("ttl_ms")
         return options
