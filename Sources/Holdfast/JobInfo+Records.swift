@@ -146,6 +146,8 @@ extension HistoryRecord {
             if let retry = settings.retry { list.add("retry", retry.description) }
             if let most = settings.sharing.groupRunningMax { list.add("group_running_max", Int64(most)) }
             if let order = settings.sharing.order { list.add("group_order", order.name) }
+            if let rate = settings.sharing.rate { list.add("rate", rate.description) }
+            if let limiter = settings.sharing.limiter { list.add("limiter", limiter.description) }
             return "queue_settings"
         case .clock: return "clock"
         case .cursorSet(let set):

@@ -23,11 +23,15 @@ public struct QueueConfiguration: Hashable, Sendable {
     /// How many of its jobs may be leased at once, by whatever workers; `nil` for any number. Counted from the leases
     /// that there are: one that ends, however, makes room.
     public var runningMax: Int?
-    /// How many jobs of one group may be leased at once; `nil` for any number. A group that runs so many is passed over,
-    /// and costs those that lease nothing meanwhile. Jobs without a group are not concerned.
+    /// How many jobs of one group may be leased at once; `nil` for any number. A group that runs so many is passed
+    /// over, and costs those that lease nothing meanwhile. Jobs without a group are not concerned.
     public var groupRunningMax: Int?
     /// In which order the jobs of one group run.
     public var groupOrder: GroupOrder
+    /// How often jobs are leased; `nil` for as often as workers ask.
+    public var rate: Rate?
+    /// Slots that the queue shares with others; `nil` for none.
+    public var limiter: Limiter?
     /// How long failed jobs wait. Times are whole milliseconds and at most 366 days; with jitter they are that many
     /// percent shorter or longer at most, by a hash of job and attempt.
     public var retry: Retry
@@ -35,12 +39,14 @@ public struct QueueConfiguration: Hashable, Sendable {
     /// Settings of a queue; as they are, those of one about which nothing was said.
     public init(
         capacity: Int? = nil, runningMax: Int? = nil, groupRunningMax: Int? = nil, groupOrder: GroupOrder = .free,
-        retry: Retry = .standard
+        rate: Rate? = nil, limiter: Limiter? = nil, retry: Retry = .standard
     ) {
         self.capacity = capacity
         self.runningMax = runningMax
         self.groupRunningMax = groupRunningMax
         self.groupOrder = groupOrder
+        self.rate = rate
+        self.limiter = limiter
         self.retry = retry
     }
 
@@ -48,7 +54,8 @@ public struct QueueConfiguration: Hashable, Sendable {
     package init(_ terms: QueueTerms) {
         self.init(
             capacity: terms.capacity, runningMax: terms.runningMax, groupRunningMax: terms.sharing.groupRunningMax,
-            groupOrder: GroupOrder(terms.sharing.order), retry: Retry(terms.retry))
+            groupOrder: GroupOrder(terms.sharing.order), rate: terms.sharing.rate.map { Rate($0) },
+            limiter: terms.sharing.limiter.map { Limiter(name: $0.name, size: $0.size) }, retry: Retry(terms.retry))
     }
 }
 
@@ -155,7 +162,7 @@ private struct ConfigureOperation: StoreOperation {
             }
             return QueueSettings(
                 queue: queue, capacity: configuration.capacity ?? 0, runningMax: configuration.runningMax ?? 0,
-                retry: try configuration.retry.policy(), sharing: configuration.sharing)
+                retry: try configuration.retry.policy(), sharing: try configuration.sharing())
         }
     }
 
@@ -171,6 +178,10 @@ private struct ConfigureOperation: StoreOperation {
             throw Self.refusal(of: limit, name)
         }
         guard settings.retry?.isValid ?? true else { throw QueueConfiguration.Retry.refusal }
+        if let rate = settings.sharing.rate, rate != .none, !rate.isValid { throw QueueConfiguration.Rate.refusal }
+        if let limiter = settings.sharing.limiter, limiter != .none, !limiter.isValid {
+            throw QueueConfiguration.Limiter.refusal
+        }
     }
 
     private static func refusal(of limit: Int, _ name: String) -> JobStoreError {

@@ -29,7 +29,7 @@ extension StoreCore {
             end(waiter, outcome, &served)
         }
         if manualClock != nil { endTimedOut(&served) }
-        if let deadline = state.nextDeadline(), deadline < timer.wakesAt, !waiters.isEmpty { timer.poke() }
+        if !waiters.isEmpty, let deadline = state.nextDeadline(after: now), deadline < timer.wakesAt { timer.poke() }
     }
 
     /// Ends the waits whose time is up. The caller holds the lock.

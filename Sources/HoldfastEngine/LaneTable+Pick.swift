@@ -2,6 +2,8 @@
 // in a group the lowest id, whatever lane it is in. What is picked here, leased in this order, leaves the rotation
 // exactly where the picking assumed it: a test compares many leases of one with one lease of many.
 
+internal import HoldfastBytes
+
 /// A job chosen for a lease.
 struct Pick: Hashable, Sendable {
     let job: UInt64
@@ -12,8 +14,8 @@ extension LaneTable {
     /// The job that a lease from `queue` gets first.
     ///
     /// - Complexity: O(log n).
-    func firstPick(in queue: Slot<QueueRecord>) -> Pick? {
-        guard queues[queue].ready > queues[queue].held, queues[queue].leasable > 0 else { return nil }
+    func firstPick(in queue: Slot<QueueRecord>, at now: Timestamp) -> Pick? {
+        guard queues[queue].ready > queues[queue].held, leasable(in: queue, at: now) > 0 else { return nil }
         for level in queues[queue].levels where levels[level].ready > 0 {
             if levels[level].rotation == nil {
                 if let sole = levels[level].sole, let pick = pick(in: sole, after: 0) { return pick }
@@ -27,9 +29,9 @@ extension LaneTable {
     /// Appends the jobs that a lease from `queue` gets, in order, until there are `limit` picks.
     ///
     /// - Complexity: O(picks · log n).
-    func pick(from queue: Slot<QueueRecord>, limit: Int, into picks: inout [Pick]) {
+    func pick(from queue: Slot<QueueRecord>, limit: Int, at now: Timestamp, into picks: inout [Pick]) {
         guard queues[queue].ready > queues[queue].held else { return }
-        let leasable = queues[queue].leasable
+        let leasable = leasable(in: queue, at: now, after: picks)
         let limit = leasable < limit - picks.count ? picks.count + leasable : limit
         var spending = TallySpending()
         for level in queues[queue].levels where levels[level].ready > 0 && picks.count < limit {

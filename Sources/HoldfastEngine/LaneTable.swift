@@ -19,11 +19,12 @@ struct QueueRecord: Sendable {
     var held = 0
     /// Its groups, where what it says of groups asks for that.
     var tallies: [Name: Slot<GroupTally>]?
+    /// Whether it has a rate, or shares slots with others.
+    var hasLimits = false
+    /// What is left of its rate.
+    var bucket: RateBucket?
     /// Highest priority first.
     var levels: [Slot<LevelRecord>] = []
-
-    /// How many of its jobs may be leased now, whether or not so many are ready.
-    var leasable: Int { terms.isPaused ? 0 : terms.runningMax.map { max(0, $0 - leased) } ?? .max }
 }
 
 /// The jobs of one queue and priority.
@@ -82,6 +83,10 @@ struct LaneTable: Sendable {
     private(set) var levels = SlotTable<LevelRecord>()
     var groups = SlotTable<GroupRecord>()
     var tallies = SlotTable<GroupTally>()
+    /// The queues that have a rate.
+    var ratedQueues: [Slot<QueueRecord>] = []
+    /// The queues that share slots, by the limiter's name.
+    var sharers: [Name: [Slot<QueueRecord>]] = [:]
     private(set) var lanes = SlotTable<LaneRecord>()
     /// The lane looked up last: records come in runs of one lane.
     private var recent: Slot<LaneRecord>?
@@ -130,7 +135,9 @@ struct LaneTable: Sendable {
     mutating func setTerms(_ terms: QueueTerms, of queue: Slot<QueueRecord>) {
         if queues[queue].terms.capacity != nil { cappedQueues -= 1 }
         if terms.capacity != nil { cappedQueues += 1 }
+        let sharing = queues[queue].terms.sharing
         queues[queue].terms = terms
+        if terms.sharing != sharing { limitsChanged(of: queue, from: sharing) }
         if !hasTalliesAsNeeded(queue) { resetTallies(of: queue) }
     }
 

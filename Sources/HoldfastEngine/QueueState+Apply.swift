@@ -128,6 +128,7 @@ extension QueueState {
         entries[job] = entry
         if !grant.worker.isEmpty { workers[job] = grant.worker }
         table.beginLease(in: entry.lane)
+        table.takeToken(of: table.lanes[entry.lane].queue, at: record.time)
         table.serve(job, of: entry.lane, at: record.sequence.rawValue)
         pushExpiry(entry.deadline, job, .lease)
         if hadDeadline { deadlinesChanged(of: job) }
@@ -186,7 +187,8 @@ extension QueueState {
         let slot = table.internQueue(settings.queue)
         let sharing = table.queues[slot].terms.sharing
         table.setTerms(settings.applied(to: table.queues[slot].terms), of: slot)
-        if table.queues[slot].terms.sharing != sharing { rebuildTallies(of: slot) }
+        let now = table.queues[slot].terms.sharing
+        if now.countsGroups || sharing.countsGroups, now != sharing { rebuildTallies(of: slot) }
     }
 
     /// Counts what the groups of a queue do after it said something else of them.

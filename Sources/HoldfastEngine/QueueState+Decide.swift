@@ -103,7 +103,7 @@ extension QueueState {
         }
         if limit == 1 {
             for name in queues {
-                guard let queue = table.queue(name), let pick = table.firstPick(in: queue) else { continue }
+                guard let queue = table.queue(name), let pick = table.firstPick(in: queue, at: now) else { continue }
                 let grant = grant(pick, deadline, worker)
                 return Decision(.lease(grant), .leased([grant]))
             }
@@ -114,7 +114,7 @@ extension QueueState {
         for name in queues where picks.count < limit {
             guard let queue = table.queue(name), !visited.contains(queue) else { continue }
             if queues.count > 1 { visited.append(queue) }
-            table.pick(from: queue, limit: limit, into: &picks)
+            table.pick(from: queue, limit: limit, at: now, into: &picks)
         }
         let grants = picks.map { grant($0, deadline, worker) }
         return Decision(mutations: Mutations(grants.map { .lease($0) }), reply: .leased(grants))

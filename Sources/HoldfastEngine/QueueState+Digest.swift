@@ -65,6 +65,7 @@ extension QueueState {
             ranks.queues[element.value] = rank
             writer.append(counted: element.key.string)
             terms(of: element.value).encode(into: &writer)
+            table.queues[element.value].bucket?.encode(into: &writer)
         }
     }
 

@@ -1,9 +1,14 @@
-// What keeps a ready job from being leased besides its queue: the rules for its group.
+// What keeps a ready job from being leased besides pausing and the most that run: its queue's rate, slots shared with
+// other queues, and the rules for its group.
 
 package import HoldfastBytes
 
-/// What a ready job waits for because of its group.
-package enum GroupHold: Hashable, Sendable {
+/// What a ready job waits for.
+package enum JobHold: Hashable, Sendable {
+    /// Its queue may lease nothing before, as its rate goes.
+    case rate(until: Timestamp)
+    /// All slots that its queue shares with others are taken.
+    case slots(SharedLimiter)
     /// So many jobs of the group run, and no more may.
     case running(max: Int)
     /// Another job of the group comes first.
@@ -11,10 +16,21 @@ package enum GroupHold: Hashable, Sendable {
 }
 
 extension QueueState {
-    /// Returns what keeps the ready job from being leased; `nil` when its group does not.
+    /// Returns what keeps the ready job from being leased; `nil` for nothing of this kind.
     ///
     /// - Complexity: O(entries) where groups keep their order, else O(1).
-    func hold(of job: UInt64, in lane: Slot<LaneRecord>) -> GroupHold? {
+    func hold(of job: UInt64, in lane: Slot<LaneRecord>, at now: Timestamp) -> JobHold? {
+        let queue = table.lanes[lane].queue
+        if table.tokens(of: queue, at: now) == 0, let limit = table.queues[queue].terms.sharing.rate {
+            return .rate(until: table.queues[queue].bucket?.refill(limit) ?? now)
+        }
+        if table.freeSlots(of: queue) == 0, let limiter = table.queues[queue].terms.sharing.limiter {
+            return .slots(limiter)
+        }
+        return groupHold(of: job, in: lane)
+    }
+
+    private func groupHold(of job: UInt64, in lane: Slot<LaneRecord>) -> JobHold? {
         let slot = table.groups[table.lanes[lane].group].tally
         guard slot != .none else { return nil }
         let tally = table.tallies[slot]

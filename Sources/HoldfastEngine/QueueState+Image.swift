@@ -71,6 +71,9 @@ extension QueueState {
             previous = Name(name)
             let slot = table.internQueue(name)
             table.setTerms(try QueueTerms(from: &reader), of: slot)
+            if let limit = table.queues[slot].terms.sharing.rate {
+                table.queues[slot].bucket = try RateBucket(of: limit, from: &reader)
+            }
             queues.append(slot)
         }
         return queues

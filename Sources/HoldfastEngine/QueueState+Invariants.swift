@@ -38,6 +38,16 @@ extension QueueState {
                 ready: queue.ready, scheduled: queue.scheduled, leased: queue.leased, dead: queue.dead.count)
             precondition(counts == figures[slot] ?? QueueCounts(), "a queue's figures are those of its jobs")
         }
+        for (slot, record) in table.queueSlots.values.map({ ($0, table.queues[$0]) }) {
+            let sharing = record.terms.sharing
+            precondition((record.bucket != nil) == (sharing.rate != nil), "a rate has its bucket")
+            precondition(table.ratedQueues.contains(slot) == (sharing.rate != nil), "queues with a rate are listed")
+            let isSharing = sharing.limiter.map { table.sharers[Name($0.name)]?.contains(slot) ?? false } ?? true
+            precondition(isSharing, "queues that share slots are listed")
+            precondition(record.hasLimits == (sharing.rate != nil || sharing.limiter != nil), "limits are known")
+        }
+        let shared = table.queueSlots.values.count { table.queues[$0].terms.sharing.limiter != nil }
+        precondition(table.sharers.values.reduce(0) { $0 + $1.count } == shared, "a queue shares slots once")
         let capped = table.queueSlots.values.count { table.queues[$0].terms.capacity != nil }
         precondition(table.cappedQueues == capped, "capacities are counted")
         for (job, key) in windows { precondition(uniqueKeys[key]?.job == job, "a window has its holder") }

@@ -15,8 +15,8 @@ package struct JobStanding: Hashable, Sendable {
     package let isPaused: Bool
     /// How many jobs its queue lets run at once, when so many run.
     package let runningMax: Int?
-    /// What its group keeps it from, if it is ready.
-    package let heldBy: GroupHold?
+    /// What its rate, the slots its queue shares or its group keeps it from, if it is ready.
+    package let heldBy: JobHold?
     /// When a scheduled job may run, or a lease ends.
     package let until: Timestamp?
     /// Who holds the lease; `""` for somebody without a name.
@@ -65,7 +65,7 @@ extension QueueState {
         return JobStanding(
             lane: table.lane(slot), state: state, isPaused: queue.terms.isPaused,
             runningMax: queue.terms.runningMax.flatMap { $0 <= queue.leased ? $0 : nil },
-            heldBy: state == .ready ? hold(of: id, in: slot) : nil,
+            heldBy: state == .ready ? hold(of: id, in: slot, at: now) : nil,
             until: state == .scheduled ? status?.runAt : status?.deadline, worker: status?.worker ?? "",
             deadReason: status?.deadReason, diedAt: status?.diedAt,
             ahead: state == .ready ? table.ahead(of: id, in: slot) : nil)

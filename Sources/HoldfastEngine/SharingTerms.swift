@@ -2,8 +2,12 @@
 // free of cost where nothing of it is said.
 //
 //     sharing terms      u8(flags) · [1: varint(running at most in a group)]
+//                        · [8: rate] · [16: limiter]
 //                        flag 2: groups keep their order; flag 4: they do, and jobs that wait are passed over
+//     rate               varint(count) · varint(period, ms) · varint(burst)
+//     limiter            varint(size) · name
 //     sharing settings   varint(flags) · [1: varint(running at most in a group, 0: none)] · [2: u8(order)]
+//                        · [4: rate, or varint(0): none] · [8: limiter, or varint(0): none]
 
 internal import HoldfastBytes
 
@@ -23,6 +27,10 @@ package struct SharingTerms: Hashable, Sendable {
     package var groupRunningMax: Int?
     /// In which order they run.
     package var order = GroupOrder.free
+    /// How often jobs are leased.
+    package var rate: RateLimit?
+    /// Slots that it shares with other queues.
+    package var limiter: SharedLimiter?
 
     /// Nothing is said.
     package init() {}
@@ -31,22 +39,33 @@ package struct SharingTerms: Hashable, Sendable {
     var countsGroups: Bool { groupRunningMax != nil || order != .free }
 
     /// Whether every part is within its bounds.
-    var isValid: Bool { groupRunningMax.map((1...QueueTerms.limitMax).contains) ?? true }
+    var isValid: Bool {
+        (groupRunningMax.map((1...QueueTerms.limitMax).contains) ?? true) && (rate?.isValid ?? true)
+            && (limiter?.isValid ?? true)
+    }
 }
 
 /// A change of them; `nil` leaves a part as it was, and a limit of 0 takes it away.
 package struct SharingSettings: Hashable, Sendable {
     package var groupRunningMax: Int?
     package var order: GroupOrder?
+    package var rate: RateLimit?
+    package var limiter: SharedLimiter?
 
-    package init(groupRunningMax: Int? = nil, order: GroupOrder? = nil) {
+    package init(
+        groupRunningMax: Int? = nil, order: GroupOrder? = nil, rate: RateLimit? = nil, limiter: SharedLimiter? = nil
+    ) {
         self.groupRunningMax = groupRunningMax
         self.order = order
+        self.rate = rate
+        self.limiter = limiter
     }
 
     /// Settings that lead to `terms` whatever was before.
     package init(_ terms: SharingTerms) {
-        self.init(groupRunningMax: terms.groupRunningMax ?? 0, order: terms.order)
+        self.init(
+            groupRunningMax: terms.groupRunningMax ?? 0, order: terms.order, rate: terms.rate ?? RateLimit.none,
+            limiter: terms.limiter ?? SharedLimiter.none)
     }
 
     /// Whether they change nothing.
@@ -56,6 +75,8 @@ package struct SharingSettings: Hashable, Sendable {
         var terms = terms
         if let groupRunningMax { terms.groupRunningMax = groupRunningMax == 0 ? nil : groupRunningMax }
         if let order { terms.order = order }
+        if let rate { terms.rate = rate.count == 0 ? nil : rate }
+        if let limiter { terms.limiter = limiter.size == 0 ? nil : limiter }
         return terms
     }
 }
@@ -66,7 +87,9 @@ extension SharingTerms {
     private static let runningFlag: UInt8 = 1
     private static let strictFlag: UInt8 = 2
     private static let parkingFlag: UInt8 = 4
-    private static let knownFlags = runningFlag | strictFlag | parkingFlag
+    private static let rateFlag: UInt8 = 8
+    private static let limiterFlag: UInt8 = 16
+    private static let knownFlags = runningFlag | strictFlag | parkingFlag | rateFlag | limiterFlag
 
     func encode(into writer: inout ByteWriter) {
         var flags: UInt8 = groupRunningMax == nil ? 0 : Self.runningFlag
@@ -75,8 +98,12 @@ extension SharingTerms {
         case .strict: flags |= Self.strictFlag
         case .parking: flags |= Self.parkingFlag
         }
+        if rate != nil { flags |= Self.rateFlag }
+        if limiter != nil { flags |= Self.limiterFlag }
         writer.append(flags)
         if let groupRunningMax { writer.append(varint: UInt64(groupRunningMax)) }
+        rate?.encode(into: &writer)
+        limiter?.encode(into: &writer)
     }
 
     init(from reader: inout ByteReader) throws(ByteReaderError) {
@@ -92,6 +119,8 @@ extension SharingTerms {
         case Self.parkingFlag: order = .parking
         default: throw ByteReaderError(.notCanonical, at: start)
         }
+        if flags & Self.rateFlag != 0 { rate = try RateLimit(from: &reader) }
+        if flags & Self.limiterFlag != 0 { limiter = try SharedLimiter(from: &reader) }
         guard isValid, self != SharingTerms() else { throw ByteReaderError(.notCanonical, at: start) }
     }
 }
@@ -99,15 +128,21 @@ extension SharingTerms {
 extension SharingSettings {
     private static let runningFlag: UInt64 = 1
     private static let orderFlag: UInt64 = 2
-    private static let knownFlags = runningFlag | orderFlag
+    private static let rateFlag: UInt64 = 4
+    private static let limiterFlag: UInt64 = 8
+    private static let knownFlags = runningFlag | orderFlag | rateFlag | limiterFlag
 
     func encode(into writer: inout ByteWriter) {
         var flags: UInt64 = 0
         if groupRunningMax != nil { flags |= Self.runningFlag }
         if order != nil { flags |= Self.orderFlag }
+        if rate != nil { flags |= Self.rateFlag }
+        if limiter != nil { flags |= Self.limiterFlag }
         writer.append(varint: flags)
         if let groupRunningMax { writer.append(varint: UInt64(groupRunningMax)) }
         if let order { writer.append(order.rawValue) }
+        rate?.encode(into: &writer)
+        limiter?.encode(into: &writer)
     }
 
     init(from reader: inout ByteReader) throws(ByteReaderError) {
@@ -125,5 +160,7 @@ extension SharingSettings {
             }
             self.order = order
         }
+        if flags & Self.rateFlag != 0 { rate = try RateLimit(from: &reader) }
+        if flags & Self.limiterFlag != 0 { limiter = try SharedLimiter(from: &reader) }
     }
 }

@@ -49,6 +49,7 @@ extension ReferenceModel {
         case .configure(let settings):
             let before = terms(of: settings.queue)
             terms[settings.queue] = settings.applied(to: before)
+            if terms(of: settings.queue).sharing.rate != before.sharing.rate { leaseTimes[settings.queue] = [] }
             result = (.done, terms[settings.queue] == before ? 0 : 1)
         case .advanceClock: result = (.done, 1)
         case .moveCursor(let name, let move): result = try moveCursor(name, move, next)
@@ -86,14 +87,14 @@ extension ReferenceModel {
         _ next: SequenceNumber, _ observed: [LeaseGrant]
     ) -> [LeaseGrant] {
         var grants: [LeaseGrant] = []
-        for queue in queues where !terms(of: queue).isPaused {
-            let runningMax = terms(of: queue).runningMax ?? .max
-            while grants.count < limit, counts(of: queue).leased < runningMax {
+        for queue in queues {
+            while grants.count < limit, mayLease(from: queue, at: now) {
                 let candidates = candidates(in: queue, at: now)
                 guard let lowest = candidates.first else { break }
                 let wish = grants.count < observed.count ? observed[grants.count].job : nil
                 let index = candidates.first { jobs[$0].id == wish } ?? lowest
                 countTurn(of: index, over: candidates)
+                leaseTimes[queue, default: []].append(now)
                 jobs[index].attempt += 1
                 jobs[index].startBy = nil
                 let token = LeaseToken(next.advanced(by: UInt64(grants.count)))

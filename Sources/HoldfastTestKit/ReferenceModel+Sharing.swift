@@ -55,4 +55,29 @@ extension ReferenceModel {
         )
         return 2 * Int((most + least - 1) / least)
     }
+
+    // MARK: - Limits of queues
+
+    func mayLease(from queue: String, at now: Timestamp) -> Bool {
+        let terms = terms(of: queue)
+        if terms.isPaused || counts(of: queue).leased >= terms.runningMax ?? .max { return false }
+        if let rate = terms.sharing.rate, drops(of: queue, rate, at: now) < rate.periodMilliseconds { return false }
+        guard let limiter = terms.sharing.limiter else { return true }
+        let sharers = self.terms.filter { $0.value.sharing.limiter?.name == limiter.name }.keys
+        return sharers.reduce(0) { $0 + counts(of: $1).leased } < limiter.size
+    }
+
+    /// What is in the bucket after all leases since the rate was set; a token is as many as the period has
+    /// milliseconds.
+    private func drops(of queue: String, _ rate: RateLimit, at now: Timestamp) -> Int64 {
+        let capacity = Int64(rate.burst) * rate.periodMilliseconds
+        var (drops, time) = (capacity, now)
+        if let first = leaseTimes[queue]?.first { time = first }
+        for lease in leaseTimes[queue] ?? [] {
+            drops = min(capacity, drops + (lease.milliseconds - time.milliseconds) * Int64(rate.count))
+            drops -= rate.periodMilliseconds
+            time = lease
+        }
+        return min(capacity, drops + (now.milliseconds - time.milliseconds) * Int64(rate.count))
+    }
 }

@@ -85,6 +85,10 @@ struct SimulationClients {
         if random.chance(1, in: 3) { configuration.runningMax = random.pick(1...4) }
         if random.chance(1, in: 4) { configuration.groupRunningMax = random.pick(1...2) }
         if random.chance(1, in: 3) { configuration.groupOrder = random.pick(from: [.strict, .parking]) }
+        if random.chance(1, in: 4) {
+            configuration.rate = .init(random.pick(1...5), per: .seconds(random.pick(1...5)), burst: random.pick(1...5))
+        }
+        if random.chance(1, in: 4) { configuration.limiter = .init(name: "slots", size: random.pick(1...4)) }
         if random.chance(1, in: 2) {
             configuration.retry = .fixed(.seconds(random.pick(0...20)), jitterPercent: random.pick(0...100))
         }

@@ -185,7 +185,19 @@ extension QueueSettings {
         self.init(
             queue: queue, capacity: configuration.capacity ?? 0, runningMax: configuration.runningMax ?? 0,
             retry: retry,
-            sharing: configuration.sharing)
+            sharing: Self.sharing(configuration))
+    }
+}
+
+extension QueueSettings {
+    fileprivate static func sharing(_ configuration: QueueConfiguration) -> SharingSettings {
+        let rate = configuration.rate.map {
+            RateLimit(count: $0.count, periodMilliseconds: $0.period.components.seconds * 1000, burst: $0.burst)
+        }
+        let limiter = configuration.limiter.map { SharedLimiter(name: $0.name, size: $0.size) }
+        return SharingSettings(
+            groupRunningMax: configuration.groupRunningMax ?? 0, order: configuration.groupOrder.engineOrder,
+            rate: rate ?? RateLimit.none, limiter: limiter ?? SharedLimiter.none)
     }
 }
 

@@ -56,6 +56,17 @@ struct ConfigureCommandTests {
             ])
     }
 
+    @Test func ratesAndSharedSlotsAreSetAndTakenAway() throws {
+        #expect(
+            try configure("--rate", "10/1s+50", "--limiter", "gpu:4").lines == [
+                "q: leases 10 in 1000 ms, 50 at once, shares 4 of gpu"
+            ])
+        #expect(
+            try configure("--rate", "5/1m", "--json").lines.first?.hasSuffix(
+                #""rate":{"count":5,"period_ms":60000,"burst":5},"limiter":{"name":"gpu","size":4}}"#) == true)
+        #expect(try configure("--rate", "none", "--limiter", "none").lines == ["q: no limits, default retries"])
+    }
+
     @Test func anOwnersQueueIsConfiguredAndShown() throws {
         let shell = try ShellProcess(directory.store)
         #expect(try configure("--capacity", "1").lines == ["q: takes 1 job"])
@@ -71,7 +82,9 @@ struct ConfigureCommandTests {
     @Test(arguments: [
         ["--capacity", "0"], ["--capacity", "many"], ["--running", "-1"], ["--retry", "never"], ["--retry", ""],
         ["--retry", "1s*0.5..1m"], ["--retry", "1m*2..1s"], ["--retry", "1s*2"], ["--retry", "1s,,2s"],
-        ["--retry", "1000d"], ["--group-running", "0"], ["--group-order", "fifo"], ["--jitter", "5"],
+        ["--retry", "1000d"], ["--group-running", "0"], ["--group-order", "fifo"],
+        ["--rate", "5"], ["--rate", "0/1s"], ["--rate", "5/1s+"], ["--limiter", "gpu"], ["--limiter", ":4"],
+        ["--jitter", "5"],
         ["--retry", "default", "--jitter", "5"],
         ["--retry", "1s", "--jitter", "101"],
     ])

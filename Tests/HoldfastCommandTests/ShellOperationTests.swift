@@ -103,6 +103,24 @@ struct ShellOperationTests {
         try shell.expect(#"{"op":"configure","queue":"other"}"#, #"{"ok":true,"capacity":null,"retry":"default"}"#)
     }
 
+    @Test func ratesAndSharedSlotsHoldJobsBack() throws {
+        try shell.expect(
+            #"{"op":"configure","queue":"q","rate":{"count":1,"period_ms":1000}}"#,
+            #"{"ok":true,"rate":{"count":1,"period_ms":1000,"burst":1}}"#)
+        for _ in 1...3 { try shell.ask(#"{"op":"enqueue","queue":"q","payload":""}"#) }
+        try shell.expect(#"{"op":"lease","queue":"q","limit":5}"#, #"{"leases":[{"id":2}]}"#)
+        try shell.expect(#"{"op":"explain","id":3}"#, #"{"reason":"rate_limited","until_ms":\#(start + 1000)}"#)
+        try shell.ask(#"{"op":"advance","ms":1000}"#)
+        try shell.expect(#"{"op":"lease","queue":"q","limit":5}"#, #"{"leases":[{"id":3}]}"#)
+        try shell.ask(#"{"op":"configure","queue":"q","rate":null,"limiter":{"name":"l","size":2}}"#)
+        try shell.expect(#"{"op":"lease","queue":"q"}"#, #"{"leases":[]}"#)
+        try shell.expect(#"{"op":"explain","id":4}"#, #"{"reason":"slots_taken","limiter":"l","size":2}"#)
+        for rate in [#"5"#, #"{"count":5}"#, #"{"count":0,"period_ms":1}"#] {
+            try shell.refuse(#"{"op":"configure","queue":"q","rate":\#(rate)}"#, "bad_request")
+        }
+        try shell.refuse(#"{"op":"configure","queue":"q","limiter":{"name":"","size":1}}"#, "bad_request")
+    }
+
     @Test func groupsHaveTurnsByWeight() throws {
         for number in 1...6 {
             let fields = number > 2 ? #""group":"a","weight":3"# : #""group":"b""#

@@ -215,7 +215,12 @@ extension ModelComparison {
     private mutating func sharing() -> SharingSettings {
         SharingSettings(
             groupRunningMax: random.pick(from: [nil, 0, 1, 2, 4]),
-            order: random.pick(from: [nil, .free, .strict, .parking]))
+            order: random.pick(from: [nil, .free, .strict, .parking]),
+            rate: random.pick(from: [
+                nil, RateLimit.none,
+                RateLimit(count: random.pick(1...5), periodMilliseconds: 1000, burst: random.pick(1...4)),
+            ]),
+            limiter: random.pick(from: [nil, SharedLimiter.none, SharedLimiter(name: "l", size: random.pick(1...4))]))
     }
 
     private mutating func cursorMove() -> CursorMove {

@@ -71,6 +71,21 @@ import Testing
                 QueueSettings(queue: "q", sharing: SharingSettings(groupRunningMax: 300, order: .strict))),
             "ac02 40 0171 03 ac02 01"
         ),
+        (
+            .queueSettings(
+                QueueSettings(
+                    queue: "q",
+                    sharing: SharingSettings(
+                        rate: RateLimit(count: 5, periodMilliseconds: 300, burst: 7),
+                        limiter: SharedLimiter(name: "l", size: 9)))),
+            "ac02 40 0171 0c 05 ac02 07 09 016c"
+        ),
+        (
+            .queueSettings(
+                QueueSettings(
+                    queue: "q", sharing: SharingSettings(rate: RateLimit.none, limiter: SharedLimiter.none))),
+            "ac02 40 0171 0c 00 00"
+        ),
         (.queueSettings(QueueSettings(queue: "q", retry: .standard)), "ac02 10 0171 0a00"),
         (
             .queueSettings(

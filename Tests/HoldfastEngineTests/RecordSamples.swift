@@ -31,7 +31,13 @@ enum RecordSamples {
     static func sharing(_ random: inout SeededRandom) -> SharingSettings {
         SharingSettings(
             groupRunningMax: random.pick(from: [nil, 0, 1, QueueTerms.limitMax]),
-            order: random.pick(from: [nil, .free, .strict, .parking]))
+            order: random.pick(from: [nil, .free, .strict, .parking]),
+            rate: random.pick(from: [
+                nil, RateLimit.none,
+                RateLimit(
+                    count: random.pick(1...9), periodMilliseconds: RateLimit.periodMax, burst: RateLimit.countMax),
+            ]),
+            limiter: random.pick(from: [nil, SharedLimiter.none, SharedLimiter(name: "l", size: random.pick(1...400))]))
     }
 
     static func mutation(_ random: inout SeededRandom, before sequence: UInt64) -> Mutation {

@@ -87,11 +87,61 @@ import Testing
         #expect(counts == ["a": 10, "b": 30])
     }
 
+    @Test(.timeLimit(.minutes(1))) func aLeaseThatWaitsGetsAJobWhenTheRateLetsIt() async throws {
+        try await withStore { store, _ in
+            try await store.configure("q", QueueConfiguration(rate: .init(2, per: .seconds(1), burst: 1)))
+            for _ in 0..<3 { _ = try await enqueue(store, "a") }
+            #expect(try await store.lease(from: "q", limit: 9).count == 1)
+            async let waiting = store.lease(from: "q", limit: 9, waitingUpTo: .seconds(3600))
+            while store.waitingLeaseCount == 0 { await Task.yield() }
+            try await store.advanceClock(by: 499)
+            #expect(store.waitingLeaseCount == 1)
+            try await store.advanceClock(by: 1)
+            #expect(try await waiting.count == 1)
+        }
+    }
+
+    @Test(.timeLimit(.minutes(1))) func aWaitingLeaseIsWokenByTimeAlone() async throws {
+        // On the system's clock nobody else does anything: the store's own timer must notice.
+        let disk = SimulatedFileSystem()
+        var options = JobStoreOptions()
+        options.use(disk)
+        let store = try await JobStore.open(at: "/store", options: options)
+        try await store.configure("q", QueueConfiguration(rate: .init(1, per: .milliseconds(50))))
+        for _ in 0..<3 { _ = try await enqueue(store, "a") }
+        var count = 0
+        while count < 3 { count += try await store.lease(from: "q", waitingUpTo: .seconds(50)).count }
+        #expect(count == 3)
+        try await store.close()
+    }
+
+    @Test(.timeLimit(.minutes(1))) func aSlotThatIsFreedInOneQueueServesAnother() async throws {
+        try await withStore { store, _ in
+            for queue in ["q", "r"] {
+                try await store.configure(queue, QueueConfiguration(limiter: .init(name: "gpu", size: 1)))
+            }
+            _ = try await store.enqueue("r", payload: [])
+            let lease = try #require(try await store.lease(from: "r").first)
+            let job = try await enqueue(store, "a")
+            #expect(try await store.explain(job)?.reason == .slotsTaken(limiter: "gpu", size: 1))
+            async let waiting = store.lease(from: "q", waitingUpTo: .seconds(3600))
+            while store.waitingLeaseCount == 0 { await Task.yield() }
+            try await store.ack(lease)
+            #expect(try await waiting.map(\.id) == [job])
+        }
+    }
+
     @Test func groupSettingsOutOfBoundsAreRefused() async throws {
         try await withStore { store, _ in
             for wrong in [0, -1, .max] {
                 await expectRefusal(.badRequest) {
                     try await store.configure("q", QueueConfiguration(groupRunningMax: wrong))
+                }
+                await expectRefusal(.badRequest) {
+                    try await store.configure("q", QueueConfiguration(rate: .init(wrong, per: .seconds(1))))
+                }
+                await expectRefusal(.badRequest) {
+                    try await store.configure("q", QueueConfiguration(limiter: .init(name: "l", size: wrong)))
                 }
             }
         }

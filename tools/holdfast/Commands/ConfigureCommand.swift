@@ -56,6 +56,17 @@ struct ConfigureCommand: ParsableCommand {
         transform: ConfigureCommand.order)
     var groupOrder: GroupOrder?
 
+    @Option(
+        help: ArgumentHelp(
+            "Lease so many jobs in such a time, as 10/1s, or 10/1s+50 for 50 at once; none.", valueName: "rate"),
+        transform: ConfigureCommand.rate)
+    var rate: RateLimit?
+
+    @Option(
+        help: ArgumentHelp("Share so many slots with other queues, as gpu:4; none.", valueName: "name:size"),
+        transform: ConfigureCommand.limiter)
+    var limiter: SharedLimiter?
+
     @Flag(help: "One JSON object.")
     var json = false
 
@@ -73,6 +84,8 @@ struct ConfigureCommand: ParsableCommand {
                 if let capacity { Self.field("capacity", capacity, &writer) }
                 if let running { Self.field("running_max", running, &writer) }
                 if let groupRunning { Self.field("group_running_max", groupRunning, &writer) }
+                if let rate { Self.field(rate, &writer) }
+                if let limiter { Self.field(limiter, &writer) }
                 if let groupOrder { writer.field("group_order", groupOrder.name) }
                 if var policy = retry {
                     if let jitter { policy.jitterPercent = UInt8(jitter) }
@@ -105,6 +118,49 @@ struct ConfigureCommand: ParsableCommand {
         if text == "none" { return 0 }
         if let limit = Int(text), (1...QueueTerms.limitMax).contains(limit) { return limit }
         throw ValidationError("give 1 or more, or none")
+    }
+
+    private static func field(_ rate: RateLimit, _ writer: inout JSONWriter) {
+        writer.key("rate")
+        if rate == .none { return writer.null() }
+        writer.beginObject()
+        writer.field("count", rate.count)
+        writer.field("period_ms", rate.periodMilliseconds)
+        writer.field("burst", rate.burst)
+        writer.endObject()
+    }
+
+    private static func field(_ limiter: SharedLimiter, _ writer: inout JSONWriter) {
+        writer.key("limiter")
+        if limiter == .none { return writer.null() }
+        writer.beginObject()
+        writer.field("name", limiter.name)
+        writer.field("size", limiter.size)
+        writer.endObject()
+    }
+
+    /// Reads a rate.
+    @Sendable private static func rate(_ text: String) throws -> RateLimit {
+        if text == "none" { return .none }
+        let parts = text.split(separator: "/", omittingEmptySubsequences: false)
+        let times = parts.last?.split(separator: "+", omittingEmptySubsequences: false) ?? []
+        if parts.count == 2, (1...2).contains(times.count), let count = Int(parts[0]),
+            let period = TimeSpan(argument: String(times[0])), let burst = times.count == 2 ? Int(times[1]) : count
+        {
+            let limit = RateLimit(count: count, periodMilliseconds: period.milliseconds, burst: burst)
+            if limit.isValid { return limit }
+        }
+        throw ValidationError("give a rate such as 10/1s or 10/1s+50, counts up to 1000000, or none")
+    }
+
+    /// Reads a limiter.
+    @Sendable private static func limiter(_ text: String) throws -> SharedLimiter {
+        if text == "none" { return .none }
+        if let colon = text.lastIndex(of: ":"), let size = Int(text[text.index(after: colon)...]) {
+            let limiter = SharedLimiter(name: String(text[..<colon]), size: size)
+            if limiter.isValid { return limiter }
+        }
+        throw ValidationError("give a name and a size such as gpu:4, or none")
     }
 
     /// Reads the order of groups.

@@ -11,11 +11,22 @@ extension SharingTerms {
         if let name = reply["group_order"]?.string, let known = QueueConfiguration.GroupOrder(rawValue: name) {
             order = known.engineOrder
         }
+        if let count = reply["rate"]?["count"]?.integer, let period = reply["rate"]?["period_ms"]?.integer,
+            let burst = reply["rate"]?["burst"]?.integer
+        {
+            rate = RateLimit(count: Int(count), periodMilliseconds: period, burst: Int(burst))
+        }
+        if let name = reply["limiter"]?["name"]?.string, let size = reply["limiter"]?["size"]?.integer {
+            limiter = SharedLimiter(name: name, size: Int(size))
+        }
     }
 
     /// What was set; `nil` when nothing was.
     var words: String? {
-        let parts = [groupRunningMax.map { "runs \($0) of a group at once" }, orderWords].compactMap(\.self)
+        let parts = [
+            groupRunningMax.map { "runs \($0) of a group at once" }, orderWords, rate.map { "leases \($0)" },
+            limiter.map { "shares \($0)" },
+        ].compactMap(\.self)
         return parts.isEmpty ? nil : parts.joined(separator: ", ")
     }
 

@@ -119,6 +119,21 @@ extension JSONWriter {
     mutating func fields(of sharing: SharingTerms) {
         if let most = sharing.groupRunningMax { field("group_running_max", most) }
         if sharing.order != .free { field("group_order", sharing.order.name) }
+        if let rate = sharing.rate {
+            key("rate")
+            beginObject()
+            field("count", rate.count)
+            field("period_ms", rate.periodMilliseconds)
+            field("burst", rate.burst)
+            endObject()
+        }
+        if let limiter = sharing.limiter {
+            key("limiter")
+            beginObject()
+            field("name", limiter.name)
+            field("size", limiter.size)
+            endObject()
+        }
     }
 
     mutating func fields(of reply: BatchReply) {
