@@ -52,14 +52,9 @@ struct GroupRotation: Sendable {
     /// The head whose group is next: of this round while it has any, else the lowest of the next.
     var next: UInt64? {
         if let head = fresh.first, head < roundStart { return head }
-        let again = firstWaiting?.heads.first
+        let again = soonest.heads.first ?? laterWaiting.last.flatMap { later[$0]?.heads.first }
         guard let late = fresh.first else { return again }
         return again.map { min(late, $0) } ?? late
-    }
-
-    /// The first round after this in which a group that was served has something waiting.
-    private var firstWaiting: Bucket? {
-        soonest.heads.isEmpty ? laterWaiting.last.flatMap { later[$0] } : soonest
     }
 
     /// The first of the heads after `head`, in the order of their rounds, of groups that were served.
