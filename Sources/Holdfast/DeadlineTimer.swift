@@ -121,7 +121,7 @@ extension StoreCore {
     /// How long until a deadline passes or a wait ends, at least 1 ms.
     fileprivate func millisecondsToNextEvent(at now: Timestamp) -> Int64 {
         var result = Int64.max
-        if let deadline = state.nextDeadline() { result = deadline.milliseconds - now.milliseconds }
+        if let deadline = state.nextDeadline(after: now) { result = deadline.milliseconds - now.milliseconds }
         if let timeout = waiters.nextTimeout, let left = (timeout - clock.monotonicNow()).wholeMilliseconds {
             // Rounded up: waking early would only sleep again.
             result = min(result, left + 1)

@@ -22,6 +22,8 @@ public struct EnqueueOptions: Hashable, Sendable {
     public var onCollision = UniqueCollision.returnExisting
     /// Jobs of several groups in one queue share in turn.
     public var group: String?
+    /// How many turns its group has where one of weight 1 has one; 1 to 1000. Needs a group.
+    public var weight = 1
     /// Travel with the job; 64 KiB in all.
     public var headers: [JobHeader] = []
     /// The job is dead unless it is leased within this time.

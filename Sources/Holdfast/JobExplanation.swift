@@ -15,6 +15,14 @@ public struct JobExplanation: Hashable, Sendable, CustomStringConvertible {
         case paused
         /// So many jobs of its queue are leased, and no more may be at once.
         case limited(runningMax: Int)
+        /// So many jobs of its group are leased, and no more may be at once.
+        case groupLimited(runningMax: Int)
+        /// Its queue leases no job before then, as its rate goes.
+        case rateLimited(until: Timestamp)
+        /// All slots that its queue shares with others are taken.
+        case slotsTaken(limiter: String, size: Int)
+        /// Jobs of its group run one at a time, and this one comes first.
+        case ordered(behind: JobID)
         /// Other jobs of its queue are leased first.
         case behind(Ahead)
         /// Nothing but a lease: it is the next one of its queue.
@@ -83,6 +91,8 @@ public struct JobExplanation: Hashable, Sendable, CustomStringConvertible {
                 reason = .paused
             } else if let runningMax = standing.runningMax {
                 reason = .limited(runningMax: runningMax)
+            } else if let hold = standing.heldBy {
+                reason = Self.reason(hold)
             } else if let ahead, ahead.count > 0 {
                 reason = .behind(ahead)
             } else {
@@ -116,6 +126,15 @@ public struct JobExplanation: Hashable, Sendable, CustomStringConvertible {
         self.sequence = sequence
     }
 
+    private static func reason(_ hold: JobHold) -> Reason {
+        switch hold {
+        case .rate(let until): .rateLimited(until: until)
+        case .slots(let limiter): .slotsTaken(limiter: limiter.name, size: limiter.size)
+        case .running(let most): .groupLimited(runningMax: most)
+        case .order(let first): .ordered(behind: first)
+        }
+    }
+
     private static func words(_ reason: DeadReason?) -> String {
         switch reason {
         case .startByPassed: "its time to live passed"
@@ -141,6 +160,20 @@ public struct JobExplanation: Hashable, Sendable, CustomStringConvertible {
         case .paused: return "waits because queue \(queue) is paused\(place)"
         case .limited(let runningMax):
             return "waits because queue \(queue) lets \(Self.jobs(runningMax)) run at once, and so many do\(place)"
+        case .groupLimited(let runningMax):
+            return "waits because queue \(queue) lets \(Self.jobs(runningMax)) of a group run at once, and so many of "
+                + "group \(group) do"
+        case .rateLimited(let until):
+            return
+                "waits for \(until.milliseconds - at.milliseconds) ms more, as the rate of queue \(queue) goes\(place)"
+        case .slotsTaken(let limiter, let size):
+            return
+                "waits because \(limiter), which queue \(queue) shares, lets \(Self.jobs(size)) run at once, and "
+                + "so many do"
+        case .ordered(let first):
+            return
+                "waits for job \(first.rawValue): queue \(queue) runs the jobs of group \(group) one at a time, "
+                + "in order"
         case .behind(let ahead): return "waits behind \(Self.words(ahead)) of queue \(queue)"
         case .next: return "is the next of queue \(queue): it waits for a worker to lease it"
         case .dead(let reason, _): return "is dead: \(reason)"

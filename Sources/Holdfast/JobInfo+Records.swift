@@ -78,6 +78,7 @@ extension JobInfo {
         priority = Int(lane.priority)
         maxAttempts = Int(lane.maxAttempts)
         group = lane.group.isEmpty ? nil : lane.group
+        weight = Int(lane.weight)
     }
 
     private mutating func take(_ enqueue: Enqueue, _ time: Timestamp) {
@@ -198,6 +199,10 @@ extension HistoryRecord {
             if let errors = settings.finalErrors {
                 list.add("final_errors", errors.isEmpty ? "none" : errors.names.joined(separator: ", "))
             }
+            if let most = settings.sharing.groupRunningMax { list.add("group_running_max", Int64(most)) }
+            if let order = settings.sharing.order { list.add("group_order", order.name) }
+            if let rate = settings.sharing.rate { list.add("rate", rate.description) }
+            if let limiter = settings.sharing.limiter { list.add("limiter", limiter.description) }
             return "queue_settings"
         case .clock: return "clock"
         case .cursorSet(let set):
@@ -215,6 +220,7 @@ extension HistoryRecord {
         list.add("priority", Int64(enqueue.lane.priority))
         list.add("max_attempts", Int64(enqueue.lane.maxAttempts))
         list.add("group", enqueue.lane.group)
+        if enqueue.lane.weight != 1 { list.add("weight", Int64(enqueue.lane.weight)) }
         list.add("run_at_ms", enqueue.runAt)
         list.add("unique_key", enqueue.uniqueKey)
         list.add("unique_until_ms", enqueue.uniqueUntil)

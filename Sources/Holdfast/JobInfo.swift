@@ -52,6 +52,8 @@ public struct JobInfo: Hashable, Sendable {
     public var priority = 0
     /// The group it shares its turns with, if any.
     public var group: String?
+    /// How many turns that has where one of weight 1 has one.
+    public var weight = 1
     /// When it was enqueued; `nil` when its enqueue record can't be read.
     public var enqueuedAt: Timestamp?
     /// When it may run, for a scheduled job.

@@ -58,6 +58,13 @@ struct EnqueueOperation: StoreOperation {
             throw JobStoreError(.badRequest, "`unique_for_ms` and `unique_scope` are both given; give one")
         }
         if let group = options.group { try Limits.checkName(group, "group") }
+        guard (1...Int(RecordLimits.weightMax)).contains(options.weight) else {
+            throw JobStoreError(.badRequest, "`weight` is \(options.weight); give 1 to \(RecordLimits.weightMax)")
+        }
+        guard options.weight == 1 || options.group.map({ !$0.isEmpty }) ?? false else {
+            throw JobStoreError(
+                .badRequest, "`weight` is given without `group`, whose turns it counts; give the group too")
+        }
         try Limits.checkHeaders(options.headers)
         _ = try options.terms()
         // Whether times end before the year 10000 depends on the clock; that they are no nonsense does not.
@@ -71,7 +78,8 @@ struct EnqueueOperation: StoreOperation {
         var enqueue = Enqueue(
             lane: Lane(
                 queue: queue, priority: Int8(truncatingIfNeeded: options.priority),
-                maxAttempts: UInt32(truncatingIfNeeded: options.maxAttempts), group: options.group ?? ""),
+                maxAttempts: UInt32(truncatingIfNeeded: options.maxAttempts), group: options.group ?? "",
+                weight: UInt32(truncatingIfNeeded: options.weight)),
             payload: payload)
         enqueue.runAt = try Limits.runAt(options.runAt, after: options.delay, at: now).flatMap { $0 > now ? $0 : nil }
         enqueue.uniqueKey = options.uniqueKey

@@ -68,7 +68,9 @@ struct StatsOperation: StoreOperation {
     var access: OperationAccess { .reads }
 
     mutating func run(on core: StoreCore, at now: Timestamp) throws(JobStoreError) -> OperationOutcome<StoreStats> {
-        let queues = core.state.queueCounts(at: now).map { StoreStats.Queue($0.queue, $0.counts, $0.terms) }
+        let queues = core.state.queueCounts(at: now).map {
+            StoreStats.Queue($0.queue, $0.counts, $0.terms, held: core.state.heldCount(of: $0.queue))
+        }
         let (sequence, completed, unreadable) = (
             core.state.lastSequence, core.state.completedCount, core.unreadable
         )

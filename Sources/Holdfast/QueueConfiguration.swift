@@ -23,6 +23,15 @@ public struct QueueConfiguration: Hashable, Sendable {
     /// How many of its jobs may be leased at once, by whatever workers; `nil` for any number. Counted from the leases
     /// that there are: one that ends, however, makes room.
     public var runningMax: Int?
+    /// How many jobs of one group may be leased at once; `nil` for any number. A group that runs so many is passed
+    /// over, and costs those that lease nothing meanwhile. Jobs without a group are not concerned.
+    public var groupRunningMax: Int?
+    /// In which order the jobs of one group run.
+    public var groupOrder: GroupOrder
+    /// How often jobs are leased; `nil` for as often as workers ask.
+    public var rate: Rate?
+    /// Slots that the queue shares with others; `nil` for none.
+    public var limiter: Limiter?
     /// How long failed jobs wait. Times are whole milliseconds and at most 366 days; with jitter they are that many
     /// percent shorter or longer at most, by a hash of job and attempt.
     public var retry: Retry
@@ -34,11 +43,16 @@ public struct QueueConfiguration: Hashable, Sendable {
 
     /// Settings of a queue; as they are, those of one about which nothing was said.
     public init(
-        capacity: Int? = nil, runningMax: Int? = nil, retry: Retry = .standard, crashMax: Int? = nil,
+        capacity: Int? = nil, runningMax: Int? = nil, groupRunningMax: Int? = nil, groupOrder: GroupOrder = .free,
+        rate: Rate? = nil, limiter: Limiter? = nil, retry: Retry = .standard, crashMax: Int? = nil,
         finalErrors: [String] = []
     ) {
         self.capacity = capacity
         self.runningMax = runningMax
+        self.groupRunningMax = groupRunningMax
+        self.groupOrder = groupOrder
+        self.rate = rate
+        self.limiter = limiter
         self.retry = retry
         self.crashMax = crashMax
         self.finalErrors = finalErrors
@@ -47,16 +61,18 @@ public struct QueueConfiguration: Hashable, Sendable {
     /// What the state says of a queue.
     package init(_ terms: QueueTerms) {
         self.init(
-            capacity: terms.capacity, runningMax: terms.runningMax, retry: Retry(terms.retry),
+            capacity: terms.capacity, runningMax: terms.runningMax, groupRunningMax: terms.sharing.groupRunningMax,
+            groupOrder: GroupOrder(terms.sharing.order), rate: terms.sharing.rate.map { Rate($0) },
+            limiter: terms.sharing.limiter.map { Limiter(name: $0.name, size: $0.size) }, retry: Retry(terms.retry),
             crashMax: terms.crashMax, finalErrors: terms.finalErrors.names)
     }
 }
 
 extension StoreStats.Queue {
-    init(_ name: String, _ counts: QueueCounts, _ terms: QueueTerms) {
+    init(_ name: String, _ counts: QueueCounts, _ terms: QueueTerms, held: Int) {
         self.init(
             name: name, ready: counts.ready, scheduled: counts.scheduled, leased: counts.leased, dead: counts.dead,
-            terms: terms)
+            held: held, terms: terms)
     }
 }
 
@@ -149,7 +165,11 @@ private struct ConfigureOperation: StoreOperation {
 
     init(queue: String, _ configuration: QueueConfiguration) {
         settings = Result { () throws(JobStoreError) in
-            for (limit, name) in [(configuration.capacity, "capacity"), (configuration.runningMax, "running_max")] {
+            let limits = [
+                (configuration.capacity, "capacity"), (configuration.runningMax, "running_max"),
+                (configuration.groupRunningMax, "group_running_max"),
+            ]
+            for (limit, name) in limits {
                 // A record says 0 for none.
                 if limit == 0 { throw Self.refusal(of: 0, name) }
             }
@@ -157,20 +177,28 @@ private struct ConfigureOperation: StoreOperation {
             return QueueSettings(
                 queue: queue, capacity: configuration.capacity ?? 0, runningMax: configuration.runningMax ?? 0,
                 retry: try configuration.retry.policy(), crashMax: configuration.crashMax ?? 0,
-                finalErrors: try Limits.errorClasses(configuration.finalErrors))
+                finalErrors: try Limits.errorClasses(configuration.finalErrors), sharing: try configuration.sharing())
         }
     }
 
     func validate(_ options: JobStoreOptions) throws(JobStoreError) {
         let settings = try settings.get()
         try Limits.checkName(settings.queue, "queue")
-        for (limit, name) in [(settings.capacity, "capacity"), (settings.runningMax, "running_max")] {
+        let limits = [
+            (settings.capacity, "capacity"), (settings.runningMax, "running_max"),
+            (settings.sharing.groupRunningMax, "group_running_max"),
+        ]
+        for (limit, name) in limits {
             guard let limit, !(0...QueueTerms.limitMax).contains(limit) else { continue }
             throw Self.refusal(of: limit, name)
         }
         guard settings.retry?.isValid ?? true else { throw QueueConfiguration.Retry.refusal }
         if let crashMax = settings.crashMax, crashMax != 0 { try Limits.checkCrashes(crashMax) }
         if let classes = settings.finalErrors { _ = try Limits.errorClasses(classes.names) }
+        if let rate = settings.sharing.rate, rate != .none, !rate.isValid { throw QueueConfiguration.Rate.refusal }
+        if let limiter = settings.sharing.limiter, limiter != .none, !limiter.isValid {
+            throw QueueConfiguration.Limiter.refusal
+        }
     }
 
     private static func refusal(of limit: Int, _ name: String) -> JobStoreError {

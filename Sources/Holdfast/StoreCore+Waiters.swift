@@ -29,12 +29,12 @@ extension StoreCore {
             end(waiter, outcome, &served)
         }
         if manualClock != nil { endTimedOut(&served) }
-        if !waiters.isEmpty { pokeTimer() }
+        if !waiters.isEmpty { pokeTimer(at: now) }
     }
 
     /// Lets the timer look when something falls due before it would. The caller holds the lock.
-    func pokeTimer() {
-        if let deadline = state.nextDeadline(), deadline < timer.wakesAt { timer.poke() }
+    func pokeTimer(at now: Timestamp) {
+        if let deadline = state.nextDeadline(after: now), deadline < timer.wakesAt { timer.poke() }
     }
 
     /// Ends the waits whose time is up. The caller holds the lock.

@@ -133,7 +133,7 @@ final class StoreCore: @unchecked Sendable {
             }
         } catch { outcome = refused(error) }
         if !waiters.isEmpty { serveWaiters(at: now, &served) }
-        if !outcomes.isEmpty { pokeTimer() }
+        if !outcomes.isEmpty { pokeTimer(at: now) }
         if !servedEarly.isEmpty {
             served += servedEarly
             servedEarly = []

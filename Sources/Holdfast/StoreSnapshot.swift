@@ -54,7 +54,9 @@ public struct StoreSnapshot: Sendable {
 
     /// Counts of what the store held. A job that was due by then counts as ready.
     public var stats: Stats {
-        let queues = state.queueCounts(at: time).map { StoreStats.Queue($0.queue, $0.counts, $0.terms) }
+        let queues = state.queueCounts(at: time).map {
+            StoreStats.Queue($0.queue, $0.counts, $0.terms, held: state.heldCount(of: $0.queue))
+        }
         return Stats(sequence: sequence, time: time, queues: queues, completed: state.completedCount)
     }
 

@@ -17,6 +17,8 @@ public struct StoreStats: Hashable, Sendable {
         public var leased: Int
         /// Dead letters.
         public var dead: Int
+        /// Ready jobs that are not leased now because of what the queue says of their groups.
+        public var held: Int
         package let terms: QueueTerms
 
         /// Whether the queue leases nothing.

@@ -2,6 +2,8 @@
 // in a group the lowest id, whatever lane it is in. What is picked here, leased in this order, leaves the rotation
 // exactly where the picking assumed it: a test compares many leases of one with one lease of many.
 
+internal import HoldfastBytes
+
 /// A job chosen for a lease.
 struct Pick: Hashable, Sendable {
     let job: UInt64
@@ -12,14 +14,14 @@ extension LaneTable {
     /// The job that a lease from `queue` gets first.
     ///
     /// - Complexity: O(log n).
-    func firstPick(in queue: Slot<QueueRecord>) -> Pick? {
-        guard queues[queue].ready > 0, queues[queue].leasable > 0 else { return nil }
+    func firstPick(in queue: Slot<QueueRecord>, at now: Timestamp) -> Pick? {
+        guard queues[queue].ready > queues[queue].held, leasable(in: queue, at: now) > 0 else { return nil }
         for level in queues[queue].levels where levels[level].ready > 0 {
             if levels[level].rotation == nil {
-                return levels[level].sole.flatMap { pick(in: $0, after: 0) }
+                if let sole = levels[level].sole, let pick = pick(in: sole, after: 0) { return pick }
+            } else if let head = levels[level].rotation?.next {
+                return pick(head: head, in: level)
             }
-            guard let head = levels[level].rotation?.next else { return nil }
-            return pick(head: head, in: level)
         }
         return nil
     }
@@ -27,76 +29,37 @@ extension LaneTable {
     /// Appends the jobs that a lease from `queue` gets, in order, until there are `limit` picks.
     ///
     /// - Complexity: O(picks · log n).
-    func pick(from queue: Slot<QueueRecord>, limit: Int, into picks: inout [Pick]) {
-        guard queues[queue].ready > 0 else { return }
-        let leasable = queues[queue].leasable
+    func pick(from queue: Slot<QueueRecord>, limit: Int, at now: Timestamp, into picks: inout [Pick]) {
+        guard queues[queue].ready > queues[queue].held else { return }
+        let leasable = leasable(in: queue, at: now, after: picks)
         let limit = leasable < limit - picks.count ? picks.count + leasable : limit
+        var spending = TallySpending()
         for level in queues[queue].levels where levels[level].ready > 0 && picks.count < limit {
             if let rotation = levels[level].rotation {
-                pickInTurn(rotation, level, limit: limit, into: &picks)
+                pickInTurn(rotation, level, limit: limit, &spending, into: &picks)
             } else if let sole = levels[level].sole {
                 var last: UInt64 = 0
-                while picks.count < limit, let pick = pick(in: sole, after: last) {
+                while picks.count < limit, mayGive(sole, spending), let pick = pick(in: sole, after: last) {
                     picks.append(pick)
+                    spending.spend(groups[sole].tally)
                     last = pick.job
                 }
             }
         }
     }
 
-    /// Rounds as `GroupRotation` has them: first what is left of this one, then one over all groups, then rounds over
-    /// the groups picked from, which by then are all that have anything left.
-    private func pickInTurn(
-        _ rotation: GroupRotation, _ level: Slot<LevelRecord>, limit: Int, into picks: inout [Pick]
-    ) {
-        var again: [Pick] = []
-        func take(_ pick: Pick) {
-            picks.append(pick)
-            if let next = self.pick(in: lanes[pick.lane].group, after: pick.job) { again.append(next) }
-        }
-        var fresh = rotation.fresh.first
-        while picks.count < limit, let head = fresh, head < rotation.roundStart {
-            if let pick = pick(head: head, in: level) { take(pick) }
-            fresh = rotation.fresh.first(after: head)
-        }
-        var served = rotation.served.first
-        var waiting = again.sorted { $0.job < $1.job }
-        again.removeAll(keepingCapacity: true)
-        var index = 0
-        while picks.count < limit {
-            let once = index < waiting.count ? waiting[index].job : .max
-            let head = min(fresh ?? .max, served ?? .max)
-            if once < head {
-                take(waiting[index])
-                index += 1
-            } else if head != .max {
-                if let pick = pick(head: head, in: level) { take(pick) }
-                if fresh == head {
-                    fresh = rotation.fresh.first(after: head)
-                } else {
-                    served = rotation.served.first(after: head)
-                }
-            } else if !again.isEmpty {
-                waiting = again.sorted { $0.job < $1.job }
-                again.removeAll(keepingCapacity: true)
-                index = 0
-            } else {
-                return
-            }
-        }
-    }
-
     /// The group's lowest ready job after `job`.
-    private func pick(in group: Slot<GroupRecord>, after job: UInt64) -> Pick? {
+    func pick(in group: Slot<GroupRecord>, after job: UInt64) -> Pick? {
         var best: Pick?
-        for lane in groups[group].lanes {
+        for lane in groups[group].lanes where !groups[group].isHeld {
             guard let next = lanes[lane].ready.first(after: job) else { continue }
             if best == nil || next < best!.job { best = Pick(job: next, lane: lane) }
         }
         return best
     }
 
-    private func pick(head: UInt64, in level: Slot<LevelRecord>) -> Pick? {
+    /// The job at the head of its group.
+    func pick(head: UInt64, in level: Slot<LevelRecord>) -> Pick? {
         guard let group = levels[level].rotation?.groupOfHead[head] else { return nil }
         let lane = groups[group].lanes.first { lanes[$0].ready.first == head }
         return lane.map { Pick(job: head, lane: $0) }

@@ -15,11 +15,16 @@ struct QueueRecord: Sendable {
     var scheduled = 0
     var leased = 0
     var dead = SequenceBitmap()
+    /// How many of those ready may not be leased because of their groups.
+    var held = 0
+    /// Its groups, where what it says of groups asks for that.
+    var tallies: [Name: Slot<GroupTally>]?
+    /// Whether it has a rate, or shares slots with others.
+    var hasLimits = false
+    /// What is left of its rate.
+    var bucket: RateBucket?
     /// Highest priority first.
     var levels: [Slot<LevelRecord>] = []
-
-    /// How many of its jobs may be leased now, whether or not so many are ready.
-    var leasable: Int { terms.isPaused ? 0 : terms.runningMax.map { max(0, $0 - leased) } ?? .max }
 }
 
 /// The jobs of one queue and priority.
@@ -38,13 +43,17 @@ struct LevelRecord: Sendable {
 struct GroupRecord: Sendable {
     let name: String
     let level: Slot<LevelRecord>
+    /// What is known of the group over all priorities; `none` where nobody needs that.
+    var tally = Slot<GroupTally>.none
     /// One for each number of attempts allowed.
     var lanes: [Slot<LaneRecord>] = []
-    var populatedLanes = 0
-    /// The lowest ready id as the rotation knows it; 0 when none is ready or there is no rotation.
+    var populatedLanes: Int32 = 0
+    /// Whether none of its ready jobs may be leased.
+    var isHeld = false
+    /// The lowest ready id as the rotation knows it; 0 when none is ready, it is held, or there is no rotation.
     var head: UInt64 = 0
-    /// The round it was last served in.
-    var servedRound: UInt64 = 0
+    /// The round in which it comes again; served in this one when that is a later one.
+    var due: UInt64 = 0
 }
 
 /// Jobs that differ in nothing but their id.
@@ -52,10 +61,14 @@ struct LaneRecord: Sendable {
     let queue: Slot<QueueRecord>
     let level: Slot<LevelRecord>
     let group: Slot<GroupRecord>
-    let maxAttempts: UInt32
+    /// As `Lane.terms` has them.
+    let terms: UInt32
     var population = 0
     /// The ids that may be leased, with an entry or without.
     var ready = SequenceBitmap()
+
+    var maxAttempts: UInt32 { Lane.maxAttempts(ofTerms: terms) }
+    var weight: UInt32 { Lane.weight(ofTerms: terms) }
 }
 
 /// Every queue with its lanes.
@@ -68,7 +81,12 @@ struct LaneTable: Sendable {
     /// How many queues have a capacity: while none has, no enqueue looks for one.
     private(set) var cappedQueues = 0
     private(set) var levels = SlotTable<LevelRecord>()
-    private(set) var groups = SlotTable<GroupRecord>()
+    var groups = SlotTable<GroupRecord>()
+    var tallies = SlotTable<GroupTally>()
+    /// The queues that have a rate.
+    var ratedQueues: [Slot<QueueRecord>] = []
+    /// The queues that share slots, by the limiter's name.
+    var sharers: [Name: [Slot<QueueRecord>]] = [:]
     private(set) var lanes = SlotTable<LaneRecord>()
     /// The lane looked up last: records come in runs of one lane.
     private var recent: Slot<LaneRecord>?
@@ -83,7 +101,7 @@ struct LaneTable: Sendable {
     /// Whether `slot` is the lane that `lane` describes.
     func matches(_ slot: Slot<LaneRecord>, _ lane: Lane) -> Bool {
         let record = lanes[slot]
-        return record.maxAttempts == lane.maxAttempts && levels[record.level].priority == lane.priority
+        return record.terms == lane.terms && levels[record.level].priority == lane.priority
             && queues[record.queue].name.isSameName(as: lane.queue)
             && groups[record.group].name.isSameName(as: lane.group)
     }
@@ -94,14 +112,15 @@ struct LaneTable: Sendable {
             let level = queues[queue].levels.first(where: { levels[$0].priority == lane.priority }),
             let group = levels[level].groups[Name(lane.group)]
         else { return nil }
-        return groups[group].lanes.first { lanes[$0].maxAttempts == lane.maxAttempts }
+        return groups[group].lanes.first { lanes[$0].terms == lane.terms }
     }
 
     /// Describes a lane in words.
     func lane(_ slot: Slot<LaneRecord>) -> Lane {
         Lane(
             queue: queues[lanes[slot].queue].name, priority: levels[lanes[slot].level].priority,
-            maxAttempts: lanes[slot].maxAttempts, group: groups[lanes[slot].group].name)
+            maxAttempts: lanes[slot].maxAttempts, group: groups[lanes[slot].group].name,
+            weight: lanes[slot].weight)
     }
 
     // MARK: - Making
@@ -116,7 +135,10 @@ struct LaneTable: Sendable {
     mutating func setTerms(_ terms: QueueTerms, of queue: Slot<QueueRecord>) {
         if queues[queue].terms.capacity != nil { cappedQueues -= 1 }
         if terms.capacity != nil { cappedQueues += 1 }
+        let sharing = queues[queue].terms.sharing
         queues[queue].terms = terms
+        if terms.sharing != sharing { limitsChanged(of: queue, from: sharing) }
+        if !hasTalliesAsNeeded(queue) { resetTallies(of: queue) }
     }
 
     mutating func intern(_ lane: Lane) -> Slot<LaneRecord> {
@@ -132,8 +154,9 @@ struct LaneTable: Sendable {
         } else {
             group = groups.insert(GroupRecord(name: lane.group, level: level))
             levels[level].groups[Name(lane.group)] = group
+            if queues[queue].tallies != nil { tally(group, in: queue) }
         }
-        let slot = lanes.insert(LaneRecord(queue: queue, level: level, group: group, maxAttempts: lane.maxAttempts))
+        let slot = lanes.insert(LaneRecord(queue: queue, level: level, group: group, terms: lane.terms))
         groups[group].lanes.append(slot)
         recent = slot
         return slot
@@ -185,7 +208,8 @@ struct LaneTable: Sendable {
 
     private mutating func depopulate(_ group: Slot<GroupRecord>, in level: Slot<LevelRecord>) {
         assert(groups[group].head == 0, "a group without jobs has none ready")
-        groups[group].servedRound = 0
+        levels[level].rotation?.leave(due: groups[group].due)
+        groups[group].due = 0
         levels[level].populatedGroups -= 1
         switch levels[level].populatedGroups {
         case 0: levels[level].sole = nil
@@ -195,7 +219,7 @@ struct LaneTable: Sendable {
             levels[level].sole = sole
             if let sole {
                 groups[sole].head = 0
-                groups[sole].servedRound = 0
+                groups[sole].due = 0
             }
         default: break
         }
@@ -206,11 +230,14 @@ struct LaneTable: Sendable {
         groups[group].lanes.removeAll { $0 == slot }
         if recent == slot { recent = nil }
         lanes.remove(
-            slot, leaving: LaneRecord(queue: lanes[slot].queue, level: lanes[slot].level, group: group, maxAttempts: 0))
+            slot,
+            leaving: LaneRecord(
+                queue: lanes[slot].queue, level: lanes[slot].level, group: group, terms: 0))
     }
 
     private mutating func forget(_ group: Slot<GroupRecord>, in level: Slot<LevelRecord>) {
         for slot in groups[group].lanes { forget(slot) }
+        if groups[group].tally != .none { untally(group) }
         levels[level].groups[Name(groups[group].name)] = nil
         groups.remove(group, leaving: GroupRecord(name: "", level: level))
         // A table once large would make every walk over it long.
@@ -228,7 +255,7 @@ struct LaneTable: Sendable {
         let (queue, level) = (lanes[slot].queue, lanes[slot].level)
         queues[queue].ready += 1
         levels[level].ready += 1
-        if levels[level].populatedGroups > 1 { refreshHead(of: lanes[slot].group) }
+        refresh(lanes[slot].group, in: level)
     }
 
     /// Makes jobs of the lane leasable, in which none was.
@@ -237,7 +264,7 @@ struct LaneTable: Sendable {
         let (queue, level) = (lanes[slot].queue, lanes[slot].level)
         queues[queue].ready += jobs.count
         levels[level].ready += jobs.count
-        if levels[level].populatedGroups > 1 { refreshHead(of: lanes[slot].group) }
+        refresh(lanes[slot].group, in: level)
     }
 
     /// Takes a job out of what may be leased; returns false when it was not in it.
@@ -247,18 +274,18 @@ struct LaneTable: Sendable {
         let (queue, level) = (lanes[slot].queue, lanes[slot].level)
         queues[queue].ready -= 1
         levels[level].ready -= 1
-        if levels[level].populatedGroups > 1 { refreshHead(of: lanes[slot].group) }
+        refresh(lanes[slot].group, in: level)
         return true
     }
 
     /// Notes that a lease of `job` used up a turn of its group.
     mutating func serve(_ job: UInt64, of slot: Slot<LaneRecord>, at sequence: UInt64) {
         let (group, level) = (lanes[slot].group, lanes[slot].level)
-        guard levels[level].populatedGroups > 1, let roundStart = levels[level].rotation?.roundStart else { return }
-        if isServed(group) || job >= roundStart {
-            levels[level].rotation?.beginRound(at: sequence)
-        }
-        markServed(group)
+        guard levels[level].populatedGroups > 1, let roundStart = levels[level].rotation?.roundStart
+        else { return }
+        let due = isServed(group) ? groups[group].due : nil
+        if due != nil || job >= roundStart { levels[level].rotation?.beginRound(at: sequence, due: due) }
+        markServed(group, until: GroupRotation.stride(ofWeight: lanes[slot].weight))
     }
 
     /// Restores a round from an image.
@@ -266,31 +293,39 @@ struct LaneTable: Sendable {
         levels[level].rotation?.roundStart = start
     }
 
-    /// Notes that a group was served in this round.
-    mutating func markServed(_ group: Slot<GroupRecord>) {
+    /// Notes that a group was served in this round, and after how many it comes again.
+    mutating func markServed(_ group: Slot<GroupRecord>, until stride: UInt64) {
         let level = groups[group].level
         guard let round = levels[level].rotation?.round else { return }
-        let head = groups[group].head
-        if head != 0 { levels[level].rotation?.markServed(head: head) }
-        groups[group].servedRound = round
+        levels[level].rotation?.serve(head: groups[group].head, due: round + stride)
+        groups[group].due = round + stride
     }
 
     func isServed(_ group: Slot<GroupRecord>) -> Bool {
-        levels[groups[group].level].rotation?.round == groups[group].servedRound
+        groups[group].due > levels[groups[group].level].rotation?.round ?? .max
     }
 
-    private mutating func refreshHead(of group: Slot<GroupRecord>) {
+    /// Brings the indexes up to date after the ready jobs of a group changed.
+    private mutating func refresh(_ group: Slot<GroupRecord>, in level: Slot<LevelRecord>) {
+        if groups[group].tally != .none {
+            refresh(groups[group].tally)
+        } else if levels[level].populatedGroups > 1 {
+            refreshHead(of: group)
+        }
+    }
+
+    mutating func refreshHead(of group: Slot<GroupRecord>) {
         var head: UInt64 = 0
-        for lane in groups[group].lanes {
+        for lane in groups[group].lanes where !groups[group].isHeld {
             if let first = lanes[lane].ready.first, head == 0 || first < head { head = first }
         }
         let old = groups[group].head
         guard head != old else { return }
         groups[group].head = head
         let level = groups[group].level
-        let served = isServed(group)
-        if old != 0 { levels[level].rotation?.remove(head: old, isServed: served) }
-        if head != 0 { levels[level].rotation?.insert(head: head, of: group, isServed: served) }
+        let due = groups[group].due
+        if old != 0 { levels[level].rotation?.remove(head: old, due: due) }
+        if head != 0 { levels[level].rotation?.insert(head: head, of: group, due: due) }
     }
 }
 

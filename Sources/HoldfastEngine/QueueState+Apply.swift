@@ -41,8 +41,7 @@ extension QueueState {
             }
         case .effectRemove(let remove): forgetEffect(EffectKey(remove.scope, remove.key))
         case .queueSettings(let settings):
-            let slot = table.internQueue(settings.queue)
-            table.setTerms(settings.applied(to: table.queues[slot].terms), of: slot)
+            apply(settings)
         case .clock: break
         case .cursorSet(let set): apply(set, at: record.sequence)
         case .cursorRemove(let remove): apply(remove, at: record.sequence)
@@ -104,7 +103,7 @@ extension QueueState {
         if entry.isInLane {
             table.insertReady(job, in: entry.lane)
         } else {
-            table.queues[table.lanes[entry.lane].queue].scheduled += 1
+            table.addScheduled(job, in: entry.lane)
             pushRun(entry.runAt, job)
         }
     }
@@ -114,7 +113,7 @@ extension QueueState {
         if entry.isInLane {
             table.removeReady(job, from: entry.lane)
         } else {
-            table.queues[table.lanes[entry.lane].queue].scheduled -= 1
+            table.removeScheduled(job, in: entry.lane)
         }
     }
 
@@ -145,7 +144,8 @@ extension QueueState {
         entries[job] = entry
         if !grant.worker.isEmpty { workers[job] = grant.worker }
         if let end = latestEnd(of: job, entry, from: record.time) { mustEndBy[job] = end.milliseconds }
-        table.queues[table.lanes[entry.lane].queue].leased += 1
+        table.beginLease(in: entry.lane)
+        table.takeToken(of: table.lanes[entry.lane].queue, at: record.time)
         table.serve(job, of: entry.lane, at: record.sequence.rawValue)
         pushExpiry(entry.deadline, job, .lease)
         if hadDeadline { deadlinesChanged(of: job) }
@@ -219,6 +219,27 @@ extension QueueState {
             kill(job, reason, record, setsError: true)
         } else {
             release(job, nil, record, countsAttempt: true, setsError: true)
+        }
+    }
+
+    private mutating func apply(_ settings: QueueSettings) {
+        let slot = table.internQueue(settings.queue)
+        let sharing = table.queues[slot].terms.sharing
+        table.setTerms(settings.applied(to: table.queues[slot].terms), of: slot)
+        let now = table.queues[slot].terms.sharing
+        if now.countsGroups || sharing.countsGroups, now != sharing { rebuildTallies(of: slot) }
+    }
+
+    /// Counts what the groups of a queue do after it said something else of them.
+    ///
+    /// - Complexity: O(entries), once for each change.
+    private mutating func rebuildTallies(of queue: Slot<QueueRecord>) {
+        table.resetTallies(of: queue)
+        guard table.queues[queue].tallies != nil else { return }
+        for (id, entry) in entries where table.lanes[entry.lane].queue == queue {
+            if entry.phase == .leased || entry.phase == .waiting && !entry.isInLane {
+                table.recount(id, isLeased: entry.phase == .leased, in: entry.lane)
+            }
         }
     }
 
@@ -309,7 +330,7 @@ extension QueueState {
         switch entry.phase {
         case .waiting: unwait(job, entry)
         case .leased:
-            table.queues[table.lanes[entry.lane].queue].leased -= 1
+            table.endLease(in: entry.lane)
             workers[job] = nil
             if entry.flags.contains(.hasTerms) { mustEndBy[job] = nil }
         case .dead: table.queues[table.lanes[entry.lane].queue].dead.remove(job)

@@ -60,9 +60,11 @@ extension QueueState {
                 return Decision(mutations: .none, reply: .effectRemoved(false))
             }
             return Decision(.effectRemove(EffectRemove(scope: scope, key: key)), .effectRemoved(true))
-        case .configure(let settings):
+        case .configure(var settings):
             let known = terms(of: settings.queue)
             let isSame = settings.applied(to: known) == known
+            // What nearly nobody says is not spelled out each time.
+            if settings.sharing.applied(to: known.sharing) == known.sharing { settings.sharing = SharingSettings() }
             return Decision(mutations: isSame ? .none : .one(.queueSettings(settings)), reply: .done)
         case .advanceClock: return Decision(.clock(ClockAdvance()), .done)
         case .moveCursor(let name, let move):
@@ -120,7 +122,7 @@ extension QueueState {
         }
         if limit == 1 {
             for name in queues {
-                guard let queue = table.queue(name), let pick = table.firstPick(in: queue) else { continue }
+                guard let queue = table.queue(name), let pick = table.firstPick(in: queue, at: now) else { continue }
                 let grant = grant(pick, deadline, worker, at: now)
                 return Decision(.lease(grant), .leased([grant]))
             }
@@ -131,7 +133,7 @@ extension QueueState {
         for name in queues where picks.count < limit {
             guard let queue = table.queue(name), !visited.contains(queue) else { continue }
             if queues.count > 1 { visited.append(queue) }
-            table.pick(from: queue, limit: limit, into: &picks)
+            table.pick(from: queue, limit: limit, at: now, into: &picks)
         }
         let grants = picks.map { grant($0, deadline, worker, at: now) }
         return Decision(mutations: Mutations(grants.map { .lease($0) }), reply: .leased(grants))

@@ -67,6 +67,7 @@ extension QueueState {
             ranks.queues[element.value] = rank
             writer.append(counted: element.key.string)
             terms(of: element.value).encode(into: &writer)
+            table.queues[element.value].bucket?.encode(into: &writer)
         }
     }
 
@@ -86,7 +87,7 @@ extension QueueState {
             if left.group != right.group {
                 return Name(table.groups[left.group].name) < Name(table.groups[right.group].name)
             }
-            return left.maxAttempts < right.maxAttempts
+            return left.terms < right.terms
         }
         writer.append(varint: UInt64(ordered.count))
         for (index, (slot, rank)) in ordered.enumerated() {
@@ -95,7 +96,7 @@ extension QueueState {
             writer.append(varint: UInt64(rank))
             writer.append(UInt8(bitPattern: table.levels[lane.level].priority))
             writer.append(counted: table.groups[lane.group].name)
-            writer.append(varint: UInt64(lane.maxAttempts))
+            writer.append(varint: UInt64(lane.terms))
             var plain = lane.ready
             for id in unusual[slot] ?? [] { plain.remove(id) }
             if isImage { plain.encodeForms(into: &writer) } else { plain.encode(into: &writer) }
@@ -121,7 +122,16 @@ extension QueueState {
             writer.append(varint: table.levels[level].rotation?.roundStart ?? 0)
             let served = table.levels[level].groups.filter { table.isServed($0.value) }.keys.sorted()
             writer.append(varint: UInt64(served.count))
-            for name in served { writer.append(counted: name.string) }
+            for name in served {
+                guard let group = table.levels[level].groups[name],
+                    let round = table.levels[level].rotation?.round
+                else { continue }
+                // A name's length is a byte; what is above it says how much sooner the group comes again than one of
+                // weight 1 that was served now: nothing, where all weigh the same.
+                let sooner = GroupRotation.turn - (table.groups[group].due - round)
+                writer.append(varint: UInt64(name.string.utf8.count) | sooner << 8)
+                writer.append(utf8: name.string)
+            }
         }
     }
 

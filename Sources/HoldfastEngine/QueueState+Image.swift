@@ -79,6 +79,9 @@ extension QueueState {
             previous = Name(name)
             let slot = table.internQueue(name)
             table.setTerms(try QueueTerms(from: &reader), of: slot)
+            if let limit = table.queues[slot].terms.sharing.rate {
+                table.queues[slot].bucket = try RateBucket(of: limit, from: &reader)
+            }
             queues.append(slot)
         }
         return queues
@@ -88,23 +91,30 @@ extension QueueState {
         _ reader: inout ByteReader, _ queues: [Slot<QueueRecord>], _ version: UInt8
     ) throws -> [Slot<LaneRecord>] {
         var lanes: [Slot<LaneRecord>] = []
-        var previous: (rank: Int, priority: Int8, group: Name, attempts: UInt32)?
+        var previous: (rank: Int, priority: Int8, group: Name, terms: UInt32)?
         for _ in 0..<(try Self.count(&reader)) {
             let rank = try Self.rank(&reader, below: queues.count)
             let priority = Int8(bitPattern: try reader.u8())
             let group = Name(try decodeName(&reader))
-            let attempts = UInt32(try reader.varint(atMost: UInt64(RecordLimits.maxAttemptsMax)))
-            guard attempts > 0 else { throw Self.corruptImage("a lane allows no attempts") }
+            let terms = UInt32(try reader.varint(atMost: UInt64(Lane.termsMax)))
+            let (attempts, weight) = (Lane.maxAttempts(ofTerms: terms), Lane.weight(ofTerms: terms))
+            guard (1...RecordLimits.maxAttemptsMax).contains(attempts) else {
+                throw Self.corruptImage("a lane allows no attempts")
+            }
+            guard weight == 1 || weight <= RecordLimits.weightMax && !group.string.isEmpty else {
+                throw Self.corruptImage("a lane weighs too much")
+            }
             if let last = previous {
                 let isLater =
                     if last.rank != rank { last.rank < rank } else if last.priority != priority {
                         last.priority < priority
-                    } else if last.group != group { last.group < group } else { last.attempts < attempts }
+                    } else if last.group != group { last.group < group } else { last.terms < terms }
                 guard isLater else { throw Self.corruptImage("lanes are out of order") }
             }
-            previous = (rank, priority, group, attempts)
+            previous = (rank, priority, group, terms)
             let name = table.queues[queues[rank]].name
-            let lane = Lane(queue: name, priority: priority, maxAttempts: attempts, group: group.string)
+            let lane = Lane(
+                queue: name, priority: priority, maxAttempts: attempts, group: group.string, weight: weight)
             let slot = table.intern(lane)
             let isOfDigest = version == Self.digestSetsVersion
             try add(isOfDigest ? SequenceBitmap(from: &reader) : SequenceBitmap(formsFrom: &reader), to: slot)
@@ -127,7 +137,7 @@ extension QueueState {
         let queue: Slot<QueueRecord>
         let priority: Int8
         let start: UInt64
-        let served: [Name]
+        let served: [(name: Name, stride: UInt64)]
     }
 
     private func decodeTurns(_ reader: inout ByteReader, _ queues: [Slot<QueueRecord>]) throws -> [Turn] {
@@ -142,15 +152,26 @@ extension QueueState {
             previous = (rank, priority)
             let start = try sequence(&reader)
             guard start > 0 else { throw Self.corruptImage("a round has no beginning") }
-            var served: [Name] = []
+            var served: [(name: Name, stride: UInt64)] = []
             for _ in 0..<(try Self.count(&reader)) {
-                let name = Name(try decodeName(&reader))
-                if let last = served.last, !(last < name) { throw Self.corruptImage("groups are out of order") }
-                served.append(name)
+                let group = try decodeServed(&reader)
+                if let last = served.last, !(last.name < group.name) {
+                    throw Self.corruptImage("groups are out of order")
+                }
+                served.append(group)
             }
             turns.append(Turn(queue: queues[rank], priority: priority, start: start, served: served))
         }
         return turns
+    }
+
+    private func decodeServed(_ reader: inout ByteReader) throws -> (name: Name, stride: UInt64) {
+        let start = reader.offset
+        let number = try reader.varint(atMost: GroupRotation.turn << 8 - 1)
+        guard let name = String(validating: try reader.span(Int(number & 255))) else {
+            throw ByteReaderError(.notUTF8, at: start)
+        }
+        return (Name(name), GroupRotation.turn - number >> 8)
     }
 
     /// Restores a round when every job is in its lane.
@@ -159,11 +180,12 @@ extension QueueState {
             table.levels[level].rotation != nil
         else { throw Self.corruptImage("a round has no groups to share it") }
         table.restoreRound(of: level, start: turn.start)
-        for name in turn.served {
-            guard let group = table.levels[level].groups[name], table.groups[group].populatedLanes > 0 else {
+        for (name, stride) in turn.served {
+            guard let group = table.levels[level].groups[name], table.groups[group].populatedLanes > 0
+            else {
                 throw Self.corruptImage("a round served a group that has no jobs")
             }
-            table.markServed(group)
+            table.markServed(group, until: stride)
         }
     }
 
@@ -248,20 +270,19 @@ extension QueueState {
 
     /// Puts a restored job into the figures and indexes of its phase.
     private mutating func index(_ id: UInt64, _ entry: JobEntry) {
-        let queue = table.lanes[entry.lane].queue
         switch entry.phase {
         case .waiting:
             if entry.isInLane {
                 table.insertReady(id, in: entry.lane)
             } else {
-                table.queues[queue].scheduled += 1
+                table.addScheduled(id, in: entry.lane)
                 pushRun(entry.runAt, id)
             }
             if entry.flags.contains(.hasStartBy) { pushExpiry(entry.deadline, id, .startBy) }
         case .leased:
-            table.queues[queue].leased += 1
+            table.beginLease(in: entry.lane)
             pushExpiry(entry.deadline, id, .lease)
-        case .dead: table.queues[queue].dead.insert(id)
+        case .dead: table.queues[table.lanes[entry.lane].queue].dead.insert(id)
         }
     }
 

@@ -46,6 +46,16 @@ extension QueueState {
                 ready: queue.ready, scheduled: queue.scheduled, leased: queue.leased, dead: queue.dead.count)
             precondition(counts == figures[slot] ?? QueueCounts(), "a queue's figures are those of its jobs")
         }
+        for (slot, record) in table.queueSlots.values.map({ ($0, table.queues[$0]) }) {
+            let sharing = record.terms.sharing
+            precondition((record.bucket != nil) == (sharing.rate != nil), "a rate has its bucket")
+            precondition(table.ratedQueues.contains(slot) == (sharing.rate != nil), "queues with a rate are listed")
+            let isSharing = sharing.limiter.map { table.sharers[Name($0.name)]?.contains(slot) ?? false } ?? true
+            precondition(isSharing, "queues that share slots are listed")
+            precondition(record.hasLimits == (sharing.rate != nil || sharing.limiter != nil), "limits are known")
+        }
+        let shared = table.queueSlots.values.count { table.queues[$0].terms.sharing.limiter != nil }
+        precondition(table.sharers.values.reduce(0) { $0 + $1.count } == shared, "a queue shares slots once")
         let capped = table.queueSlots.values.count { table.queues[$0].terms.capacity != nil }
         precondition(table.cappedQueues == capped, "capacities are counted")
         for (job, key) in windows { precondition(uniqueKeys[key]?.job == job, "a window has its holder") }
@@ -69,6 +79,7 @@ extension QueueState {
         if let first = expiries.first { precondition(isLive(first), "the next expiry is live") }
         if let first = runs.first { precondition(isLive(first), "the next run is live") }
         checkRotations()
+        checkTallies()
     }
 
     private func checkRotations() {
@@ -77,19 +88,99 @@ extension QueueState {
                 let record = table.levels[level]
                 precondition((record.rotation != nil) == (record.populatedGroups > 1), "groups take turns when several")
                 guard let rotation = record.rotation else { continue }
-                var waiting = 0
+                var (waiting, fresh) = (0, 0)
                 for group in record.groups.values {
-                    let head = table.groups[group].lanes.compactMap { table.lanes[$0].ready.first }.min() ?? 0
+                    let lowest = table.groups[group].lanes.compactMap { table.lanes[$0].ready.first }.min() ?? 0
+                    let head = table.groups[group].isHeld ? 0 : lowest
                     precondition(table.groups[group].head == head, "a group's head is its lowest ready job")
                     guard head != 0 else { continue }
                     waiting += 1
                     precondition(rotation.groupOfHead[head] == group, "a waiting group is in the rotation")
-                    let heads = table.isServed(group) ? rotation.served : rotation.fresh
-                    precondition(heads.contains(head), "a group is where its turn is")
+                    if !table.isServed(group) {
+                        fresh += 1
+                        precondition(rotation.fresh.contains(head), "a group is where its turn is")
+                    }
                 }
-                precondition(rotation.fresh.count + rotation.served.count == waiting, "only waiting groups take turns")
+                precondition(rotation.fresh.count == fresh, "only waiting groups take turns")
+                checkServed(rotation, in: record, waiting: waiting - fresh)
                 precondition(rotation.groupOfHead.count == waiting, "only waiting groups have heads")
             }
         }
+    }
+}
+
+extension QueueState {
+    /// Goes through the groups that were served, in the order in which they come again.
+    private func checkServed(_ rotation: GroupRotation, in level: LevelRecord, waiting: Int) {
+        var place = (head: UInt64(0), round: UInt64(0))
+        var count = 0
+        while let next = rotation.servedHead(after: place.head, in: place.round) {
+            precondition(next.round > place.round || next.head > place.head, "served groups are in order")
+            precondition(next.round > rotation.round, "who was served comes again later")
+            let due = rotation.groupOfHead[next.head].map { table.groups[$0].due }
+            precondition(due == next.round, "a group that was served is where its next turn is")
+            place = next
+            count += 1
+        }
+        precondition(count == waiting, "who was served and has something waiting comes again")
+        let dues = level.groups.values.map { table.groups[$0].due }.filter { $0 > rotation.round }
+        precondition(rotation.soonestRound == dues.min(), "the soonest turn is known")
+    }
+
+    private func checkTallies() {
+        var leased: [Slot<GroupTally>: Int] = [:]
+        var waiting: [Slot<GroupTally>: Int] = [:]
+        for (id, entry) in entries {
+            let tally = table.groups[table.lanes[entry.lane].group].tally
+            guard tally != .none else { continue }
+            if entry.phase == .leased { leased[tally, default: 0] += 1 }
+            if entry.phase == .waiting, !entry.isInLane {
+                let isStrict = table.queues[table.tallies[tally].queue].terms.sharing.order == .strict
+                precondition(table.tallies[tally].waiting.contains(id) == isStrict, "strict order knows who waits")
+                if isStrict { waiting[tally, default: 0] += 1 }
+            }
+        }
+        for queue in table.queueSlots.values {
+            precondition(table.hasTalliesAsNeeded(queue), "groups are counted where that is asked for")
+            var held = 0
+            for (name, slot) in table.queues[queue].tallies ?? [:] {
+                let tally = table.tallies[slot]
+                precondition(tally.name == name && tally.queue == queue, "a tally is that of its group")
+                precondition(tally.leased == leased[slot] ?? 0, "a group's leases are those that there are")
+                precondition(
+                    tally.waiting.count == waiting[slot] ?? 0, "a group's waiting jobs are those that there are")
+                held += checkPlaces(of: slot)
+            }
+            precondition(table.queues[queue].held == held, "a queue's held jobs are those of its groups")
+            for level in table.queues[queue].levels {
+                for group in table.levels[level].groups.values {
+                    let isCounted = table.queues[queue].tallies != nil && !table.groups[group].name.isEmpty
+                    precondition((table.groups[group].tally != .none) == isCounted, "a group with a name is counted")
+                    precondition(isCounted || !table.groups[group].isHeld, "only groups that are counted are held")
+                }
+            }
+        }
+    }
+
+    /// Returns how many of the tally's jobs are held.
+    private func checkPlaces(of slot: Slot<GroupTally>) -> Int {
+        let tally = table.tallies[slot]
+        let sharing = table.queues[tally.queue].terms.sharing
+        let ready = tally.places.reduce(0) {
+            $0 + table.groups[$1].lanes.reduce(0) { $0 + table.lanes[$1].ready.count }
+        }
+        let heads = tally.places.map { place in
+            table.groups[place].lanes.compactMap { table.lanes[$0].ready.first }.min() ?? .max
+        }
+        let lowest = heads.min() ?? .max
+        let allowance = table.allowance(of: tally, sharing, lowest: lowest == .max ? nil : lowest)
+        precondition(tally.allowance == allowance, "a group's allowance is up to date")
+        precondition(tally.held == max(0, ready - allowance), "what a group may not run is held")
+        for (place, head) in zip(tally.places, heads) where head != .max {
+            let isNext = allowance > 0 && (sharing.order == .free || head == lowest)
+            precondition(table.groups[place].isHeld != isNext, "a group is held where none of its jobs may run")
+            precondition(table.groups[place].tally == slot, "a place leads to its tally")
+        }
+        return tally.held
     }
 }

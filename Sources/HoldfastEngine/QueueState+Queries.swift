@@ -173,12 +173,18 @@ extension QueueState {
     package func waitingLeasable(queues: [String], at now: Timestamp) -> Bool {
         var hasScheduled = false
         for name in queues {
-            guard let slot = table.queue(name), table.queues[slot].leasable > 0 else { continue }
-            if table.queues[slot].ready > 0 { return true }
+            guard let slot = table.queue(name), table.leasable(in: slot, at: now) > 0 else { continue }
+            if table.queues[slot].ready > table.queues[slot].held { return true }
             if table.queues[slot].scheduled > 0 { hasScheduled = true }
         }
         guard hasScheduled, let first = runs.first, first.deadline <= now else { return false }
-        let slots = queues.compactMap { table.queue($0) }.filter { table.queues[$0].leasable > 0 }
+        if queues.contains(where: { table.queue($0).map { table.queues[$0].tallies != nil } ?? false }) {
+            // Whether one that is due may be leased depends on its group: right all the same, at the price of a copy.
+            var promoted = self
+            promoted.promoteDue(at: now)
+            return promoted.waitingLeasable(queues: queues, at: now)
+        }
+        let slots = queues.compactMap { table.queue($0) }.filter { table.leasable(in: $0, at: now) > 0 }
         return dueButNotPromoted(at: now).contains { job in
             entries[job].map { slots.contains(table.lanes[$0.lane].queue) } ?? false
         }

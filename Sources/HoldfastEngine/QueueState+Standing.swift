@@ -15,6 +15,8 @@ package struct JobStanding: Hashable, Sendable {
     package let isPaused: Bool
     /// How many jobs its queue lets run at once, when so many run.
     package let runningMax: Int?
+    /// What its rate, the slots its queue shares or its group keeps it from, if it is ready.
+    package let heldBy: JobHold?
     /// When a scheduled job may run, or a lease ends.
     package let until: Timestamp?
     /// Who holds the lease; `""` for somebody without a name.
@@ -63,6 +65,7 @@ extension QueueState {
         return JobStanding(
             lane: table.lane(slot), state: state, isPaused: queue.terms.isPaused,
             runningMax: queue.terms.runningMax.flatMap { $0 <= queue.leased ? $0 : nil },
+            heldBy: state == .ready ? hold(of: id, in: slot, at: now) : nil,
             until: state == .scheduled ? status?.runAt : status?.deadline, worker: status?.worker ?? "",
             deadReason: status?.deadReason, diedAt: status?.diedAt,
             ahead: state == .ready ? table.ahead(of: id, in: slot) : nil)
@@ -88,30 +91,61 @@ extension LaneTable {
         var ahead = JobsAhead()
         for higher in queues[lanes[lane].queue].levels {
             if higher == level { break }
-            guard levels[higher].ready > 0 else { continue }
-            ahead.higher.append(.init(priority: levels[higher].priority, count: levels[higher].ready))
+            let count = leasable(in: higher)
+            guard count > 0 else { continue }
+            ahead.higher.append(.init(priority: levels[higher].priority, count: count))
         }
         ahead.older = ready(below: id, in: group)
         guard let rotation = levels[level].rotation else { return ahead }
-        // What is left of this round, `early`, is served first; each group once. Then come rounds over all groups that
-        // have anything, the lowest id first.
-        func isEarly(_ group: Slot<GroupRecord>) -> Bool {
-            groups[group].head != 0 && groups[group].head < rotation.roundStart && !isServed(group)
+        // Each group is served in the round of its first turn, then every so many rounds as its weight says; in one
+        // round the lowest id comes first. Groups that are late for this round join the next that there is.
+        let all = levels[level].groups.values.filter { groups[$0].head != 0 || $0 == group }
+        let late = nextRound(rotation, all)
+        func first(_ group: Slot<GroupRecord>) -> UInt64 {
+            if isServed(group) { return groups[group].due }
+            return groups[group].head != 0 && groups[group].head < rotation.roundStart
+                ? rotation.round : late
         }
-        let ownEarly = isEarly(group) ? 1 : 0
-        for other in levels[level].groups.values where other != group && groups[other].head != 0 {
-            let early = isEarly(other) ? 1 : 0
-            if ahead.older < ownEarly {
-                // The job itself is served in what is left of this round.
-                if early == 1 && groups[other].head < id { ahead.otherGroups += 1 }
-                continue
-            }
+        let own =
+            first(group) + UInt64(ahead.older) * GroupRotation.stride(ofWeight: lanes[lane].weight)
+        for other in all where other != group {
+            let (first, stride) = (first(other), stride(of: other))
+            guard first <= own else { continue }
             // How many jobs the other group has given once the rounds before the job's own are over.
-            let given = early + ahead.older - ownEarly
-            let below = ready(below: id, in: other)
-            ahead.otherGroups += below > given ? given + 1 : min(given, ready(in: other))
+            let given = Int((own - first + stride - 1) / stride)
+            let isInRound = (own - first) % stride == 0
+            let comesFirst = isInRound && ready(below: id, in: other) > given
+            ahead.otherGroups += min(
+                comesFirst ? given + 1 : min(given, ready(in: other)), allowance(of: other))
         }
         return ahead
+    }
+
+    /// The round that begins when this one is over.
+    private func nextRound(_ rotation: GroupRotation, _ waiting: [Slot<GroupRecord>]) -> UInt64 {
+        let early = waiting.filter {
+            !isServed($0) && groups[$0].head != 0 && groups[$0].head < rotation.roundStart
+        }
+        let rounds =
+            early.map { rotation.round + stride(of: $0) } + [rotation.soonestRound].compactMap(\.self)
+        return rounds.min() ?? rotation.round
+    }
+
+    private func stride(of group: Slot<GroupRecord>) -> UInt64 {
+        let head = groups[group].head
+        let lane = groups[group].lanes.first { lanes[$0].ready.first == head }
+        return GroupRotation.stride(ofWeight: lane.map { lanes[$0].weight } ?? 1)
+    }
+
+    /// How many jobs of a level may be leased now.
+    private func leasable(in level: Slot<LevelRecord>) -> Int {
+        guard queues[levels[level].queue].tallies != nil else { return levels[level].ready }
+        return levels[level].groups.values.reduce(0) { $0 + min(ready(in: $1), allowance(of: $1)) }
+    }
+
+    private func allowance(of group: Slot<GroupRecord>) -> Int {
+        let tally = groups[group].tally
+        return tally == .none ? .max : groups[group].isHeld ? 0 : tallies[tally].allowance
     }
 
     private func ready(below id: UInt64, in group: Slot<GroupRecord>) -> Int {

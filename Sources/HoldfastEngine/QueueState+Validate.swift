@@ -79,6 +79,11 @@ extension QueueState {
         guard enqueue.terms.map({ $0.isValid && !$0.isEmpty }) ?? true || Safeguard.replayedEnqueue.isOff else {
             throw illegal(record, "gives a job impossible terms")
         }
+        let isWeightLegal =
+            lane.weight == 1 || !lane.group.isEmpty && (1...RecordLimits.weightMax).contains(lane.weight)
+        guard isWeightLegal || Safeguard.replayedEnqueue.isOff else {
+            throw illegal(record, "has an impossible weight")
+        }
         if let key = enqueue.uniqueKey, let queue = table.queue(lane.queue) {
             let isFree = uniqueKeys[UniqueKey(queue: queue, key: Name(key))] == nil
             guard isFree || Safeguard.replayedUniqueKey.isOff else {

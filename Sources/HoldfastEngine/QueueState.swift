@@ -85,11 +85,13 @@ package struct QueueState: Sendable {
         return first.deadline <= now
     }
 
-    /// The earliest instant at which a run-at time, lease, start-by time or window falls due. O(1).
-    package func nextDeadline() -> Timestamp? {
-        guard let expiry = expiries.first?.deadline else { return runs.first?.deadline }
-        guard let run = runs.first?.deadline else { return expiry }
-        return min(expiry, run)
+    /// The earliest instant at which a run-at time, lease, start-by time or window falls due, or, after `now`, a queue
+    /// may lease one more as its rate goes. O(queues with a rate).
+    package func nextDeadline(after now: Timestamp) -> Timestamp? {
+        var first = expiries.first?.deadline
+        if let run = runs.first?.deadline { first = min(first ?? run, run) }
+        if let token = table.nextToken(after: now) { first = min(first ?? token, token) }
+        return first
     }
 
     /// Returns the expire mutations due at `now`, at most `limit`, in an order that makes each legal after those
@@ -138,7 +140,7 @@ package struct QueueState: Sendable {
             let job = first.job.rawValue
             guard isLive(first), let lane = entries[job]?.lane else { continue }
             entries[job]?.flags.insert(.isPromoted)
-            table.queues[table.lanes[lane].queue].scheduled -= 1
+            table.removeScheduled(job, in: lane)
             table.insertReady(job, in: lane)
         }
         pruneRuns()

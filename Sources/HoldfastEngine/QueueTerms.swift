@@ -3,7 +3,7 @@
 //
 //     terms      varint(flags) · [2: varint(capacity)] · [4: varint(running at most)] · [8: retry policy]
 //                · [16: varint(crashes at most)] · [256: error classes, see JobTerms.swift]
-//                flag 1: paused
+//                · [32: sharing terms, see SharingTerms.swift]; flag 1: paused
 
 internal import HoldfastBytes
 
@@ -21,6 +21,8 @@ package struct QueueTerms: Hashable, Sendable {
     package var crashMax: Int?
     /// Errors after which a job is not tried again.
     package var finalErrors = ErrorClasses()
+    /// What it says of its groups.
+    package var sharing = SharingTerms()
 
     /// The most that either limit can be set to.
     package static let limitMax = 1 << 40
@@ -31,7 +33,7 @@ package struct QueueTerms: Hashable, Sendable {
     /// Whether every part is within its bounds.
     package var isValid: Bool {
         [capacity, runningMax].allSatisfy { $0.map((1...Self.limitMax).contains) ?? true } && retry.isValid
-            && crashMax.map((1...JobTerms.crashesMax).contains) ?? true && finalErrors.isValid
+            && crashMax.map((1...JobTerms.crashesMax).contains) ?? true && finalErrors.isValid && sharing.isValid
     }
 }
 
@@ -41,8 +43,10 @@ extension QueueTerms {
     private static let runningFlag: UInt64 = 4
     private static let retryFlag: UInt64 = 8
     private static let crashFlag: UInt64 = 16
+    private static let sharingFlag: UInt64 = 32
     private static let errorsFlag: UInt64 = 256
-    private static let known = pausedFlag | capacityFlag | runningFlag | retryFlag | crashFlag | errorsFlag
+    private static let knownFlags =
+        pausedFlag | capacityFlag | runningFlag | retryFlag | crashFlag | sharingFlag | errorsFlag
 
     func encode(into writer: inout ByteWriter) {
         var flags = isPaused ? Self.pausedFlag : 0
@@ -51,24 +55,27 @@ extension QueueTerms {
         if retry != .standard { flags |= Self.retryFlag }
         if crashMax != nil { flags |= Self.crashFlag }
         if !finalErrors.isEmpty { flags |= Self.errorsFlag }
+        if sharing != SharingTerms() { flags |= Self.sharingFlag }
         writer.append(varint: flags)
         if let capacity { writer.append(varint: UInt64(capacity)) }
         if let runningMax { writer.append(varint: UInt64(runningMax)) }
         if retry != .standard { retry.encode(into: &writer) }
         if let crashMax { writer.append(varint: UInt64(crashMax)) }
         if !finalErrors.isEmpty { finalErrors.encode(into: &writer) }
+        if sharing != SharingTerms() { sharing.encode(into: &writer) }
     }
 
     init(from reader: inout ByteReader) throws(ByteReaderError) {
         let start = reader.offset
         let flags = try reader.varint()
-        guard flags & ~Self.known == 0 else { throw ByteReaderError(.unsupported, at: start) }
+        guard flags & ~Self.knownFlags == 0 else { throw ByteReaderError(.unsupported, at: start) }
         isPaused = flags & Self.pausedFlag != 0
         if flags & Self.capacityFlag != 0 { capacity = Int(try reader.varint(atMost: UInt64(Self.limitMax))) }
         if flags & Self.runningFlag != 0 { runningMax = Int(try reader.varint(atMost: UInt64(Self.limitMax))) }
         if flags & Self.retryFlag != 0 { retry = try RetryPolicy(from: &reader) }
         if flags & Self.crashFlag != 0 { crashMax = Int(try reader.varint(atMost: UInt64(JobTerms.crashesMax))) }
         if flags & Self.errorsFlag != 0 { finalErrors = try ErrorClasses(from: &reader) }
+        if flags & Self.sharingFlag != 0 { sharing = try SharingTerms(from: &reader) }
         guard isValid, flags & Self.retryFlag == 0 || retry != .standard,
             flags & Self.errorsFlag == 0 || !finalErrors.isEmpty
         else {

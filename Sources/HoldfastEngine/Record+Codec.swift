@@ -11,13 +11,13 @@
 //     instant    varint(zigzag(instant - time))
 //     ref        varint(sequence - n): an earlier record's sequence number, as a job or a token
 //     lane       name(queue) · [1: priority as u8, two's complement; default 0] · [2: varint(max attempts); default 5]
-//                · [4: name(group); default ""]
+//                · [4: name(group); default ""] · [8192: varint(weight); default 1]
 //     rest       all bytes left
 //
 //      1 enqueue        lane · [8: instant(run at)] · [16: name(unique key)] · [32: instant(unique until)]
 //                       · [64: instant(start by)] · [256: job terms, see JobTerms.swift]
 //                       · [128: varint(pairs) · (name · counted bytes) ...] · rest(payload)
-//                       flag 8192: a lease frees the key; with 16, not with 32
+//                       flag 1024: a lease frees the key; with 16, not with 32
 //      2 lease          lane · [8: varint(attempt); default 1] · [16: name(worker); default ""] · instant(deadline)
 //                       · ref(job)
 //      3 heartbeat      instant(deadline) · ref(job) · ref(token) · [1: rest(progress)]
@@ -37,7 +37,8 @@
 //     11 effectRemove   name(scope) · name(key)
 //     16 queueSettings  name(queue) · [4: varint(capacity, 0: none)] · [8: varint(running at most, 0: none)]
 //                       · [16: retry policy, see RetryPolicy.swift] · [32: varint(crashes at most, 0: none)]
-//                       · [64: error classes, see JobTerms.swift]; flag 1: pausing is set, to flag 2
+//                       · [128: error classes, see JobTerms.swift] · [64: sharing settings, see SharingTerms.swift]
+//                       flag 1: pausing is set, to flag 2
 //     17 clock          nothing
 //     18 cursorSet      name(cursor) · varint(sequence - next) · [1: varint(bytes); default 2^28]
 //                       · [2: varint(age, ms); default 7 days]
@@ -53,7 +54,9 @@ enum RecordFlags {
     static let priority: UInt64 = 1
     static let maxAttempts: UInt64 = 2
     static let group: UInt64 = 4
-    static let lane = priority | maxAttempts | group
+    /// Of every record with a lane, and so above what any of them has beside it.
+    static let weight: UInt64 = 8192
+    static let lane = priority | maxAttempts | group | weight
 
     static let runAt: UInt64 = 8
     static let uniqueKey: UInt64 = 16
@@ -61,7 +64,7 @@ enum RecordFlags {
     static let startBy: UInt64 = 64
     static let headers: UInt64 = 128
     static let terms: UInt64 = 256
-    static let keyFreedByLease: UInt64 = 8192
+    static let keyFreedByLease: UInt64 = 1024
     static let enqueue = lane | runAt | uniqueKey | uniqueUntil | startBy | headers | terms | keyFreedByLease
 
     static let attempt: UInt64 = 8
@@ -95,8 +98,10 @@ enum RecordFlags {
     static let runningMax: UInt64 = 8
     static let retry: UInt64 = 16
     static let crashMax: UInt64 = 32
-    static let finalErrors: UInt64 = 64
-    static let queueSettings = pauseIsSet | pauseIsOn | capacity | runningMax | retry | crashMax | finalErrors
+    static let sharing: UInt64 = 64
+    static let finalErrors: UInt64 = 128
+    static let queueSettings =
+        pauseIsSet | pauseIsOn | capacity | runningMax | retry | crashMax | finalErrors | sharing
 
     static let cursorBytes: UInt64 = 1
     static let cursorAge: UInt64 = 2
@@ -201,6 +206,7 @@ extension Record {
         if lane.priority != 0 { flags |= RecordFlags.priority }
         if lane.maxAttempts != RecordFlags.defaultMaxAttempts { flags |= RecordFlags.maxAttempts }
         if !lane.group.isEmpty { flags |= RecordFlags.group }
+        if lane.weight != 1 { flags |= RecordFlags.weight }
         return flags
     }
 
@@ -209,6 +215,7 @@ extension Record {
         if lane.priority != 0 { writer.append(UInt8(bitPattern: lane.priority)) }
         if lane.maxAttempts != RecordFlags.defaultMaxAttempts { writer.append(varint: UInt64(lane.maxAttempts)) }
         if !lane.group.isEmpty { writer.append(counted: lane.group) }
+        if lane.weight != 1 { writer.append(varint: UInt64(lane.weight)) }
     }
 
     private func encode(_ enqueue: Enqueue, into writer: inout ByteWriter) {
@@ -337,6 +344,7 @@ extension Record {
         if settings.retry != nil { flags |= RecordFlags.retry }
         if settings.crashMax != nil { flags |= RecordFlags.crashMax }
         if settings.finalErrors != nil { flags |= RecordFlags.finalErrors }
+        if !settings.sharing.isEmpty { flags |= RecordFlags.sharing }
         writer.append(varint: flags)
         writer.append(counted: settings.queue)
         if let capacity = settings.capacity { writer.append(varint: UInt64(capacity)) }
@@ -344,6 +352,7 @@ extension Record {
         settings.retry?.encode(into: &writer)
         if let crashMax = settings.crashMax { writer.append(varint: UInt64(crashMax)) }
         settings.finalErrors?.encode(into: &writer)
+        if !settings.sharing.isEmpty { settings.sharing.encode(into: &writer) }
     }
 
     private func encode(_ set: CursorSet, into writer: inout ByteWriter) {

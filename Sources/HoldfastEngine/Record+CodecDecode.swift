@@ -120,6 +120,10 @@ extension Lane {
             group = try reader.name()
             guard !group.isEmpty else { throw ByteReaderError(.notCanonical, at: start) }
         }
+        if flags & RecordFlags.weight != 0 {
+            weight = UInt32(try reader.varint(atMost: UInt64(RecordLimits.weightMax)))
+            guard weight > 1, !group.isEmpty else { throw ByteReaderError(.notCanonical, at: start) }
+        }
     }
 }
 
@@ -276,6 +280,7 @@ extension QueueSettings {
             crashMax = Int(try reader.varint(atMost: UInt64(JobTerms.crashesMax)))
         }
         if flags & RecordFlags.finalErrors != 0 { finalErrors = try ErrorClasses(from: &reader) }
+        if flags & RecordFlags.sharing != 0 { sharing = try SharingSettings(from: &reader) }
     }
 }
 

@@ -35,7 +35,8 @@ package enum Mutation: Hashable, Sendable {
     indirect case edit(Edit)
     case effect(Effect)
     case effectRemove(EffectRemove)
-    case queueSettings(QueueSettings)
+    /// Rare, and larger than the others: behind a reference, so that these stay small.
+    indirect case queueSettings(QueueSettings)
     case clock(ClockAdvance)
     case cursorSet(CursorSet)
     case cursorRemove(CursorRemove)
@@ -65,15 +66,26 @@ package enum RecordKind: UInt8, CaseIterable, Sendable {
 package struct Lane: Hashable, Sendable {
     package var queue: String
     package var priority: Int8
+    /// Beside the priority, where it takes no room.
+    private var storedWeight: UInt16
     package var maxAttempts: UInt32
     /// `""` when the job belongs to no group.
     package var group: String
+    /// How many turns its group has where one of weight 1 has one; 1 when the job belongs to no group.
+    package var weight: UInt32 {
+        get { UInt32(storedWeight) }
+        set { storedWeight = UInt16(clamping: newValue) }
+    }
 
-    package init(queue: String, priority: Int8 = 0, maxAttempts: UInt32 = 5, group: String = "") {
+    package init(
+        queue: String, priority: Int8 = 0, maxAttempts: UInt32 = 5, group: String = "",
+        weight: UInt32 = 1
+    ) {
         self.queue = queue
         self.priority = priority
         self.maxAttempts = maxAttempts
         self.group = group
+        storedWeight = UInt16(clamping: weight)
     }
 }
 
@@ -302,10 +314,11 @@ package struct QueueSettings: Hashable, Sendable {
     package var crashMax: Int?
     /// No name takes them away.
     package var finalErrors: ErrorClasses?
+    package var sharing: SharingSettings
 
     package init(
         queue: String, isPaused: Bool? = nil, capacity: Int? = nil, runningMax: Int? = nil, retry: RetryPolicy? = nil,
-        crashMax: Int? = nil, finalErrors: ErrorClasses? = nil
+        crashMax: Int? = nil, finalErrors: ErrorClasses? = nil, sharing: SharingSettings = SharingSettings()
     ) {
         self.queue = queue
         self.isPaused = isPaused
@@ -314,6 +327,7 @@ package struct QueueSettings: Hashable, Sendable {
         self.retry = retry
         self.crashMax = crashMax
         self.finalErrors = finalErrors
+        self.sharing = sharing
     }
 
     /// Returns what they make of `terms`.
@@ -325,6 +339,7 @@ package struct QueueSettings: Hashable, Sendable {
         if let retry { terms.retry = retry }
         if let crashMax { terms.crashMax = crashMax == 0 ? nil : crashMax }
         if let finalErrors { terms.finalErrors = finalErrors }
+        terms.sharing = sharing.applied(to: terms.sharing)
         return terms
     }
 }
@@ -359,6 +374,7 @@ package enum RecordLimits {
     /// The most a payload limit can be set to.
     package static let payloadBytesMax = 64 << 20
     package static let maxAttemptsMax: UInt32 = 1_000_000
+    package static let weightMax: UInt32 = 1000
     /// Cursors in a store.
     package static let cursorsMax = 1024
 }

@@ -6,6 +6,9 @@ struct Slot<Value>: Hashable, Sendable {
     let index: UInt32
 
     init(_ index: Int) { self.index = UInt32(index) }
+
+    /// Leads nowhere; takes no more room than any other, as an optional would.
+    static var none: Slot { Slot(Int(UInt32.max)) }
 }
 
 /// Values in places that stay put.

@@ -12,14 +12,15 @@ public final class EffectReplay: Sendable {
     private let source: ReplayedEffects
     private let scope: String
 
-    /// Reads what the handler of `job` recorded, from the files of the store in `directory`, which may be open.
+    /// Reads what the handler of `job` recorded, from the files of the store in `directory`. Of one that is open, what
+    /// was recorded last may be missing for a moment.
     ///
     /// - Throws: `.notAStore`, `.corrupt`, `.unsupportedFormat`, `.permissionDenied`, `.ioError`.
     public convenience init(of job: JobID, in directory: String) throws(JobStoreError) {
         try self.init(scope: JobStore.effectScope(of: job), in: directory)
     }
 
-    /// Reads what is recorded under `scope`, from the files of the store in `directory`, which may be open.
+    /// Reads what is recorded under `scope`, from the files of the store in `directory`, as for a job.
     ///
     /// - Throws: The same as for a job.
     public convenience init(scope: String, in directory: String) throws(JobStoreError) {

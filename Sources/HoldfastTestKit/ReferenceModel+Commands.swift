@@ -55,6 +55,7 @@ extension ReferenceModel {
         case .configure(let settings):
             let before = terms(of: settings.queue)
             terms[settings.queue] = settings.applied(to: before)
+            if terms(of: settings.queue).sharing.rate != before.sharing.rate { leaseTimes[settings.queue] = [] }
             result = (.done, terms[settings.queue] == before ? 0 : 1)
         case .advanceClock: result = (.done, 1)
         case .moveCursor(let name, let move): result = try moveCursor(name, move, next)
@@ -77,6 +78,7 @@ extension ReferenceModel {
             keys.append(
                 HeldKey(queue: enqueue.lane.queue, key: key, job: JobID(next), until: enqueue.uniqueUntil))
         }
+        noteWeight(of: enqueue.lane)
         let state = Job.State.waiting(runAt: enqueue.runAt ?? .zero)
         jobs.append(
             Job(id: JobID(next), enqueue: enqueue, key: enqueue.uniqueKey, state: state, startBy: enqueue.startBy))
@@ -88,14 +90,14 @@ extension ReferenceModel {
         _ next: SequenceNumber, _ observed: [LeaseGrant]
     ) -> [LeaseGrant] {
         var grants: [LeaseGrant] = []
-        for queue in queues where !terms(of: queue).isPaused {
-            let runningMax = terms(of: queue).runningMax ?? .max
-            while grants.count < limit, counts(of: queue).leased < runningMax {
+        for queue in queues {
+            while grants.count < limit, mayLease(from: queue, at: now) {
                 let candidates = candidates(in: queue, at: now)
                 guard let lowest = candidates.first else { break }
                 let wish = grants.count < observed.count ? observed[grants.count].job : nil
                 let index = candidates.first { jobs[$0].id == wish } ?? lowest
                 countTurn(of: index, over: candidates)
+                leaseTimes[queue, default: []].append(now)
                 jobs[index].attempt += 1
                 jobs[index].startBy = nil
                 let limit = jobs[index].enqueue.terms?.timeLimit
@@ -120,7 +122,7 @@ extension ReferenceModel {
             guard jobs[index].enqueue.lane.queue == queue, case .waiting(let runAt) = jobs[index].state else {
                 return false
             }
-            return runAt <= now
+            return runAt <= now && mayRun(jobs[index], at: now)
         }
         guard let priority = ready.map({ jobs[$0].enqueue.lane.priority }).max() else { return [] }
         var groups: Set<String> = []
@@ -137,11 +139,14 @@ extension ReferenceModel {
             guard (other.queue, other.priority, other.group) == (lane.queue, lane.priority, group) else { continue }
             jobs[index].overtakenBy = [:]
         }
+        // Who was kept from running was not waiting all along.
+        for index in jobs.indices where !candidates.contains(index) { jobs[index].overtakenBy = [:] }
         for index in candidates where index != chosen {
             jobs[index].overtakenBy[group, default: 0] += 1
             let turns = jobs[index].overtakenBy[group] ?? 0
-            if turns > 2 {
-                complaints.append("group \(group) was served \(turns) times while job \(jobs[index].id) waited")
+            if turns > turnsMax(of: lane, over: jobs[index].enqueue.lane) {
+                complaints.append(
+                    "group \(group) was served \(turns) times while job \(jobs[index].id) waited")
             }
         }
     }

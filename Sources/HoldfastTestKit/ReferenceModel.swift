@@ -3,7 +3,8 @@
 //
 // Groups share "in turn", which allows more than one order. The model lets the engine choose which group comes next,
 // and checks that the choice is allowed: the job must be its group's first, and no group that is waiting all along
-// may see another served more than twice (the end of one round and the start of the next).
+// may see another served more than twice (the end of one round and the start of the next), or more often as it weighs
+// more.
 
 package import HoldfastBytes
 package import HoldfastEngine
@@ -42,6 +43,8 @@ public struct ReferenceModel {
     var keys: [HeldKey] = []
     var effects: [(scope: String, key: String, sequence: SequenceNumber, until: Timestamp?)] = []
     var terms: [String: QueueTerms] = [:]
+    /// When jobs of a queue were leased since its rate was set.
+    var leaseTimes: [String: [Timestamp]] = [:]
     /// Where each consumer said that it goes on, and what it may hold.
     var cursors: [(name: String, cursor: Cursor)] = []
     /// For each record about a cursor, the last record before it that is not, while there are cursors.
@@ -50,6 +53,8 @@ public struct ReferenceModel {
     package internal(set) var completedCount: UInt64 = 0
     /// The last sequence number used.
     package var last = SequenceNumber.zero
+    /// The least and the most that jobs of a group have weighed.
+    var weights: [String: ClosedRange<UInt32>] = [:]
     /// A sentence for each group that was passed over too often.
     package internal(set) var complaints: [String] = []
 

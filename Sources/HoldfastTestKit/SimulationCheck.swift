@@ -191,6 +191,8 @@ extension SimulationState {
             let found = QueueCounts(
                 ready: queue.ready, scheduled: queue.scheduled, leased: queue.leased, dead: queue.dead)
             if found != expected { return "queue \(queue.name) has \(found), the model \(expected)" }
+            let held = model.heldCount(of: queue.name, at: now)
+            if queue.held != held { return "queue \(queue.name) holds \(queue.held) jobs back, the model \(held)" }
             let terms = model.terms(of: queue.name)
             if queue.terms != terms { return "queue \(queue.name) has \(queue.terms), the model \(terms)" }
         }
@@ -209,7 +211,7 @@ extension SimulationState {
             }
         guard isSame, info.queue == lane.queue, info.priority == Int(lane.priority), info.group ?? "" == lane.group,
             info.attempt == Int(job.attempt), info.maxAttempts == Int(lane.maxAttempts),
-            info.uniqueKey == job.enqueue.uniqueKey,
+            info.uniqueKey == job.enqueue.uniqueKey, info.weight == Int(lane.weight),
             info.headers.map(\.value) == job.enqueue.headers.map(\.value)
         else { return "job \(job.id) is \(info), the model says \(job.state), attempt \(job.attempt), \(lane)" }
         return nil

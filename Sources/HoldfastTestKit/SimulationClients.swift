@@ -85,6 +85,12 @@ struct SimulationClients {
         var configuration = QueueConfiguration()
         if random.chance(1, in: 3) { configuration.capacity = random.pick(1...20) }
         if random.chance(1, in: 3) { configuration.runningMax = random.pick(1...4) }
+        if random.chance(1, in: 4) { configuration.groupRunningMax = random.pick(1...2) }
+        if random.chance(1, in: 3) { configuration.groupOrder = random.pick(from: [.strict, .parking]) }
+        if random.chance(1, in: 4) {
+            configuration.rate = .init(random.pick(1...5), per: .seconds(random.pick(1...5)), burst: random.pick(1...5))
+        }
+        if random.chance(1, in: 4) { configuration.limiter = .init(name: "slots", size: random.pick(1...4)) }
         if random.chance(1, in: 2) {
             configuration.retry = .fixed(.seconds(random.pick(0...20)), jitterPercent: random.pick(0...100))
         }
@@ -143,7 +149,10 @@ struct SimulationClients {
             }
             if random.chance(1, in: 2) { options.onCollision = random.pick(from: UniqueCollision.allCases) }
         }
-        if random.chance(1, in: 4) { options.group = "g\(random.pick(0...2))" }
+        if random.chance(1, in: 4) {
+            options.group = "g\(random.pick(0...2))"
+            if random.chance(1, in: 3) { options.weight = random.pick(from: [2, 3, 1000]) }
+        }
         if random.chance(1, in: 8) { options.headers = [JobHeader(name: "h", value: "\(random.pick(0...999))")] }
         if random.chance(1, in: 8) { options.timeToLive = .seconds(random.pick(1...120)) }
         if random.chance(1, in: 10) { options.timeLimit = .seconds(random.pick(1...60)) }

@@ -186,7 +186,17 @@ extension QueueSettings {
         self.init(
             queue: queue, capacity: configuration.capacity ?? 0, runningMax: configuration.runningMax ?? 0,
             retry: RetryPolicy(simulated: configuration.retry), crashMax: configuration.crashMax ?? 0,
-            finalErrors: ErrorClasses(configuration.finalErrors))
+            finalErrors: ErrorClasses(configuration.finalErrors), sharing: Self.sharing(configuration))
+    }
+
+    private static func sharing(_ configuration: QueueConfiguration) -> SharingSettings {
+        let rate = configuration.rate.map {
+            RateLimit(count: $0.count, periodMilliseconds: $0.period.components.seconds * 1000, burst: $0.burst)
+        }
+        let limiter = configuration.limiter.map { SharedLimiter(name: $0.name, size: $0.size) }
+        return SharingSettings(
+            groupRunningMax: configuration.groupRunningMax ?? 0, order: configuration.groupOrder.engineOrder,
+            rate: rate ?? RateLimit.none, limiter: limiter ?? SharedLimiter.none)
     }
 }
 
@@ -251,7 +261,7 @@ extension Enqueue {
         self.init(
             lane: Lane(
                 queue: queue, priority: Int8(options.priority), maxAttempts: UInt32(options.maxAttempts),
-                group: options.group ?? ""),
+                group: options.group ?? "", weight: UInt32(options.weight)),
             runAt: runAt.flatMap { $0 > now ? $0 : nil }, uniqueKey: options.uniqueKey,
             uniqueUntil: after(options.uniqueFor), isKeyFreedByLease: options.uniqueScope == .queued,
             startBy: after(options.timeToLive), terms: terms.isEmpty ? nil : terms,

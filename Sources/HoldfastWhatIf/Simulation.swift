@@ -144,7 +144,9 @@ package struct Simulation {
         if arrivals < jobs.count { next = min(next, history.jobs[arrivals].arrivedAt) }
         if inputs < history.inputs.count { next = min(next, history.inputs[inputs].time) }
         if let worker = busy.first { next = min(next, worker.time) }
-        if let deadline = state.nextDeadline() { next = min(next, deadline.milliseconds) }
+        if let deadline = state.nextDeadline(after: Timestamp(milliseconds: now)) {
+            next = min(next, deadline.milliseconds)
+        }
         return next == .max ? nil : max(next, now)
     }
 

@@ -53,6 +53,33 @@ struct ConfigureCommandTests {
         #expect(try configure("--crashes", "none", "--final-error", "none").lines == ["q: no limits, default retries"])
     }
 
+    @Test func groupsAreLimitedAndKeptInOrder() throws {
+        #expect(
+            try configure("--group-running", "2", "--group-order", "strict").lines == [
+                "q: runs 2 of a group at once, runs each group in order"
+            ])
+        #expect(
+            try configure("--group-order", "parking", "--json").lines == [
+                #"{"queue":"q","paused":false,"capacity":null,"running_max":null,"retry":"default","#
+                    + #""group_running_max":2,"group_order":"parking"}"#
+            ])
+        #expect(
+            try configure("--group-order", "free", "--group-running", "none").lines == [
+                "q: no limits, default retries"
+            ])
+    }
+
+    @Test func ratesAndSharedSlotsAreSetAndTakenAway() throws {
+        #expect(
+            try configure("--rate", "10/1s+50", "--limiter", "gpu:4").lines == [
+                "q: leases 10 in 1000 ms, 50 at once, shares 4 of gpu"
+            ])
+        #expect(
+            try configure("--rate", "5/1m", "--json").lines.first?.hasSuffix(
+                #""rate":{"count":5,"period_ms":60000,"burst":5},"limiter":{"name":"gpu","size":4}}"#) == true)
+        #expect(try configure("--rate", "none", "--limiter", "none").lines == ["q: no limits, default retries"])
+    }
+
     @Test func anOwnersQueueIsConfiguredAndShown() throws {
         let shell = try ShellProcess(directory.store)
         #expect(try configure("--capacity", "1").lines == ["q: takes 1 job"])
@@ -70,7 +97,8 @@ struct ConfigureCommandTests {
         ["--retry", "1s*0.5..1m"], ["--retry", "1m*2..1s"], ["--retry", "1s*2"], ["--retry", "1s,,2s"],
         ["--retry", "1000d"], ["--jitter", "5"], ["--retry", "default", "--jitter", "5"],
         ["--retry", "1s", "--jitter", "101"], ["--crashes", "0"], ["--final-error", ""],
-        ["--final-error", "none", "--final-error", "exit-1"],
+        ["--final-error", "none", "--final-error", "exit-1"], ["--group-running", "0"], ["--group-order", "fifo"],
+        ["--rate", "5"], ["--rate", "0/1s"], ["--rate", "5/1s+"], ["--limiter", "gpu"], ["--limiter", ":4"],
     ])
     func whatMakesNoSenseIsRefused(arguments: [String]) throws {
         let refused = try configure(arguments)

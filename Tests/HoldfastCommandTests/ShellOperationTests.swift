@@ -152,6 +152,48 @@ struct ShellOperationTests {
         }
     }
 
+    @Test func ratesAndSharedSlotsHoldJobsBack() throws {
+        try shell.expect(
+            #"{"op":"configure","queue":"q","rate":{"count":1,"period_ms":1000}}"#,
+            #"{"ok":true,"rate":{"count":1,"period_ms":1000,"burst":1}}"#)
+        for _ in 1...3 { try shell.ask(#"{"op":"enqueue","queue":"q","payload":""}"#) }
+        try shell.expect(#"{"op":"lease","queue":"q","limit":5}"#, #"{"leases":[{"id":2}]}"#)
+        try shell.expect(#"{"op":"explain","id":3}"#, #"{"reason":"rate_limited","until_ms":\#(start + 1000)}"#)
+        try shell.ask(#"{"op":"advance","ms":1000}"#)
+        try shell.expect(#"{"op":"lease","queue":"q","limit":5}"#, #"{"leases":[{"id":3}]}"#)
+        try shell.ask(#"{"op":"configure","queue":"q","rate":null,"limiter":{"name":"l","size":2}}"#)
+        try shell.expect(#"{"op":"lease","queue":"q"}"#, #"{"leases":[]}"#)
+        try shell.expect(#"{"op":"explain","id":4}"#, #"{"reason":"slots_taken","limiter":"l","size":2}"#)
+        for rate in [#"5"#, #"{"count":5}"#, #"{"count":0,"period_ms":1}"#] {
+            try shell.refuse(#"{"op":"configure","queue":"q","rate":\#(rate)}"#, "bad_request")
+        }
+        try shell.refuse(#"{"op":"configure","queue":"q","limiter":{"name":"","size":1}}"#, "bad_request")
+    }
+
+    @Test func groupsHaveTurnsByWeight() throws {
+        for number in 1...6 {
+            let fields = number > 2 ? #""group":"a","weight":3"# : #""group":"b""#
+            try shell.ask(#"{"op":"enqueue","queue":"q","payload":"",\#(fields)}"#)
+        }
+        let leases = try #require(try shell.ask(#"{"op":"lease","queue":"q","limit":5}"#)["leases"]?.elements)
+        #expect(leases.compactMap { $0["group"]?.string } == ["b", "a", "a", "a", "b"])
+        try shell.expect(#"{"op":"job","id":3}"#, #"{"job":{"group":"a","weight":3}}"#)
+        try shell.refuse(#"{"op":"enqueue","queue":"q","payload":"","weight":2}"#, "bad_request")
+        try shell.refuse(#"{"op":"enqueue","queue":"q","payload":"","group":"a","weight":1001}"#, "bad_request")
+    }
+
+    @Test func groupsAreLimitedAndKeptInOrder() throws {
+        try shell.expect(
+            #"{"op":"configure","queue":"q","group_running_max":1,"group_order":"parking"}"#,
+            #"{"ok":true,"running_max":null,"group_running_max":1,"group_order":"parking"}"#)
+        for _ in 1...2 { try shell.ask(#"{"op":"enqueue","queue":"q","payload":"","group":"g"}"#) }
+        try shell.expect(#"{"op":"lease","queue":"q","limit":5}"#, #"{"leases":[{"id":2,"token":4}]}"#)
+        try shell.expect(#"{"op":"stats"}"#, #"{"queues":{"q":{"ready":1,"held":1,"group_running_max":1}}}"#)
+        try shell.expect(#"{"op":"explain","id":3}"#, #"{"reason":"ordered","behind":2}"#)
+        try shell.refuse(#"{"op":"configure","queue":"q","group_order":"fifo"}"#, "bad_request")
+        try shell.refuse(#"{"op":"configure","queue":"q","group_running_max":0}"#, "bad_request")
+    }
+
     @Test func payloadsThatAreNoTextTravelAsBase64() throws {
         try shell.ask(#"{"op":"enqueue","queue":"q","payload_b64":"/wA="}"#)
         try shell.ask(#"{"op":"enqueue","queue":"q","payload_b64":"w6k="}"#)

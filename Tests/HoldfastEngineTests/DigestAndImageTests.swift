@@ -99,7 +99,7 @@ import Testing
         #expect(restored.state.latestTime == engine.state.latestTime)
         #expect(restored.state.completedCount == 1)
         #expect(image(of: restored.state) == image(of: engine.state))
-        #expect(restored.state.nextDeadline() == engine.state.nextDeadline())
+        #expect(restored.state.nextDeadline(after: .zero) == engine.state.nextDeadline(after: .zero))
         for id in 1...engine.state.lastSequence.rawValue {
             #expect(restored.state.status(of: JobID(id)) == engine.state.status(of: JobID(id)))
             #expect(

@@ -48,12 +48,14 @@ struct EngineHarness {
     @discardableResult
     mutating func enqueue(
         _ queue: String = "q", priority: Int8 = 0, attempts: UInt32 = 5, group: String = "", delay: Int64? = nil,
-        key: String? = nil, window: Int64? = nil, freesKeyAtLease: Bool = false, startWithin: Int64? = nil
+        key: String? = nil, window: Int64? = nil, freesKeyAtLease: Bool = false, startWithin: Int64? = nil,
+        weight: UInt32 = 1
     ) throws -> JobID {
         let reply = try run(
             .enqueue(
                 Enqueue(
-                    lane: Lane(queue: queue, priority: priority, maxAttempts: attempts, group: group),
+                    lane: Lane(
+                        queue: queue, priority: priority, maxAttempts: attempts, group: group, weight: weight),
                     runAt: delay.map { now.advanced(byMilliseconds: $0) }, uniqueKey: key,
                     uniqueUntil: window.map { now.advanced(byMilliseconds: $0) }, isKeyFreedByLease: freesKeyAtLease,
                     startBy: startWithin.map { now.advanced(byMilliseconds: $0) })))

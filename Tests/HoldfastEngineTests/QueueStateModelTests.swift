@@ -38,10 +38,12 @@ struct ModelComparison {
     private var lanes: [JobID: Lane] = [:]
     private var retired: [(job: JobID, token: LeaseToken)] = []
     private let groups: [String]
+    private let weights: [UInt32]
 
     init(seed: UInt64) {
         random = SeededRandom(seed: seed)
         groups = random.pick(from: [[""], ["", "a"], ["a", "b", "c", "d", "e"]])
+        weights = random.pick(from: [[1], [1], [1, 3], [2, 5, 7, 1000]])
     }
 
     mutating func step() throws {
@@ -157,6 +159,10 @@ struct ModelComparison {
             let wanted = expected[queue] ?? QueueCounts()
             try require(counts == wanted, "\(queue): \(counts), not \(wanted)")
             try require(terms == model.terms(of: queue), "\(queue): \(terms), not \(model.terms(of: queue))")
+            var promoted = live
+            promoted.promoteDue(at: now)
+            let (held, heldByModel) = (promoted.heldCount(of: queue), model.heldCount(of: queue, at: now))
+            try require(held == heldByModel, "\(queue): \(held) are held, not \(heldByModel)")
         }
         let ids = live.unfinishedJobs(queue: nil, state: nil, after: JobID(0), limit: .max / 4, at: now)
         try require(ids == model.jobIDs, "jobs: \(ids), not \(model.jobIDs)")
@@ -201,13 +207,25 @@ extension ModelComparison {
                     runningMax: random.pick(from: [nil, 0, 0, 1, 4]),
                     retry: random.chance(1, in: 3) ? RecordSamples.retry(&random) : nil,
                     crashMax: random.pick(from: [nil, 0, 1, 2]),
-                    finalErrors: random.chance(1, in: 4) ? RecordSamples.errorClasses(&random) : nil))
+                    finalErrors: random.chance(1, in: 4) ? RecordSamples.errorClasses(&random) : nil,
+                    sharing: sharing()))
         case 11:
             if random.chance(1, in: 2) { return .advanceClock }
             return .removeEffect(scope: random.pick(from: ["s", "t"]), key: random.pick(from: ["1", "2", "3", "4"]))
         case 12: return .moveCursor(random.pick(from: ["c", "d", "e"]), cursorMove())
         default: return settlingCommand()
         }
+    }
+
+    private mutating func sharing() -> SharingSettings {
+        SharingSettings(
+            groupRunningMax: random.pick(from: [nil, 0, 1, 2, 4]),
+            order: random.pick(from: [nil, .free, .strict, .parking]),
+            rate: random.pick(from: [
+                nil, RateLimit.none,
+                RateLimit(count: random.pick(1...5), periodMilliseconds: 1000, burst: random.pick(1...4)),
+            ]),
+            limiter: random.pick(from: [nil, SharedLimiter.none, SharedLimiter(name: "l", size: random.pick(1...4))]))
     }
 
     private mutating func cursorMove() -> CursorMove {
@@ -258,9 +276,12 @@ extension ModelComparison {
     }
 
     private mutating func enqueue() -> Enqueue {
+        let group = random.pick(from: groups)
         let lane = Lane(
-            queue: random.pick(from: ["q", "q", "r"]), priority: Int8(random.pick(from: [0, 0, 0, 5, -5])),
-            maxAttempts: UInt32(random.pick(from: [1, 2, 5, 5])), group: random.pick(from: groups))
+            queue: random.pick(from: ["q", "q", "r"]),
+            priority: Int8(random.pick(from: [0, 0, 0, 5, -5])),
+            maxAttempts: UInt32(random.pick(from: [1, 2, 5, 5])), group: group,
+            weight: group.isEmpty ? 1 : random.pick(from: weights))
         var enqueue = Enqueue(lane: lane, payload: random.bytes(2))
         if random.chance(1, in: 5) { enqueue.runAt = now.advanced(byMilliseconds: Int64(random.pick(-10...30_000))) }
         if random.chance(1, in: 4) { enqueue.uniqueKey = random.pick(from: ["x", "y"]) }

@@ -77,14 +77,14 @@ import Testing
         let lease = try engine.lease(for: 1000)[0]
         let beat = Command.heartbeat(job: lease.job, token: lease.token, milliseconds: 5000, progress: [1])
         #expect(try engine.run(beat) == .heartbeat(deadline: engine.now.advanced(byMilliseconds: 5000)))
-        #expect(engine.state.nextDeadline() == engine.now.advanced(byMilliseconds: 5000))
+        #expect(engine.state.nextDeadline(after: .zero) == engine.now.advanced(byMilliseconds: 5000))
         let progress = try #require(engine.state.status(of: lease.job)?.progressSequence)
         #expect(engine.state.isNeeded(sequence: progress, kind: RecordKind.heartbeat.rawValue))
         try engine.run(.heartbeat(job: lease.job, token: lease.token, milliseconds: 10, progress: nil))
-        #expect(engine.state.nextDeadline() == engine.now.advanced(byMilliseconds: 10))
+        #expect(engine.state.nextDeadline(after: .zero) == engine.now.advanced(byMilliseconds: 10))
         #expect(engine.state.status(of: lease.job)?.progressSequence == progress)
         try engine.ack(lease)
-        #expect(engine.state.nextDeadline() == nil)
+        #expect(engine.state.nextDeadline(after: .zero) == nil)
         #expect(!engine.state.isNeeded(sequence: progress, kind: RecordKind.heartbeat.rawValue))
     }
 
@@ -129,7 +129,7 @@ import Testing
         let runAt = engine.now.advanced(
             byMilliseconds: RetryPolicy.standard.delayMilliseconds(job: job, attempt: 1))
         #expect(try engine.requeue(engine.lease()[0]) == .requeued(.scheduled(runAt: runAt)))
-        #expect(engine.state.nextDeadline() == runAt)
+        #expect(engine.state.nextDeadline(after: .zero) == runAt)
         engine.now = runAt
         #expect(try engine.lease().map(\.job) == [job])
     }
@@ -218,7 +218,7 @@ import Testing
             apply(.heartbeat(Heartbeat(job: JobID(1), token: LeaseToken(2), deadline: deadline)))
         }
         state.checkInvariants()
-        #expect(state.nextDeadline() == now.advanced(byMilliseconds: 5000))
+        #expect(state.nextDeadline(after: .zero) == now.advanced(byMilliseconds: 5000))
         #expect(state.overdue(at: .max, limit: 10).count == 1)
     }
 }

@@ -56,6 +56,10 @@ import Testing
         ),
         (.redrive(Redrive(job: JobID(1))), "ac02 00 e707"),
         (.cancel(Cancel(job: JobID(1), lane: rich)), "ac02 07 0171 fe ac02 0167 e707"),
+        (
+            .cancel(Cancel(job: JobID(1), lane: Lane(queue: "q", group: "g", weight: 300))),
+            "ac02 8440 0171 0167 ac02 e707"
+        ),
         (.effect(Effect(scope: "s", key: "k", value: [7])), "ac02 00 0173 016b 07"),
         (
             .effect(Effect(scope: "s", key: "k", value: [], fence: .init(job: JobID(1), token: LeaseToken(2)))),
@@ -65,6 +69,26 @@ import Testing
         (.queueSettings(QueueSettings(queue: "q", isPaused: false)), "ac02 01 0171"),
         (.queueSettings(QueueSettings(queue: "q", isPaused: true)), "ac02 03 0171"),
         (.queueSettings(QueueSettings(queue: "q", capacity: 300, runningMax: 0)), "ac02 0c 0171 ac02 00"),
+        (
+            .queueSettings(
+                QueueSettings(queue: "q", sharing: SharingSettings(groupRunningMax: 300, order: .strict))),
+            "ac02 40 0171 03 ac02 01"
+        ),
+        (
+            .queueSettings(
+                QueueSettings(
+                    queue: "q",
+                    sharing: SharingSettings(
+                        rate: RateLimit(count: 5, periodMilliseconds: 300, burst: 7),
+                        limiter: SharedLimiter(name: "l", size: 9)))),
+            "ac02 40 0171 0c 05 ac02 07 09 016c"
+        ),
+        (
+            .queueSettings(
+                QueueSettings(
+                    queue: "q", sharing: SharingSettings(rate: RateLimit.none, limiter: SharedLimiter.none))),
+            "ac02 40 0171 0c 00 00"
+        ),
         (.queueSettings(QueueSettings(queue: "q", retry: .standard)), "ac02 10 0171 0a00"),
         (
             .queueSettings(
@@ -98,7 +122,7 @@ import Testing
         (.cursorRemove(CursorRemove(name: "c")), "ac02 00 0163"),
         (
             .enqueue(Enqueue(lane: lane, uniqueKey: "k", isKeyFreedByLease: true, payload: [9])),
-            "ac02 9040 046d61696c 016b 09"
+            "ac02 9008 046d61696c 016b 09"
         ),
         (.edit(Edit(job: JobID(1), from: lane, to: lane)), "ac02 00 046d61696c e707"),
         (.edit(Edit(job: JobID(1), from: lane, to: lane, payload: [])), "ac02 8004 046d61696c e707"),

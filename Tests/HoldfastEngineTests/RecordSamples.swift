@@ -44,6 +44,18 @@ enum RecordSamples {
         return terms
     }
 
+    static func sharing(_ random: inout SeededRandom) -> SharingSettings {
+        SharingSettings(
+            groupRunningMax: random.pick(from: [nil, 0, 1, QueueTerms.limitMax]),
+            order: random.pick(from: [nil, .free, .strict, .parking]),
+            rate: random.pick(from: [
+                nil, RateLimit.none,
+                RateLimit(
+                    count: random.pick(1...9), periodMilliseconds: RateLimit.periodMax, burst: RateLimit.countMax),
+            ]),
+            limiter: random.pick(from: [nil, SharedLimiter.none, SharedLimiter(name: "l", size: random.pick(1...400))]))
+    }
+
     static func mutation(_ random: inout SeededRandom, before sequence: UInt64) -> Mutation {
         let job = JobID(UInt64.random(in: 1..<sequence, using: &random))
         let token = LeaseToken(UInt64.random(in: 1..<sequence, using: &random))
@@ -94,7 +106,7 @@ enum RecordSamples {
                     runningMax: random.pick(from: [nil, 0, 1, QueueTerms.limitMax]),
                     retry: random.chance(1, in: 2) ? retry(&random) : nil,
                     crashMax: random.pick(from: [nil, 0, 1, JobTerms.crashesMax]),
-                    finalErrors: random.chance(1, in: 2) ? errorClasses(&random) : nil))
+                    finalErrors: random.chance(1, in: 2) ? errorClasses(&random) : nil, sharing: sharing(&random)))
         case 13: return .edit(edit(&random, of: job))
         case 11: return .cursorRemove(CursorRemove(name: text(&random)))
         case 12:
@@ -127,7 +139,7 @@ enum RecordSamples {
     private static func edit(_ random: inout SeededRandom, of job: JobID) -> Edit {
         let from = lane(&random)
         var edit = Edit(job: job, from: from, to: random.chance(1, in: 2) ? from : lane(&random))
-        edit.to.group = from.group
+        (edit.to.group, edit.to.weight) = (from.group, from.weight)
         if random.chance(1, in: 2) { edit.runAt = instant(&random) }
         if random.chance(1, in: 2) { edit.headers = headers(&random) }
         edit.payload = bytes(&random)
@@ -135,9 +147,11 @@ enum RecordSamples {
     }
 
     private static func lane(_ random: inout SeededRandom) -> Lane {
-        Lane(
+        let group = text(&random)
+        return Lane(
             queue: text(&random), priority: Int8(random.pick(from: [0, 0, 1, -1, 127, -128])),
-            maxAttempts: UInt32(random.pick(from: [5, 5, 1, 200, 1_000_000])), group: text(&random))
+            maxAttempts: UInt32(random.pick(from: [5, 5, 1, 200, 1_000_000])), group: group,
+            weight: group.isEmpty ? 1 : random.pick(from: [1, 1, 2, 300, RecordLimits.weightMax]))
     }
 
     private static func instant(_ random: inout SeededRandom) -> Timestamp {

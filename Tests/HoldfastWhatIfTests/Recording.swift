@@ -17,7 +17,7 @@ struct Recording {
     @discardableResult
     mutating func add(_ command: Command, at time: Int64) throws -> Reply {
         let now = Timestamp(milliseconds: Self.start + time)
-        while let due = state.nextDeadline(), due <= now {
+        while let due = state.nextDeadline(after: now), due <= now {
             for mutation in state.overdue(at: due, limit: .max) { try append(mutation, due) }
             state.promoteDue(at: due)
         }

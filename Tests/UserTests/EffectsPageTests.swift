@@ -79,6 +79,8 @@ import Testing
         func handle(_ effects: Effects) async throws {
             for key in ["charge", "archive"] { _ = try await effects.capture(key, as: .text) { key } }
         }
+        // Beside its owner a reader may lack what was recorded last.
+        try await store.close()
         // README begins: replay
         let replay = try EffectReplay(of: job, in: path)
         do {
@@ -90,6 +92,5 @@ import Testing
         // README ends
         #expect(replay.recorded.map(\.key) == ["charge", "mail"])
         #expect(throws: EffectDivergence.self) { try replay.finish() }
-        try await store.close()
     }
 }

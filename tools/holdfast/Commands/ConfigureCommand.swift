@@ -19,6 +19,9 @@ struct ConfigureCommand: ParsableCommand {
             --retry takes default (attempt^4 seconds, at most a day, give or take a tenth), a time such as 30s, \
             several such as 1s,10s,1m (the last holds for all further attempts), or a time, a factor and the longest \
             time, as above.
+
+            --group-order strict keeps the jobs of a group in the order of their ids, one at a time; a job that waits \
+            for its retry keeps the others waiting. With parking they go on meanwhile.
             """)
 
     @OptionGroup var store: StoreArgument
@@ -57,6 +60,28 @@ struct ConfigureCommand: ParsableCommand {
         transform: Values.name)
     var finalErrors: [String] = []
 
+    @Option(
+        help: ArgumentHelp("Let so many jobs of one group run at once; none for no limit.", valueName: "count"),
+        transform: ConfigureCommand.limit)
+    var groupRunning: Int?
+
+    @Option(
+        help: ArgumentHelp(
+            "Run the jobs of a group one at a time in order: strict, parking, or free.", valueName: "order"),
+        transform: ConfigureCommand.order)
+    var groupOrder: GroupOrder?
+
+    @Option(
+        help: ArgumentHelp(
+            "Lease so many jobs in such a time, as 10/1s, or 10/1s+50 for 50 at once; none.", valueName: "rate"),
+        transform: ConfigureCommand.rate)
+    var rate: RateLimit?
+
+    @Option(
+        help: ArgumentHelp("Share so many slots with other queues, as gpu:4; none.", valueName: "name:size"),
+        transform: ConfigureCommand.limiter)
+    var limiter: SharedLimiter?
+
     @Flag(help: "One JSON object.")
     var json = false
 
@@ -82,6 +107,10 @@ struct ConfigureCommand: ParsableCommand {
                 if let running { Self.field("running_max", running, &writer) }
                 if let crashes { Self.field("crash_max", crashes, &writer) }
                 if !finalErrors.isEmpty { writer.field("final_errors", finalErrors == ["none"] ? [] : finalErrors) }
+                if let groupRunning { Self.field("group_running_max", groupRunning, &writer) }
+                if let rate { Self.field(rate, &writer) }
+                if let limiter { Self.field(limiter, &writer) }
+                if let groupOrder { writer.field("group_order", groupOrder.name) }
                 if var policy = retry {
                     if let jitter { policy.jitterPercent = UInt8(jitter) }
                     writer.key("retry")
@@ -118,6 +147,55 @@ struct ConfigureCommand: ParsableCommand {
     /// Reads how many crashes; 0 for any number.
     @Sendable private static func crashes(_ text: String) throws -> Int {
         text == "none" ? 0 : try Values.number(1...JobTerms.crashesMax)(text)
+    }
+
+    private static func field(_ rate: RateLimit, _ writer: inout JSONWriter) {
+        writer.key("rate")
+        if rate == .none { return writer.null() }
+        writer.beginObject()
+        writer.field("count", rate.count)
+        writer.field("period_ms", rate.periodMilliseconds)
+        writer.field("burst", rate.burst)
+        writer.endObject()
+    }
+
+    private static func field(_ limiter: SharedLimiter, _ writer: inout JSONWriter) {
+        writer.key("limiter")
+        if limiter == .none { return writer.null() }
+        writer.beginObject()
+        writer.field("name", limiter.name)
+        writer.field("size", limiter.size)
+        writer.endObject()
+    }
+
+    /// Reads a rate.
+    @Sendable private static func rate(_ text: String) throws -> RateLimit {
+        if text == "none" { return .none }
+        let parts = text.split(separator: "/", omittingEmptySubsequences: false)
+        let times = parts.last?.split(separator: "+", omittingEmptySubsequences: false) ?? []
+        if parts.count == 2, (1...2).contains(times.count), let count = Int(parts[0]),
+            let period = TimeSpan(argument: String(times[0])), let burst = times.count == 2 ? Int(times[1]) : count
+        {
+            let limit = RateLimit(count: count, periodMilliseconds: period.milliseconds, burst: burst)
+            if limit.isValid { return limit }
+        }
+        throw ValidationError("give a rate such as 10/1s or 10/1s+50, counts up to 1000000, or none")
+    }
+
+    /// Reads a limiter.
+    @Sendable private static func limiter(_ text: String) throws -> SharedLimiter {
+        if text == "none" { return .none }
+        if let colon = text.lastIndex(of: ":"), let size = Int(text[text.index(after: colon)...]) {
+            let limiter = SharedLimiter(name: String(text[..<colon]), size: size)
+            if limiter.isValid { return limiter }
+        }
+        throw ValidationError("give a name and a size such as gpu:4, or none")
+    }
+
+    /// Reads the order of groups.
+    @Sendable private static func order(_ text: String) throws -> GroupOrder {
+        if let order = QueueConfiguration.GroupOrder(rawValue: text) { return order.engineOrder }
+        throw ValidationError("give strict, parking or free")
     }
 
     /// Reads a policy without jitter, but for the default.

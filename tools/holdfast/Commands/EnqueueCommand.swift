@@ -65,6 +65,11 @@ struct EnqueueCommand: ParsableCommand {
     var group: String?
 
     @Option(
+        help: ArgumentHelp("With --group: turns of the group where one of weight 1 has one (1).", valueName: "count"),
+        transform: Values.number(1...Int(RecordLimits.weightMax)))
+    var weight: Int?
+
+    @Option(
         name: [.customLong("header")], help: ArgumentHelp("Travels with the job.", valueName: "name=value"),
         transform: Values.header)
     var headers: [JobHeader] = []
@@ -125,6 +130,7 @@ struct EnqueueCommand: ParsableCommand {
         if let timeLimit, timeLimit.milliseconds > JobTerms.timeLimitMax {
             throw ValidationError("--time-limit is longer than 366 days; give a shorter time")
         }
+        if weight != nil && group == nil { throw ValidationError("--weight needs --group") }
         if uniqueFor != nil && uniqueKey == nil { throw ValidationError("--unique-for needs --unique-key") }
         if uniqueKey == nil && (uniqueScope != nil || onCollision != nil) {
             throw ValidationError("--unique-scope and --on-collision need --unique-key")
@@ -182,6 +188,7 @@ struct EnqueueCommand: ParsableCommand {
         options.uniqueScope = uniqueScope ?? .unfinished
         options.onCollision = onCollision ?? .returnExisting
         options.group = group
+        options.weight = weight ?? 1
         options.timeToLive = ttl?.duration
         options.headers = headers
         options.timeLimit = timeLimit?.duration

@@ -122,6 +122,19 @@ extension JSONWriter {
         case .limited(let runningMax):
             field("reason", "limited")
             field("running_max", runningMax)
+        case .groupLimited(let runningMax):
+            field("reason", "group_limited")
+            field("group_running_max", runningMax)
+        case .rateLimited(let until):
+            field("reason", "rate_limited")
+            field("until_ms", until.milliseconds)
+        case .slotsTaken(let limiter, let size):
+            field("reason", "slots_taken")
+            field("limiter", limiter)
+            field("size", size)
+        case .ordered(let first):
+            field("reason", "ordered")
+            field("behind", first.rawValue)
         case .behind: field("reason", "behind")
         case .next: field("reason", "next")
         case .dead(let why, let at):

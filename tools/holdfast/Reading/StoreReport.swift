@@ -212,6 +212,7 @@ extension QueueTerms {
         isPaused = reply["paused"]?.bool == true
         capacity = reply["capacity"]?.integer.map { Int($0) }
         runningMax = reply["running_max"]?.integer.map { Int($0) }
+        sharing = SharingTerms(reply: reply)
         // An owner of another version may say what this one can't read: then it is not shown.
         if let value = reply["retry"], let policy = try? RetryPolicy(value) { retry = policy }
         crashMax = reply["crash_max"]?.integer.map { Int($0) }
@@ -228,6 +229,7 @@ extension QueueTerms {
         if !finalErrors.isEmpty {
             parts.append("does not try again after \(finalErrors.names.joined(separator: ", "))")
         }
+        if let words = sharing.words { parts.append(words) }
         return parts.isEmpty ? nil : parts.joined(separator: ", ")
     }
 }

@@ -149,6 +149,7 @@ final class EnqueuePipeline: @unchecked Sendable {
         if options.uniqueScope != .unfinished { writer.field("unique_scope", options.uniqueScope.rawValue) }
         if options.onCollision != .returnExisting { writer.field("on_collision", options.onCollision.rawValue) }
         if let group = options.group { writer.field("group", group) }
+        if options.weight != 1 { writer.field("weight", options.weight) }
         if let time = options.timeToLive { writer.field("ttl_ms", time.milliseconds) }
         if let time = options.timeLimit { writer.field("time_limit_ms", time.milliseconds) }
         if let crashMax = options.crashMax { writer.field("crash_max", crashMax) }

@@ -110,6 +110,7 @@ extension JSONWriter {
         value(terms.retry)
         if let crashMax = terms.crashMax { field("crash_max", crashMax) }
         if !terms.finalErrors.isEmpty { field("final_errors", terms.finalErrors.names) }
+        fields(of: terms.sharing)
     }
 
     mutating func field(_ name: StaticString, _ texts: [String]) {
@@ -117,6 +118,27 @@ extension JSONWriter {
         beginArray()
         for text in texts { value(text) }
         endArray()
+    }
+
+    /// What is said of groups, where anything is.
+    mutating func fields(of sharing: SharingTerms) {
+        if let most = sharing.groupRunningMax { field("group_running_max", most) }
+        if sharing.order != .free { field("group_order", sharing.order.name) }
+        if let rate = sharing.rate {
+            key("rate")
+            beginObject()
+            field("count", rate.count)
+            field("period_ms", rate.periodMilliseconds)
+            field("burst", rate.burst)
+            endObject()
+        }
+        if let limiter = sharing.limiter {
+            key("limiter")
+            beginObject()
+            field("name", limiter.name)
+            field("size", limiter.size)
+            endObject()
+        }
     }
 
     mutating func fields(of reply: BatchReply) {
@@ -155,6 +177,7 @@ extension JSONWriter {
             field("scheduled", queue.scheduled)
             field("leased", queue.leased)
             field("dead", queue.dead)
+            if queue.held > 0 { field("held", queue.held) }
             fields(of: queue.terms)
             endObject()
         }
@@ -237,6 +260,7 @@ extension JSONWriter {
         if job.crashes > 0 { field("crashes", job.crashes) }
         field("priority", job.priority)
         field("group", optional: job.group)
+        if job.weight != 1 { field("weight", job.weight) }
         field("enqueued_at_ms", optional: job.enqueuedAt)
         field("run_at_ms", optional: job.runAt)
         field("deadline_ms", optional: job.deadline)

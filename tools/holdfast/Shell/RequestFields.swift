@@ -95,6 +95,41 @@ struct RequestFields {
         }
     }
 
+    /// Reads what is to be said of a queue's groups.
+    func sharing() throws(JobStoreError) -> SharingSettings {
+        SharingSettings(
+            groupRunningMax: try limit("group_running_max"), order: try groupOrder(), rate: try rate(),
+            limiter: try limiter())
+    }
+
+    private func rate() throws(JobStoreError) -> RateLimit? {
+        guard let value = object["rate"] else { return nil }
+        if value.kind == .null { return RateLimit.none }
+        let wanted = "an object of count, period_ms and, if it is another, burst, or null for no limit"
+        guard let count = value["count"]?.integer, let period = value["period_ms"]?.integer,
+            let burst = value["burst"].map({ $0.integer }) ?? count
+        else { throw wrongType("rate", value, wanted) }
+        let limit = RateLimit(count: Int(count), periodMilliseconds: period, burst: Int(burst))
+        guard limit.isValid else { throw wrongType("rate", value, wanted + ", all in their bounds") }
+        return limit
+    }
+
+    private func limiter() throws(JobStoreError) -> SharedLimiter? {
+        guard let value = object["limiter"] else { return nil }
+        if value.kind == .null { return SharedLimiter.none }
+        guard let name = value["name"]?.string, let size = value["size"]?.integer,
+            SharedLimiter(name: name, size: Int(size)).isValid
+        else { throw wrongType("limiter", value, "an object of name and size, or null for none") }
+        return SharedLimiter(name: name, size: Int(size))
+    }
+
+    private func groupOrder() throws(JobStoreError) -> GroupOrder? {
+        guard let name = try text("group_order") else { return nil }
+        if let order = QueueConfiguration.GroupOrder(rawValue: name) { return order.engineOrder }
+        let names = QueueConfiguration.GroupOrder.allCases.map(\.rawValue).joined(separator: ", ")
+        throw JobStoreError(.badRequest, "`group_order` is \"\(name.prefix(40))\"; give one of \(names)")
+    }
+
     /// Reads what a lease asks for.
     func lease() throws(JobStoreError) -> NextLease {
         NextLease(
@@ -197,6 +232,7 @@ struct RequestFields {
         options.uniqueScope = try choice("unique_scope") ?? .unfinished
         options.onCollision = try choice("on_collision") ?? .returnExisting
         options.group = try text("group")
+        if let weight = try integer("weight") { options.weight = Int(weight) }
         options.headers = try headers()
         options.timeToLive = try milliseconds("ttl_ms")
         options.timeLimit = try milliseconds("time_limit_ms")

@@ -120,7 +120,8 @@ struct ShellDispatcher: Sendable {
         let settings = QueueSettings(
             queue: try fields.requiredText("queue"), capacity: try fields.limit("capacity"),
             runningMax: try fields.limit("running_max"), retry: try fields.retry(),
-            crashMax: try fields.limit("crash_max"), finalErrors: try fields.finalErrors().map { ErrorClasses($0) })
+            crashMax: try fields.limit("crash_max"), finalErrors: try fields.finalErrors().map { ErrorClasses($0) },
+            sharing: try fields.sharing())
         return PendingReply.body(store.submitConfigure(settings)) { $1.fields(of: $0) }
     }
 
