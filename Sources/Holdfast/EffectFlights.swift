@@ -12,7 +12,7 @@ struct EffectFlights: Sendable {
 
     /// Begins to compute an effect.
     ///
-    /// - Returns: False when somebody else does; `waiter`, if any, is woken when that ends.
+    /// - Returns: `nil` for whoever is to compute it; otherwise the waiter, which is woken when that has ended.
     mutating func begin(_ name: EffectName, orWait waiter: @autoclosure () -> WaitingCaller) -> WaitingCaller? {
         guard waiting[name] != nil else {
             waiting[name] = []

@@ -1,6 +1,7 @@
 // What a lease asks for, and how what was granted gets its payloads. Payloads are read after the commit, outside the
 // lock. One that can't be read costs that job only: it is dead-lettered as `unreadable`, and the rest of the lease goes
-// on. What would pass the limit on bytes is given back untouched; a crash before that only lets those leases expire.
+// on. What would pass the limit on bytes is given back with its attempt; a crash before that only lets those leases
+// expire. What the lease itself was is not undone: a token of the queue's rate, a turn, a key that a lease frees.
 
 internal import HoldfastBytes
 internal import HoldfastEngine

@@ -1,6 +1,6 @@
-// The lanes: which jobs are ready, by queue, priority, group and attempts allowed. Names are kept once, whatever the
-// number of jobs. A lane, and a group with a name, exist only while a job is in them in any state; queues are
-// remembered, so that one that has run empty still shows in the figures.
+// The lanes: which jobs are ready, by queue, priority, group, attempts allowed and weight. Names are kept once,
+// whatever the number of jobs. A lane, and a group with a name, exist only while a job is in them in any state; queues
+// are remembered, so that one that has run empty still shows in the figures.
 //
 // Invariants: a lane's population counts its unfinished and dead jobs; a level's `ready` is the sum of its lanes'
 // bitmaps; a level has a rotation exactly when two or more of its groups are populated.

@@ -35,6 +35,7 @@ extension QueueState {
             }
             if !entry.isInLane { populations[entry.lane, default: 0] += 1 }
         }
+        checkSideTables()
         for lane in table.lanes.slots {
             let record = table.lanes[lane]
             precondition(record.population == record.ready.count + (populations[lane] ?? 0), "a lane counts its jobs")
@@ -80,6 +81,17 @@ extension QueueState {
         if let first = runs.first { precondition(isLive(first), "the next run is live") }
         checkRotations()
         checkTallies()
+    }
+
+    /// What is kept of a job beside its entry goes with that.
+    private func checkSideTables() {
+        let tables: [(what: String, jobs: [UInt64])] = [
+            ("terms", Array(termsOfJobs.keys)), ("latest end", Array(mustEndBy.keys)), ("key", Array(keysOfJobs.keys)),
+            ("worker", Array(workers.keys)), ("changes", Array(edited.keys)),
+        ]
+        for (what, jobs) in tables {
+            precondition(jobs.allSatisfy { entries[$0] != nil }, "the \(what) of a job goes with its entry")
+        }
     }
 
     private func checkRotations() {

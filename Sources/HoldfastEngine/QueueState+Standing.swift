@@ -1,7 +1,7 @@
-// Why a job is not running. What is ahead of a ready job is counted exactly as leases of one queue would be given out
-// if nothing else happened: levels of higher priority first; in its own level groups in turn, round by round as
-// `GroupRotation` has them. Nothing is simulated: how often a group comes before the job follows from where in its own
-// group the job stands.
+// Why a job is not running. What is ahead of a ready job is counted as leases of one queue would be given out if
+// nothing else happened, exactly where the jobs of a group have one weight and no limit of groups spans priorities:
+// levels of higher priority first; in its own level groups in turn, round by round as `GroupRotation` has them. Nothing
+// is simulated: how often a group comes before the job follows from where in its own group the job stands.
 
 package import HoldfastBytes
 

@@ -232,7 +232,8 @@ package struct HistoryBuilder {
             if row.terms != QueueTerms() {
                 let settings = QueueSettings(
                     queue: row.queue, isPaused: row.terms.isPaused, runningMax: row.terms.runningMax,
-                    retry: row.terms.retry, sharing: SharingSettings(row.terms.sharing))
+                    retry: row.terms.retry, crashMax: row.terms.crashMax, finalErrors: row.terms.finalErrors,
+                    sharing: SharingSettings(row.terms.sharing))
                 configure(settings, at: start)
             }
             var jobs = base.waitingJobs(queue: row.queue, states: [.ready, .scheduled])

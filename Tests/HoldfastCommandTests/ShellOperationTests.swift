@@ -124,6 +124,10 @@ struct ShellOperationTests {
         for wrong in [#""tag":1"#, #""failed":"yes""#, #""keep_ms":0"#] {
             try shell.refuse(#"{"op":"effect","scope":"s","key":"k","value":1,\#(wrong)}"#, "bad_request")
         }
+        for wrong in [#""failed":true"#, #""keep_ms":9"#] {
+            let effect = #"{"op":"effect","scope":"s","key":"k","value":1,\#(wrong)}"#
+            try shell.refuse(#"{"op":"batch","ops":[\#(effect)]}"#, "bad_request")
+        }
     }
 
     @Test func aJobSaysHowItsAttemptsMayEnd() throws {

@@ -286,6 +286,11 @@ struct ShellDispatcher: Sendable {
         case "cancel": return .cancel(try fields.id())
         case "edit": return .edit(try fields.id(), try fields.jobEdit())
         case "effect":
+            if fields.has("failed") || fields.has("keep_ms") {
+                throw JobStoreError(
+                    .badRequest,
+                    "a batch records values that last; send the effect with `failed` or `keep_ms` on its own")
+            }
             return .effect(
                 scope: try fields.requiredText("scope"), key: try fields.requiredText("key"),
                 fencedBy: try fields.fence(), tag: try fields.text("tag") ?? "",
