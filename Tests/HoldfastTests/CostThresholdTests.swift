@@ -19,8 +19,8 @@ import Testing
     /// without and with optimisation.
     enum Bound {
         #if DEBUG
-            // Without optimisation each look into a table of the state is one or two, and how many differs by a few from
-            // run to run (82 to 83 for a lease): bounds with room, that find what goes wrong grossly.
+            // Without optimisation each look into a table of the state is one or two, and how many differs by a few
+            // from run to run (82 to 83 for a lease): bounds with room, that find what goes wrong grossly.
             static let enqueue = 18.0
             static let lease = 100.0
             static let ack = 16.0
