@@ -117,18 +117,22 @@ extension QueueState {
         }
     }
 
+    /// Takes a job from where it waits, whether or not it has an entry, and returns its entry, which the caller puts
+    /// back; `nil` for one that does not wait.
+    mutating func takeWaiting(_ job: UInt64, in lane: Lane) -> JobEntry? {
+        if let known = entries[job] {
+            guard known.phase == .waiting else { return nil }
+            unwait(job, known)
+            return known
+        }
+        guard let slot = table.find(lane), table.removeReady(job, from: slot) else { return nil }
+        entryIDs.insert(job)
+        return JobEntry(lane: slot)
+    }
+
     private mutating func apply(_ grant: LeaseGrant, _ record: Record) {
         let job = grant.job.rawValue
-        var entry: JobEntry
-        if let known = entries[job] {
-            guard known.phase == .waiting else { return }
-            entry = known
-            unwait(job, known)
-        } else {
-            guard let lane = table.find(grant.lane), table.removeReady(job, from: lane) else { return }
-            entry = JobEntry(lane: lane)
-            entryIDs.insert(job)
-        }
+        guard var entry = takeWaiting(job, in: grant.lane) else { return }
         if entry.flags.contains(.keyIsFreedByLease) {
             releaseKey(of: job, entry)
             keysOfJobs[job] = nil

@@ -152,16 +152,7 @@ extension QueueState {
 extension QueueState {
     mutating func apply(_ edit: Edit, _ record: Record) {
         let job = edit.job.rawValue
-        var entry: JobEntry
-        if let known = entries[job] {
-            guard known.phase == .waiting else { return }
-            entry = known
-            unwait(job, known)
-        } else {
-            guard let lane = table.find(edit.from), table.removeReady(job, from: lane) else { return }
-            entry = JobEntry(lane: lane)
-            entryIDs.insert(job)
-        }
+        guard var entry = takeWaiting(job, in: edit.from) else { return }
         let from = entry.lane
         if !table.matches(from, edit.to) {
             entry.lane = table.intern(edit.to)
