@@ -1,6 +1,8 @@
 // The lock that callers contend for. Swift's `Mutex` hands itself from waiter to waiter on Linux, which is slow when
-// many want it (https://github.com/swiftlang/swift/issues/88440), so this is a plain pthread mutex: whoever runs may
-// take it first. It is not recursive, and is never held across file operations.
+// many want it (https://github.com/swiftlang/swift/issues/88440), so this is a pthread mutex: whoever runs may take it
+// first. Where the system offers it, a thread looks a few times whether the lock gets free before it sleeps: it is held
+// for a microsecond, and to be put to sleep and woken takes ten. It is not recursive, and is never held across file
+// operations.
 
 #if canImport(Glibc)
     internal import Glibc
@@ -20,7 +22,15 @@
         // SAFETY: the mutex is initialised here, once, and lives until `deinit`.
         unsafe mutex = .allocate(capacity: 1)
         unsafe mutex.initialize(to: pthread_mutex_t())
-        let result = unsafe pthread_mutex_init(mutex, nil)
+        #if canImport(Glibc)
+            var attributes = pthread_mutexattr_t()
+            unsafe pthread_mutexattr_init(&attributes)
+            unsafe pthread_mutexattr_settype(&attributes, Int32(PTHREAD_MUTEX_ADAPTIVE_NP))
+            let result = unsafe pthread_mutex_init(mutex, &attributes)
+            unsafe pthread_mutexattr_destroy(&attributes)
+        #else
+            let result = unsafe pthread_mutex_init(mutex, nil)
+        #endif
         precondition(result == 0, "a mutex could not be made")
     }
 

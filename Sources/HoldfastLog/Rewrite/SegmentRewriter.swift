@@ -212,6 +212,8 @@ extension WriteAheadLog {
 /// Spreads records over as many sealed segments as they need.
 private struct RewriteOutput: ~Copyable {
     let log: WriteAheadLog
+    /// Asked about every record: the lock that it is read under is the one that callers want.
+    private let delegate: (any LogDelegate)?
     let high: Bool
     var chain: [UInt8]
     /// The audit chain's value after the last record that was given.
@@ -223,6 +225,7 @@ private struct RewriteOutput: ~Copyable {
 
     init(log: WriteAheadLog, chain: [UInt8], audit: AuditPoint?, high: Bool) {
         self.log = log
+        delegate = log.lock.withLock { log.delegate }
         self.chain = chain
         self.audit = audit
         self.high = high
@@ -240,8 +243,7 @@ private struct RewriteOutput: ~Copyable {
     }
 
     mutating func append(_ entry: borrowing EntryView, time: Timestamp) throws(LogError) {
-        let key = log.lock.withLock { log.delegate }?.key(
-            sequence: entry.sequence, kind: entry.kind, body: entry.body)
+        let key = delegate?.key(sequence: entry.sequence, kind: entry.kind, body: entry.body)
         // Before the record, not behind it: the last segment ends when it is known to be the last.
         if let raw = writer?.rawByteCount, raw >= WriteAheadLog.sealedRawBytesTarget { try endSegment(replacing: nil) }
         audit?.append(entry)
