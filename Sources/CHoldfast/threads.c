@@ -55,6 +55,29 @@ int holdfast_thread_join(uintptr_t thread) { return -pthread_join((pthread_t)thr
 
 void holdfast_thread_detach(uintptr_t thread) { pthread_detach((pthread_t)thread); }
 
+static pthread_once_t kept_once = PTHREAD_ONCE_INIT;
+static pthread_key_t kept_key;
+static int has_kept_key;
+static void (*release_kept)(void *object);
+
+static void end_kept(void *object) { release_kept(object); }
+
+static void make_kept_key(void) { has_kept_key = pthread_key_create(&kept_key, end_kept) == 0; }
+
+static _Thread_local void *kept;
+
+void *holdfast_thread_kept(void) { return kept; }
+
+void holdfast_thread_keep(void *object, void (*release)(void *object)) {
+    __atomic_store_n(&release_kept, release, __ATOMIC_RELEASE);
+    pthread_once(&kept_once, make_kept_key);
+    // Without a key, or without memory for its value, the object is not released: nothing else is lost.
+    if (has_kept_key) {
+        pthread_setspecific(kept_key, object);
+    }
+    kept = object;
+}
+
 static _Thread_local void *thread_seat;
 
 void *holdfast_thread_seat(void) { return thread_seat; }

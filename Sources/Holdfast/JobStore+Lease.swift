@@ -84,7 +84,9 @@ struct LeaseOperation: StoreOperation {
     }
 
     mutating func run(on core: StoreCore, at now: Timestamp) throws(JobStoreError) -> OperationOutcome<[Lease]> {
-        if let read = try request.lease(on: core, at: now) { return .deferred(read) }
+        if let reader = try request.lease(on: core, at: now) {
+            return .deferred(reader.read, atHand: reader.readAtHand)
+        }
         if let waiter { core.register(waiter) }
         return .value([])
     }

@@ -163,12 +163,14 @@ private struct SettleThenLease<Settle: StoreOperation>: StoreOperation {
             preconditionFailure("settling a lease needs nothing but the state")
         }
         core.serveWaitersEarly(at: now)
-        guard let read = try request.get().lease(on: core, at: now) else {
+        guard let reader = try request.get().lease(on: core, at: now) else {
             return .value(Settled(outcome: outcome, leases: []))
         }
         return .deferred {
             // The job is settled, whatever becomes of reading. What was leased for nobody ends with its deadline.
-            Settled(outcome: outcome, leases: (try? read()) ?? [])
+            Settled(outcome: outcome, leases: (try? reader.read()) ?? [])
+        } atHand: {
+            reader.readAtHand().map { Settled(outcome: outcome, leases: $0) }
         }
     }
 }

@@ -30,49 +30,53 @@ struct LeaseRequest: Sendable {
     /// Leases under the lock.
     ///
     /// - Returns: What reads the payloads later; `nil` when nothing could be leased.
-    func lease(
-        on core: StoreCore, at now: Timestamp
-    ) throws(JobStoreError) -> (@Sendable () throws(JobStoreError) -> [Lease])? {
+    func lease(on core: StoreCore, at now: Timestamp) throws(JobStoreError) -> LeaseReader? {
         let next = core.log.nextSequence
         let command = Command.lease(queues: queues, limit: limit, milliseconds: milliseconds, worker: worker)
         guard case .leased(let grants) = try core.perform(command, at: now) else {
             preconditionFailure("a lease is answered by grants")
         }
         if grants.isEmpty { return nil }
-        let contents = grants.map { LeasedContent(core.state.status(of: $0.job)) }
-        return { () throws(JobStoreError) -> [Lease] in
-            try LeaseReader(core: core, grants: grants, firstToken: next, contents: contents).read()
-        }
+        return LeaseReader(core: core, grants: grants, firstToken: next, contents: core.contents(of: grants))
     }
 }
 
-/// What the state knows of a leased job that is not in its enqueue record.
-private struct LeasedContent: Sendable {
-    let lastError: SequenceNumber?
-    let payload: SequenceNumber?
-    let headers: SequenceNumber?
-    let mustEndBy: Timestamp?
+extension StoreCore {
+    /// What is beside the enqueue records of jobs just leased. The caller holds the lock.
+    fileprivate func contents(of grants: [LeaseGrant]) -> [LeasedContent] { Self.contents(of: grants, in: &state) }
 
-    init(_ status: JobStatus?) {
-        lastError = status?.lastErrorSequence
-        payload = status?.payloadSequence
-        headers = status?.headersSequence
-        mustEndBy = status?.mustEndBy
+    // In place: see `decide`.
+    private static func contents(of grants: [LeaseGrant], in state: inout QueueState) -> [LeasedContent] {
+        grants.map { state.leasedContent(of: $0.job) }
     }
 }
 
 /// Reads the payloads of granted leases.
-private struct LeaseReader {
+struct LeaseReader: Sendable {
     let core: StoreCore
     let grants: [LeaseGrant]
     let firstToken: SequenceNumber
     let contents: [LeasedContent]
 
+    /// Returns the leases if no file has to be read for them and there is nothing to be done about any.
+    func readAtHand() -> [Lease]? {
+        var leases: [Lease] = []
+        leases.reserveCapacity(grants.count)
+        var bytes = 0
+        for index in grants.indices {
+            guard contents[index].isAsEnqueued, let found = core.lookUpAtHand(grants[index].job) else { return nil }
+            bytes += found.enqueue.payload.count
+            if bytes > Limits.leasedBytesMax { return nil }
+            leases.append(lease(index, found.enqueue, at: found.at, lastError: nil))
+        }
+        return leases
+    }
+
     func read() throws(JobStoreError) -> [Lease] {
         var leases: [Lease] = []
         leases.reserveCapacity(grants.count)
         var bytes = 0
-        for (index, grant) in grants.enumerated() {
+        for index in grants.indices {
             let enqueue: Enqueue
             let enqueuedAt: Timestamp
             switch lookUp(index) {
@@ -90,16 +94,18 @@ private struct LeaseReader {
                 giveBack(from: index)
                 break
             }
-            leases.append(
-                Lease(
-                    id: grant.job, token: token(index), attempt: Int(grant.attempt), queue: grant.lane.queue,
-                    priority: Int(grant.lane.priority),
-                    group: grant.lane.group.isEmpty ? nil : grant.lane.group, payload: enqueue.payload,
-                    headers: enqueue.headers.map { JobHeader(name: $0.name, value: $0.value) },
-                    enqueuedAt: enqueuedAt, deadline: grant.deadline, mustEndBy: contents[index].mustEndBy,
-                    lastError: lastError(index)))
+            leases.append(lease(index, enqueue, at: enqueuedAt, lastError: lastError(index)))
         }
         return leases
+    }
+
+    private func lease(_ index: Int, _ enqueue: Enqueue, at time: Timestamp, lastError: String?) -> Lease {
+        let grant = grants[index]
+        return Lease(
+            id: grant.job, token: token(index), attempt: Int(grant.attempt), queue: grant.lane.queue,
+            priority: Int(grant.lane.priority), group: grant.lane.group.isEmpty ? nil : grant.lane.group,
+            payload: enqueue.payload, headers: enqueue.headers.map { JobHeader(name: $0.name, value: $0.value) },
+            enqueuedAt: time, deadline: grant.deadline, mustEndBy: contents[index].mustEndBy, lastError: lastError)
     }
 
     /// Returns a job as it was enqueued, with what was changed since in its place.

@@ -35,6 +35,12 @@ struct LogRecords: PastRecords {
         return try decoded(entry)
     }
 
+    /// As `record`, without reading a file.
+    func recordAtHand(_ sequence: SequenceNumber) throws(LogError) -> Record? {
+        guard let entry = log.entryAtHand(sequence) else { return nil }
+        return try decoded(entry)
+    }
+
     func records(of job: JobID, through last: SequenceNumber) throws(LogError) -> [Record] {
         guard job.rawValue > 0, job.sequence <= last else { return [] }
         var result: [Record] = []

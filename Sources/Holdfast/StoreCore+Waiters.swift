@@ -24,7 +24,7 @@ extension StoreCore {
                     assertionFailure("what is leasable can be leased")
                     break
                 }
-                outcome = .deferred(leased)
+                outcome = .deferred(leased.read, atHand: leased.readAtHand)
             } catch { outcome = .refused(error) }
             end(waiter, outcome, &served)
         }

@@ -128,7 +128,7 @@ final class StoreCore: @unchecked Sendable {
         do {
             switch try operation.run(on: self, at: now) {
             case .value(let value): outcome = .value(value)
-            case .deferred(let work): outcome = .deferred(work)
+            case .deferred(let work, let atHand): outcome = .deferred(work, atHand: atHand)
             case .needsRecords(let jobs): return .needsRecords(jobs)
             }
         } catch { outcome = refused(error) }
@@ -258,6 +258,14 @@ final class StoreCore: @unchecked Sendable {
         } catch {
             return .failed(JobStoreError(error))
         }
+    }
+
+    /// Returns the enqueue record of a job if it is in memory, whole and sound.
+    func lookUpAtHand(_ job: JobID) -> (enqueue: Enqueue, at: Timestamp)? {
+        guard let record = try? LogRecords(log: log).recordAtHand(job.sequence),
+            case .enqueue(let enqueue) = record.mutation
+        else { return nil }
+        return (enqueue, record.time)
     }
 
     /// Returns the record at `sequence`, or `nil` when the log does not hold it any more.

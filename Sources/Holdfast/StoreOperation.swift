@@ -18,8 +18,9 @@ enum OperationAccess: Hashable, Sendable {
 /// How the locked part of an operation ended, unless it was refused.
 enum OperationOutcome<Value: Sendable>: Sendable {
     case value(Value)
-    /// The rest reads the log; it runs once the commit is durable, never under the lock.
-    case deferred(@Sendable () throws(JobStoreError) -> Value)
+    /// The rest reads the log; it runs once the commit is durable, never under the lock. `atHand` reads no file, and
+    /// gives `nil` where that takes one.
+    case deferred(@Sendable () throws(JobStoreError) -> Value, atHand: (@Sendable () -> Value?)? = nil)
     /// Nothing was changed: the operation runs again once it was supplied with these jobs' enqueue records.
     case needsRecords([JobID])
 }
@@ -83,7 +84,7 @@ package struct Pending<Value: Sendable>: Sendable {
     enum Outcome: Sendable {
         case value(Value)
         case refused(JobStoreError)
-        case deferred(@Sendable () throws(JobStoreError) -> Value)
+        case deferred(@Sendable () throws(JobStoreError) -> Value, atHand: (@Sendable () -> Value?)? = nil)
     }
     let core: StoreCore
     /// Covers the state that the outcome rests on; `nil` when it rests on none.
@@ -92,12 +93,15 @@ package struct Pending<Value: Sendable>: Sendable {
 
     /// Returns the same with another result.
     func map<Other>(_ transform: @escaping @Sendable (Value) -> Other) -> Pending<Other> {
-        let mapped: Pending<Other>.Outcome =
-            switch outcome {
-            case .value(let value): .value(transform(value))
-            case .refused(let error): .refused(error)
-            case .deferred(let work): .deferred { () throws(JobStoreError) -> Other in transform(try work()) }
-            }
+        let mapped: Pending<Other>.Outcome
+        switch outcome {
+        case .value(let value): mapped = .value(transform(value))
+        case .refused(let error): mapped = .refused(error)
+        case .deferred(let work, let atHand):
+            var mappedAtHand: (@Sendable () -> Other?)?
+            if let atHand { mappedAtHand = { atHand().map(transform) } }
+            mapped = .deferred({ () throws(JobStoreError) -> Other in transform(try work()) }, atHand: mappedAtHand)
+        }
         return Pending<Other>(core: core, ticket: ticket, outcome: mapped)
     }
 
@@ -111,7 +115,10 @@ package struct Pending<Value: Sendable>: Sendable {
         switch outcome {
         case .value(let value): return value
         case .refused(let error): throw error
-        case .deferred(let work): return try await core.readers.run(work)
+        case .deferred(let work, let atHand):
+            // What was written lately is in memory: to change threads for it costs more than to read it.
+            if let value = atHand?() { return value }
+            return try await core.readers.run(work)
         }
     }
 
@@ -125,7 +132,7 @@ package struct Pending<Value: Sendable>: Sendable {
         switch outcome {
         case .value(let value): return value
         case .refused(let error): throw error
-        case .deferred(let work): return try work()
+        case .deferred(let work, _): return try work()
         }
     }
 }

@@ -65,6 +65,21 @@ struct JobEntry: Sendable {
     }
 }
 
+/// What a worker is told of a job beside its enqueue record: the records to read, and a time.
+package struct LeasedContent: Hashable, Sendable {
+    /// The record whose error text applies.
+    package var lastError: SequenceNumber?
+    /// The edit record whose payload applies; `nil` for that of the enqueue record.
+    package var payload: SequenceNumber?
+    /// The edit record whose headers apply; `nil` for those of the enqueue record.
+    package var headers: SequenceNumber?
+    /// When its attempt ends, whatever its heartbeats say.
+    package var mustEndBy: Timestamp?
+
+    /// Whether the enqueue record says all that there is to read.
+    package var isAsEnqueued: Bool { lastError == nil && payload == nil && headers == nil }
+}
+
 /// What is known of a job that has an entry.
 package struct JobStatus: Hashable, Sendable {
     package var lane: Lane

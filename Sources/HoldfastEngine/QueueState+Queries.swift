@@ -67,6 +67,19 @@ extension QueueState {
         return status
     }
 
+    /// What is beside a leased job's enqueue record.
+    package func leasedContent(of job: JobID) -> LeasedContent {
+        var content = LeasedContent()
+        guard let entry = entries[job.rawValue] else { return content }
+        if entry.lastError != 0 { content.lastError = SequenceNumber(entry.lastError) }
+        if let edited = edited.isEmpty ? nil : edited[job.rawValue] {
+            if edited.payload != 0 { content.payload = SequenceNumber(edited.payload) }
+            if edited.headers != 0 { content.headers = SequenceNumber(edited.headers) }
+        }
+        if !mustEndBy.isEmpty { content.mustEndBy = mustEndBy[job.rawValue].map { Timestamp(milliseconds: $0) } }
+        return content
+    }
+
     /// Whether the job is ready and has nothing unusual about it.
     package func isPlainReady(_ job: JobID, lane: Lane) -> Bool {
         guard entries[job.rawValue] == nil, let slot = table.find(lane) else { return false }

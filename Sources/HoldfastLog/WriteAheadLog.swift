@@ -86,9 +86,6 @@ package final class WriteAheadLog: @unchecked Sendable {
     var roomWaiters: [Waiter] = []
     /// Those who wait for records to come.
     var followers: [Waiter] = []
-    /// Blocked threads, by the parity of the group they wait for.
-    var blockedCounts = (even: 0, odd: 0)
-    var blockedForRoom = 0
     var spares: [JournalSegment] = []
     var full: [FullSegment] = []
     var isDiskFull = false
@@ -98,7 +95,8 @@ package final class WriteAheadLog: @unchecked Sendable {
     var isReserveSpent = true
     /// It is time to try to keep it again.
     var isReserveDue = false
-    /// What is left in the active segment, and what the group in flight takes of it or of a spare.
+    /// What is in the active segment, what is left, and what the group in flight takes of that or of a spare.
+    var activeBytes = 0
     var activeRoom = 0
     var flyingBytes = 0
     /// Somebody was told to wait until the journal has room.
@@ -144,9 +142,6 @@ package final class WriteAheadLog: @unchecked Sendable {
     var compactionShare: Double?
     var delegate: (any LogDelegate)?
 
-    let evenSignal = Signal()
-    let oddSignal = Signal()
-    let roomSignal = Signal()
     let workSignal = Signal()
     let maintenanceSignal = Signal()
     let requestSignal = Signal()
@@ -358,61 +353,48 @@ package final class WriteAheadLog: @unchecked Sendable {
     ///
     /// - Throws: `.poisoned` when the log failed before: whether the records survive is unknown until it is reopened.
     package func wait(for ticket: CommitTicket) async throws(LogError) {
-        await Waiter.suspend { waiter in
-            lock.lock()
-            if state.outcome(of: ticket) != nil {
-                lock.unlock()
-                waiter.resume()
-            } else {
-                if ticket.group == state.inFlight {
-                    flyingWaiters.append(waiter)
-                } else {
-                    fillingWaiters.append(waiter)
-                }
-                lock.unlock()
-            }
-        }
+        if await Waiter.suspend({ enlist($0, for: ticket) }) { return }
         try lock.withLock { () throws(LogError) in try state.outcome(of: ticket)?.get() }
     }
 
     /// As `wait(for:)`, blocking the calling thread.
     package func waitBlocking(for ticket: CommitTicket) throws(LogError) {
+        if Waiter.block({ enlist($0, for: ticket) }) { return }
+        try lock.withLock { () throws(LogError) in try state.outcome(of: ticket)?.get() }
+    }
+
+    private func enlist(_ waiter: Waiter, for ticket: CommitTicket) {
         lock.lock()
-        defer { lock.unlock() }
-        while true {
-            if let outcome = state.outcome(of: ticket) { return try outcome.get() }
-            if ticket.group.isMultiple(of: 2) {
-                blockedCounts.even += 1
-                evenSignal.wait(lock)
-                blockedCounts.even -= 1
+        if state.outcome(of: ticket) != nil {
+            lock.unlock()
+            waiter.resume()
+        } else {
+            if ticket.group == state.inFlight {
+                flyingWaiters.append(waiter)
             } else {
-                blockedCounts.odd += 1
-                oddSignal.wait(lock)
-                blockedCounts.odd -= 1
+                fillingWaiters.append(waiter)
             }
+            lock.unlock()
         }
     }
 
     /// Returns after the next commit or when spares arrive; whoever waited asks `admission` again.
     package func waitForRoom() async {
-        await Waiter.suspend { waiter in
-            let mustWait = lock.withLock {
-                guard hasNoRoom else { return false }
-                roomWaiters.append(waiter)
-                return true
-            }
-            if !mustWait { waiter.resume() }
-        }
+        await Waiter.suspend { enlistForRoom($0) }
     }
 
     /// As `waitForRoom`, blocking the calling thread.
     package func waitForRoomBlocking() {
-        lock.withLock {
-            guard hasNoRoom else { return }
-            blockedForRoom += 1
-            roomSignal.wait(lock)
-            blockedForRoom -= 1
+        Waiter.block { enlistForRoom($0) }
+    }
+
+    private func enlistForRoom(_ waiter: Waiter) {
+        let mustWait = lock.withLock {
+            guard hasNoRoom else { return false }
+            roomWaiters.append(waiter)
+            return true
         }
+        if !mustWait { waiter.resume() }
     }
 
     private var hasNoRoom: Bool {
@@ -428,6 +410,9 @@ package final class WriteAheadLog: @unchecked Sendable {
     ///
     /// - Throws: `.corrupt` when the frame that holds it fails its checksum; other records are not affected.
     package func entry(_ sequence: SequenceNumber) throws(LogError) -> StoredEntry? { try index.entry(sequence) }
+
+    /// As `entry(_:)`, where that takes no file; `nil` says nothing.
+    package func entryAtHand(_ sequence: SequenceNumber) -> StoredEntry? { index.entryAtHand(sequence) }
 
     /// Returns, oldest first, the records from `sequence` on whose key, as the delegate says, is `key`.
     package func entries(key: UInt64, from sequence: SequenceNumber) throws(LogError) -> [StoredEntry] {

@@ -180,7 +180,7 @@ import Testing
         let next = Upcoming(log)
         log.lock.withLock {
             log.isStarving = true
-            log.requests = [.checkpoint(MaintenanceRequest.Answer())]
+            log.requests = [.checkpoint(MaintenanceRequest.Answer(), seals: false)]
             log.full = [EndingLog.fullSegment(1)]
             #expect(next.isSealing())
             log.isStarving = false

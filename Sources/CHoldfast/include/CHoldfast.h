@@ -58,6 +58,11 @@ void holdfast_thread_set_name(const char *name);
 int holdfast_thread_join(uintptr_t thread);
 /// Lets a thread end on its own.
 void holdfast_thread_detach(uintptr_t thread);
+/// What the calling thread keeps; NULL at first.
+void *holdfast_thread_kept(void);
+/// Makes the calling thread keep `object` in the place of what it kept, until it ends and `release(object)` is called:
+/// the same function in every call.
+void holdfast_thread_keep(void *object, void (*release)(void *object));
 /// What the calling thread remembers of the schedule that it is under; NULL at first.
 void *holdfast_thread_seat(void);
 /// Makes the calling thread remember it.

@@ -55,14 +55,9 @@ extension WriteAheadLog {
             // The segment may be another one now.
             if isTight { waiters += takeRoomWaiters() }
             if !followers.isEmpty { waiters += takeFollowers() }
-            if number.isMultiple(of: 2) {
-                if blockedCounts.even > 0 { evenSignal.notifyAll() }
-            } else if blockedCounts.odd > 0 {
-                oddSignal.notifyAll()
-            }
             guard !waiters.isEmpty else { return }
             lock.unlock()
-            resume(waiters)
+            resume(waiters, areCommitted: true)
             lock.lock()
         case .failure(let error):
             failLocked(error)
@@ -110,9 +105,12 @@ extension WriteAheadLog {
     /// On a full disk a mark would take the room of work that is yet to end. The lock is held.
     private var mayMark: Bool { !isReserveSpent }
 
-    /// Tells callers what is left in the active segment. The caller holds the lock and is the committer, or there is
-    /// none yet.
-    func noteActiveRoom() { activeRoom = (active?.capacity ?? 0) - tail }
+    /// Tells the others how much is in the active segment, and what is left. The caller holds the lock and is the
+    /// committer, or there is none yet.
+    func noteActiveRoom() {
+        activeBytes = tail
+        activeRoom = (active?.capacity ?? 0) - tail
+    }
 
     // MARK: - Writing: the committer only, without the lock
 

@@ -32,7 +32,7 @@ extension WriteAheadLog {
     /// Returns once a record behind `sequence` is durable (in the weaker modes: written), and also when the log fails
     /// or closes, when the task is cancelled, or for no reason.
     package func waitForRecord(after sequence: SequenceNumber) async {
-        await withTaskCancellationHandler {
+        _ = await withTaskCancellationHandler {
             await Waiter.suspend { waiter in
                 let mustWait = lock.withLock {
                     // A task is marked before its handler runs, which takes the lock: none is missed.

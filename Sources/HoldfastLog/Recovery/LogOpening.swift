@@ -183,8 +183,8 @@ extension WriteAheadLog {
 
     // MARK: - Closing
 
-    /// Commits what was appended, writes a checkpoint and the close frame, and releases the store. Later calls throw
-    /// `.closed`; a second `close` does nothing.
+    /// Commits what was appended, seals it if it is much, writes a checkpoint and the close frame, and releases the
+    /// store. Later calls throw `.closed`; a second `close` does nothing.
     ///
     /// - Throws: The failure that poisoned the log, or the first that happens now; the store is released all the same.
     package func close() throws(LogError) {
@@ -199,7 +199,7 @@ extension WriteAheadLog {
         // the maintenance thread nobody answers a checkpoint.
         let wasStarted = threads.count == 2
         if wasStarted {
-            do { _ = try checkpoint() } catch { failure = error }
+            do { _ = try checkpoint(seals: true) } catch { failure = error }
         }
         // The committer goes first: until its last frame is written it may need a spare from the maintenance thread.
         let waiters = lock.withLock {
@@ -251,7 +251,7 @@ extension WriteAheadLog {
         waiters.append(contentsOf: fillingWaiters)
         flyingWaiters = []
         fillingWaiters = []
-        for signal in [evenSignal, oddSignal, workSignal, maintenanceSignal, requestSignal] { signal.notifyAll() }
+        for signal in [workSignal, maintenanceSignal, requestSignal] { signal.notifyAll() }
         let delegate = delegate
         lock.unlock()
         delegate?.logDidFail(error)
@@ -262,14 +262,14 @@ extension WriteAheadLog {
     /// The caller holds the lock, and resumes what it gets after releasing it.
     func takeRoomWaiters() -> [Waiter] {
         isTight = false
-        if blockedForRoom > 0 { roomSignal.notifyAll() }
         if roomWaiters.isEmpty { return [] }
         let waiters = roomWaiters
         roomWaiters.removeAll(keepingCapacity: true)
         return waiters
     }
 
-    func resume(_ waiters: [Waiter]) {
-        for waiter in waiters { waiter.resume() }
+    /// Resumes those who wait; the caller does not hold the lock.
+    func resume(_ waiters: [Waiter], areCommitted: Bool = false) {
+        for waiter in waiters { waiter.resume(isCommitted: areCommitted) }
     }
 }

@@ -173,9 +173,12 @@ extension WriteAheadLog {
     /// Writes and installs an image that the delegate makes. Returns its sequence number.
     ///
     /// - Throws: `.noSpace`, `.poisoned`, `.closed`; earlier checkpoints stay in force.
-    package func checkpoint() throws(LogError) -> SequenceNumber {
+    package func checkpoint() throws(LogError) -> SequenceNumber { try checkpoint(seals: false) }
+
+    /// As `checkpoint()`; with `seals`, what is in the journal is sealed first if it is much.
+    func checkpoint(seals: Bool) throws(LogError) -> SequenceNumber {
         let answer = MaintenanceRequest.Answer<SequenceNumber>()
-        return try ask(.checkpoint(answer), answer)
+        return try ask(.checkpoint(answer, seals: seals), answer)
     }
 
     /// Seals the journal and rewrites the sealed segments without what is no longer needed.

@@ -11,7 +11,8 @@ package import HoldfastBytes
 enum MaintenanceRequest: Sendable {
     /// A journal segment for one commit group that fits nowhere else.
     case oversized(bytes: Int)
-    case checkpoint(Answer<SequenceNumber>)
+    /// With `seals`, of a log that is about to be closed.
+    case checkpoint(Answer<SequenceNumber>, seals: Bool)
     case compact(Answer<CompactionResult>, proves: Bool)
 
     /// Where a result is left for the caller, guarded by the log's lock.
@@ -211,9 +212,10 @@ extension WriteAheadLog {
         do {
             switch work {
             case .request(.oversized(let bytes)): try addOversized(bytes)
-            case .request(.checkpoint(let answer)):
+            case .request(.checkpoint(let answer, let seals)):
                 let outcome = Result { () throws(LogError) in
-                    try spendingReserve { () throws(LogError) in try installCheckpoint(copies: 1) }
+                    if seals { try sealRest() }
+                    return try spendingReserve { () throws(LogError) in try installCheckpoint(copies: 1) }
                 }
                 try reply(outcome) { answer.outcome = $0 }
             case .request(.compact(let answer, let proves)):
@@ -281,7 +283,7 @@ extension WriteAheadLog {
         for request in requests {
             switch request {
             case .oversized: break
-            case .checkpoint(let answer): answer.outcome = .failure(error)
+            case .checkpoint(let answer, _): answer.outcome = .failure(error)
             case .compact(let answer, _): answer.outcome = .failure(error)
             }
         }

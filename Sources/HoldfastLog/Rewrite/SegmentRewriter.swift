@@ -45,7 +45,7 @@ extension WriteAheadLog {
     /// Whether the log fills slowly enough for the better compression, which takes 25 times the time of the fast one:
     /// commits wait for it where no other segment is left.
     var isQuiet: Bool {
-        PaceClock.now - lastSealing > .seconds(2) && lock.withLock { full.count <= 1 && !isStarving }
+        PaceClock.now - lastSealing > .seconds(2) && lock.withLock { full.count <= 1 && !isStarving && !isClosing }
     }
 
     /// Sets a used file aside for the ring, or removes it when it does not fit there.
@@ -94,6 +94,22 @@ extension WriteAheadLog {
         lock.unlock()
         if let failure { throw failure }
         try sealFull()
+    }
+
+    /// An opening reads the journal that was not sealed: a millisecond for about so many bytes.
+    static let unsealedBytesMax = 1 << 20
+
+    /// Seals what is in the journal, if reading it would hold up the next opening. What can't be sealed stays in the
+    /// journal, where the next opening finds it, damaged or not.
+    func sealRest() throws(LogError) {
+        let bytes = lock.withLock { full.reduce(activeBytes) { $0 + $1.source.end } }
+        guard bytes > Self.unsealedBytesMax else { return }
+        do { try sealEverything() } catch {
+            switch error.code {
+            case .noSpace, .corrupt, .ioFailed: return
+            default: throw error
+            }
+        }
     }
 
     /// Seals what has been full for longest, or all that is full where nothing makes room for it.

@@ -85,6 +85,11 @@ final class LogIndex: @unchecked Sendable {
 
     // MARK: - Reading
 
+    /// Returns the record if it is in memory.
+    func entryAtHand(_ sequence: SequenceNumber) -> StoredEntry? {
+        lock.withLock { if case .block(let block) = locate(sequence) { block.entry(sequence) } else { nil } }
+    }
+
     /// Returns the record, or `nil` when the log does not hold it.
     func entry(_ sequence: SequenceNumber) throws(LogError) -> StoredEntry? {
         // A journal segment can be sealed and recycled between look-up and read; the second look-up finds the seal.
