@@ -196,7 +196,8 @@ package struct Simulation {
                     let job = index(id)
                     noteWaiting(history.queue(of: job), -1)
                     die(job)
-                case .uniqueKey, .effect: break
+                case .deadLetter(let id): jobs[index(id)].isDead = false
+                case .uniqueKey, .effect, .result: break
                 }
             }
         }
