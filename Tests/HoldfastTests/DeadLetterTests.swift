@@ -151,14 +151,36 @@ import Testing
         try await store.close()
     }
 
+    /// Lets so many times 500 jobs die.
+    private func dieInHundreds(_ store: JobStore, _ times: Int) async throws {
+        for _ in 0..<times {
+            _ = try await store.batch((0..<500).map { _ in .enqueue(queue: "q", payload: []) })
+            let leases = try await store.lease(from: "q", limit: 500)
+            _ = try await store.batch(leases.map { .bury($0.identity, error: "e") })
+        }
+    }
+
+    @Test func aLimitOnManyDeadLettersIsWorkedOffAndHoldsAfterAReopening() async throws {
+        let fixture = try StoreFixture()
+        var store = try await fixture.open()
+        try await dieInHundreds(store, 24)
+        try await store.configure("q", QueueConfiguration(deadMax: 10))
+        let left = try await dead(store)
+        #expect(left.count == 10)
+        let digest = try await store.digest()
+        _ = try store.blocking.compact()
+        try await store.close()
+        store = try await fixture.open()
+        #expect(try await store.digest().hex == digest.hex)
+        #expect(try await dead(store) == left)
+        try await die(store)
+        #expect(try await dead(store).first == left[1])
+        try await store.close()
+    }
+
     @Test func moreThanOneCommitTakesAreRedrivenAndKeysAreTakenOnce() async throws {
         try await withStore { store, _ in
-            for start in stride(from: 0, to: 2_500, by: 500) {
-                _ = try await store.batch(
-                    (start..<start + 500).map { _ in .enqueue(queue: "q", payload: []) })
-                let leases = try await store.lease(from: "q", limit: 500)
-                _ = try await store.batch(leases.map { .bury($0.identity, error: "e") })
-            }
+            try await dieInHundreds(store, 5)
             var unique = EnqueueOptions()
             unique.uniqueKey = "k"
             for _ in 0..<3 { try await die(store, "twice", unique) }
