@@ -6,8 +6,8 @@ public import HoldfastBytes
 public enum BatchOperation: Hashable, Sendable {
     /// Adds a job.
     case enqueue(queue: String, payload: [UInt8], options: EnqueueOptions = EnqueueOptions())
-    /// Completes a job.
-    case ack(LeaseIdentity, result: [UInt8]? = nil)
+    /// Completes a job; `keepFor` is `nil` for what its queue says.
+    case ack(LeaseIdentity, result: [UInt8]? = nil, keepFor: Duration? = nil)
     /// Gives a job back; `after` is `nil` for what the retry policy says.
     case requeue(
         LeaseIdentity, after: Duration? = nil, error: String? = nil, errorClass: String? = nil,

@@ -41,8 +41,10 @@ public struct BlockingJobStore: Sendable {
     }
 
     /// Completes the job.
-    public func ack(_ lease: some LeaseReference, result: [UInt8]? = nil) throws(JobStoreError) {
-        try store.submitAck(lease, result: result).valueBlocking()
+    public func ack(
+        _ lease: some LeaseReference, result: [UInt8]? = nil, keepFor: Duration? = nil
+    ) throws(JobStoreError) {
+        try store.submitAck(lease, result: result, keepFor: keepFor).valueBlocking()
     }
 
     /// Gives the job back after a failed attempt.
@@ -62,9 +64,9 @@ public struct BlockingJobStore: Sendable {
 
     /// Completes the job and leases the next, in one commit.
     public func ack(
-        _ lease: some LeaseReference, result: [UInt8]? = nil, thenLease next: NextLease
+        _ lease: some LeaseReference, result: [UInt8]? = nil, keepFor: Duration? = nil, thenLease next: NextLease
     ) throws(JobStoreError) -> [Lease] {
-        try store.submitAck(lease, result: result, thenLease: next).valueBlocking().leases
+        try store.submitAck(lease, result: result, keepFor: keepFor, thenLease: next).valueBlocking().leases
     }
 
     /// Gives the job back after a failed attempt and leases the next, in one commit.

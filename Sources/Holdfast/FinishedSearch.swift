@@ -45,7 +45,7 @@ struct FinishedSearch {
             open.insert(sequence.rawValue)
             if try isOfQueue(entry) { inQueue.insert(sequence.rawValue) }
         case .edit where queue != nil && !open.isEmpty: try takeMove(entry)
-        case .ack, .cancel: try takeEnd(entry)
+        case .ack, .cancel, .expire: try takeEnd(entry)
         default: break
         }
         if found.count == limit, let last = found.last { return (open.first ?? .max) < last }
@@ -68,10 +68,12 @@ struct FinishedSearch {
     private mutating func takeEnd(_ entry: borrowing EntryView) throws(LogError) {
         guard !open.isEmpty,
             let record = try Record(checking: entry.sequence, kind: entry.kind, body: entry.body),
-            let id = record.mutation.job(entry.sequence)?.rawValue, open.remove(id)
+            record.mutation.endsJob, let id = record.mutation.job(entry.sequence)?.rawValue, open.remove(id)
         else { return }
         guard inQueue.remove(id) || queue == nil else { return }
         switch record.mutation {
+        // It is looked for no more, and not listed.
+        case .expire: return
         case .ack where state == .cancelled: return
         case .cancel where state == .completed: return
         default: break
@@ -126,6 +128,16 @@ private struct FinishedJobs {
             var info = JobInfo(id, job.enqueue, enqueuedAt: job.time, finishedBy: job.records)
             info?.payload = nil
             return info
+        }
+    }
+}
+
+extension Mutation {
+    /// Whether its job is no part of the state after it.
+    fileprivate var endsJob: Bool {
+        switch self {
+        case .ack, .cancel, .expire(.deadLetter): true
+        default: false
         }
     }
 }

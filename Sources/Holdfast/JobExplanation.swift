@@ -33,6 +33,8 @@ public struct JobExplanation: Hashable, Sendable, CustomStringConvertible {
         case completed
         /// It was cancelled.
         case cancelled
+        /// It was dead, and its queue keeps no more dead letters, or none as old.
+        case dropped
     }
 
     /// The jobs of its queue that are leased before it, if nothing is added meanwhile.
@@ -68,6 +70,8 @@ public struct JobExplanation: Hashable, Sendable, CustomStringConvertible {
     public let ahead: Ahead?
     /// Whether its queue is paused, which also keeps a delayed job once its time has come.
     public let isPaused: Bool
+    /// When a dead one is dropped because of its age, unless it is redriven before.
+    public let keptUntil: Timestamp?
     /// The instant for which this is true.
     public let at: Timestamp
     /// The last record that it takes into account.
@@ -100,20 +104,21 @@ public struct JobExplanation: Hashable, Sendable, CustomStringConvertible {
             }
         }
         self.init(
-            id: id, lane: standing.lane, reason: reason, ahead: ahead, isPaused: standing.isPaused, at: now,
-            sequence: state.lastSequence)
+            id: id, lane: standing.lane, reason: reason, ahead: ahead, isPaused: standing.isPaused,
+            keptUntil: state.deadLetterEnd(of: id), at: now, sequence: state.lastSequence)
     }
 
     /// Explains a job that has finished.
     package init(_ id: JobID, _ lane: Lane, finishedBy reason: Reason, in state: QueueState, at now: Timestamp) {
         let isPaused = state.queueCounts(at: now).contains { $0.queue == lane.queue && $0.terms.isPaused }
         self.init(
-            id: id, lane: lane, reason: reason, ahead: nil, isPaused: isPaused, at: now, sequence: state.lastSequence)
+            id: id, lane: lane, reason: reason, ahead: nil, isPaused: isPaused, keptUntil: nil, at: now,
+            sequence: state.lastSequence)
     }
 
     private init(
-        id: JobID, lane: Lane, reason: Reason, ahead: Ahead?, isPaused: Bool, at now: Timestamp,
-        sequence: SequenceNumber
+        id: JobID, lane: Lane, reason: Reason, ahead: Ahead?, isPaused: Bool, keptUntil: Timestamp?,
+        at now: Timestamp, sequence: SequenceNumber
     ) {
         self.id = id
         queue = lane.queue
@@ -122,6 +127,7 @@ public struct JobExplanation: Hashable, Sendable, CustomStringConvertible {
         self.reason = reason
         self.ahead = ahead
         self.isPaused = isPaused
+        self.keptUntil = keptUntil
         at = now
         self.sequence = sequence
     }
@@ -176,9 +182,12 @@ public struct JobExplanation: Hashable, Sendable, CustomStringConvertible {
                 + "in order"
         case .behind(let ahead): return "waits behind \(Self.words(ahead)) of queue \(queue)"
         case .next: return "is the next of queue \(queue): it waits for a worker to lease it"
-        case .dead(let reason, _): return "is dead: \(reason)"
+        case .dead(let reason, _):
+            let end = keptUntil.map { ", and is dropped in \($0.milliseconds - at.milliseconds) ms" } ?? ""
+            return "is dead: \(reason)\(end)"
         case .completed: return "was acked"
         case .cancelled: return "was cancelled"
+        case .dropped: return "was dead, and was dropped as queue \(queue) limits its dead letters"
         }
     }
 

@@ -64,7 +64,9 @@ extension JobInfo {
                 payload = edit.payload ?? payload
                 headers = edit.headers.map(JobHeader.list) ?? headers
             case .heartbeat(let heartbeat): progress = heartbeat.progress ?? progress
-            case .ack(let ack): (state, result, finishedAt) = (.completed, ack.result, record.time)
+            case .ack(let ack):
+                (state, result, finishedAt) = (.completed, ack.result, record.time)
+                resultKeptUntil = ack.until
             case .cancel: (state, finishedAt) = (.cancelled, record.time)
             default: break
             }
@@ -90,7 +92,7 @@ extension JobInfo {
 }
 
 extension JobInfo.DeadReason {
-    init(_ reason: DeadReason) {
+    package init(_ reason: DeadReason) {
         switch reason {
         case .attemptsUsedUp: self = .attemptsUsedUp
         case .startByPassed: self = .ttlExpired
@@ -159,6 +161,7 @@ extension HistoryRecord {
             return "heartbeat"
         case .ack(let ack):
             list.add("token", ack.token)
+            list.add("until_ms", ack.until)
             list.add("result", ack.result)
             return "ack"
         case .requeue(let requeue):
@@ -172,7 +175,9 @@ extension HistoryRecord {
             list.add("reason", bury.reason == .unreadable ? "unreadable" : "buried")
             list.add("error", bury.error)
             return "bury"
-        case .redrive: return "redrive"
+        case .redrive(let redrive):
+            list.add("run_at_ms", redrive.runAt)
+            return "redrive"
         case .cancel: return "cancel"
         case .edit(let edit):
             describe(edit, &list)
@@ -190,19 +195,7 @@ extension HistoryRecord {
             list.add("key", remove.key)
             return "effect_remove"
         case .queueSettings(let settings):
-            list.add("queue", settings.queue)
-            if let isPaused = settings.isPaused { list.add("paused", isPaused) }
-            if let capacity = settings.capacity { list.add("capacity", Int64(capacity)) }
-            if let runningMax = settings.runningMax { list.add("running_max", Int64(runningMax)) }
-            if let retry = settings.retry { list.add("retry", retry.description) }
-            if let crashMax = settings.crashMax { list.add("crash_max", Int64(crashMax)) }
-            if let errors = settings.finalErrors {
-                list.add("final_errors", errors.isEmpty ? "none" : errors.names.joined(separator: ", "))
-            }
-            if let most = settings.sharing.groupRunningMax { list.add("group_running_max", Int64(most)) }
-            if let order = settings.sharing.order { list.add("group_order", order.name) }
-            if let rate = settings.sharing.rate { list.add("rate", rate.description) }
-            if let limiter = settings.sharing.limiter { list.add("limiter", limiter.description) }
+            describe(settings, &list)
             return "queue_settings"
         case .clock: return "clock"
         case .cursorSet(let set):
@@ -213,6 +206,25 @@ extension HistoryRecord {
             list.add("cursor", remove.name)
             return "cursor_remove"
         }
+    }
+
+    private static func describe(_ settings: QueueSettings, _ list: inout FieldList) {
+        list.add("queue", settings.queue)
+        if let isPaused = settings.isPaused { list.add("paused", isPaused) }
+        if let capacity = settings.capacity { list.add("capacity", Int64(capacity)) }
+        if let runningMax = settings.runningMax { list.add("running_max", Int64(runningMax)) }
+        if let retry = settings.retry { list.add("retry", retry.description) }
+        if let crashMax = settings.crashMax { list.add("crash_max", Int64(crashMax)) }
+        if let errors = settings.finalErrors {
+            list.add("final_errors", errors.isEmpty ? "none" : errors.names.joined(separator: ", "))
+        }
+        if let most = settings.sharing.groupRunningMax { list.add("group_running_max", Int64(most)) }
+        if let order = settings.sharing.order { list.add("group_order", order.name) }
+        if let rate = settings.sharing.rate { list.add("rate", rate.description) }
+        if let limiter = settings.sharing.limiter { list.add("limiter", limiter.description) }
+        if let deadMax = settings.retention.deadMax { list.add("dead_max", Int64(deadMax)) }
+        if let deadAge = settings.retention.deadAge { list.add("dead_age_ms", deadAge) }
+        if let retention = settings.retention.results { list.add("result_retention_ms", retention) }
     }
 
     private static func describe(_ enqueue: Enqueue, _ list: inout FieldList) {
@@ -281,6 +293,8 @@ extension HistoryRecord {
             list.add("reason", "effect forgotten")
             list.add("scope", scope)
             list.add("key", key)
+        case .deadLetter: list.add("reason", "dead letter dropped")
+        case .result: list.add("reason", "result forgotten")
         }
     }
 }

@@ -72,6 +72,8 @@ public struct JobInfo: Hashable, Sendable {
     public var progress: [UInt8]?
     /// What its ack reported.
     public var result: [UInt8]?
+    /// Until when that is kept; `nil` for as long as history is.
+    public var resultKeptUntil: Timestamp?
     /// Why it is dead, for a dead job.
     public var deadReason: DeadReason?
     /// When it was acked, cancelled or died.

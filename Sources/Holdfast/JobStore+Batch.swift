@@ -125,7 +125,7 @@ extension BatchOperation {
     fileprivate var bytes: Int {
         switch self {
         case .enqueue(_, let payload, _): payload.count
-        case .ack(_, let result): result?.count ?? 0
+        case .ack(_, let result, _): result?.count ?? 0
         case .requeue(_, _, let error, _, _), .bury(_, let error): error?.utf8.count ?? 0
         case .cancel: 0
         case .edit(_, let edit): edit.payload?.count ?? 0
@@ -137,7 +137,8 @@ extension BatchOperation {
         switch self {
         case .enqueue(let queue, let payload, let enqueueOptions):
             try EnqueueOperation(queue: queue, payload: payload, options: enqueueOptions).validate(options)
-        case .ack(_, let result): try Limits.checkValue(result, "result")
+        case .ack(let lease, let result, let keepFor):
+            try AckOperation(lease: lease, result: result, keepFor: keepFor).validate(options)
         case .requeue(let lease, let after, let error, let errorClass, let counts):
             try RequeueOperation(
                 lease: lease, after: after, error: error, errorClass: errorClass, countsAttempt: counts
@@ -156,7 +157,8 @@ extension BatchOperation {
             return .enqueue(
                 try EnqueueOperation(queue: queue, payload: payload, options: options).record(at: now),
                 KeyCollision(options.onCollision))
-        case .ack(let lease, let result): return .ack(job: lease.id, token: lease.token, result: result)
+        case .ack(let lease, let result, let keepFor):
+            return try AckOperation(lease: lease, result: result, keepFor: keepFor).command(at: now)
         case .requeue(let lease, let after, let error, let errorClass, let countsAttempt):
             return try RequeueOperation(
                 lease: lease, after: after, error: error, errorClass: errorClass, countsAttempt: countsAttempt

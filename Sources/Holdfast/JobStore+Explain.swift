@@ -41,8 +41,14 @@ extension JobExplanation {
     package init?(_ id: JobID, finishedBy records: [Record], in state: QueueState, at now: Timestamp) {
         guard let first = records.first, first.sequence == id.sequence, case .enqueue(let enqueue) = first.mutation
         else { return nil }
-        var isCancelled = false
-        for record in records { if case .cancel = record.mutation { isCancelled = true } }
-        self.init(id, enqueue.lane, finishedBy: isCancelled ? .cancelled : .completed, in: state, at: now)
+        var end = Reason.completed
+        for record in records {
+            switch record.mutation {
+            case .cancel: end = .cancelled
+            case .expire(.deadLetter): end = .dropped
+            default: break
+            }
+        }
+        self.init(id, enqueue.lane, finishedBy: end, in: state, at: now)
     }
 }

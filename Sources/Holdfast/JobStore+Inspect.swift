@@ -8,7 +8,8 @@ internal import HoldfastLog
 extension JobStore {
     /// Returns what is known of a job.
     ///
-    /// - Returns: `nil` when there is no such job, or it finished and compaction has dropped it.
+    /// - Returns: `nil` when there is no such job, or it finished and compaction has dropped it. Of one whose result is
+    ///   kept for longer, queue, end and result are left.
     /// - Throws: `.corrupt` when its record can't be read; `.closed` or the store's failure.
     public func job(_ id: JobID) async throws(JobStoreError) -> JobInfo? {
         try await core.submitAsync(JobOperation(id: id)).value()
@@ -70,7 +71,12 @@ struct JobOperation: StoreOperation {
         guard id.rawValue > 0, id.sequence <= last else { return .value(nil) }
         switch lookup {
         case nil: return .needsRecords([id])
-        case .missing: return .value(nil)
+        case .missing:
+            guard core.state.keptResult(of: id) != nil else { return .value(nil) }
+            let (state, records) = (core.state, LogRecords(log: core.log))
+            return .deferred { () throws(JobStoreError) -> JobInfo? in
+                do throws(LogError) { return try records.keptJob(id, of: state) } catch { throw JobStoreError(error) }
+            }
         case .failed(let error): throw error
         case .found(let enqueue, let time):
             if core.state.isPlainReady(id, lane: enqueue.lane) {

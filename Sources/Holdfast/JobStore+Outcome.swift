@@ -11,8 +11,9 @@ extension JobStore {
     ///
     /// A dead job may be redriven, and end again.
     ///
-    /// - Throws: `JobStoreError`: `.notFound` for an unknown job, and for one that ended and of which compaction has
-    ///   left nothing; `.corrupt`, `.closed` or the store's failure. `CancellationError` when the task is cancelled.
+    /// - Throws: `JobStoreError`: `.notFound` for an unknown job, for one that ended and of which compaction has left
+    ///   nothing, and for one that was dropped among the dead letters; `.corrupt`, `.closed` or the store's failure.
+    ///   `CancellationError` when the task is cancelled.
     /// - Postcondition: The job's end is durable.
     /// - Complexity: O(lanes) to begin with; then nothing until the job ends.
     public func outcome(of id: JobID) async throws -> JobInfo {

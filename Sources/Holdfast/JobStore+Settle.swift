@@ -18,10 +18,17 @@ extension JobStore {
 
     /// Completes the job.
     ///
-    /// - Throws: `.leaseLost`, `.notFound`, `.tooLarge`, `.closed` or the store's failure.
+    /// - Parameters:
+    ///   - result: What it gave, for whoever asks for `result(of:)` or waits for `outcome(of:)`.
+    ///   - keepFor: How long the result is kept at least, whatever is kept of history, in whole milliseconds; `nil` for
+    ///     what its queue's `resultRetention` says, zero for no longer than history.
+    /// - Throws: `.leaseLost`, `.notFound`, `.tooLarge`, `.badRequest` for a time without a result, `.closed` or the
+    ///   store's failure.
     /// - Postcondition: The job never runs again.
-    public func ack(_ lease: some LeaseReference, result: [UInt8]? = nil) async throws(JobStoreError) {
-        try await core.submitAsync(CommandOperation.ack(lease.identity, result)).value()
+    public func ack(
+        _ lease: some LeaseReference, result: [UInt8]? = nil, keepFor: Duration? = nil
+    ) async throws(JobStoreError) {
+        try await core.submitAsync(AckOperation(lease: lease.identity, result: result, keepFor: keepFor)).value()
     }
 
     /// Gives the job back after a failed attempt.
@@ -78,8 +85,10 @@ extension JobStore {
     }
 
     /// Decides an ack.
-    package func submitAck(_ lease: some LeaseReference, result: [UInt8]? = nil) -> Pending<Void> {
-        core.submit(CommandOperation.ack(lease.identity, result))
+    package func submitAck(
+        _ lease: some LeaseReference, result: [UInt8]? = nil, keepFor: Duration? = nil
+    ) -> Pending<Void> {
+        core.submit(AckOperation(lease: lease.identity, result: result, keepFor: keepFor))
     }
 
     /// Decides a requeue.
@@ -124,14 +133,6 @@ extension CommandOperation where Value == Timestamp {
 }
 
 extension CommandOperation where Value == Void {
-    static func ack(_ lease: LeaseIdentity, _ result: [UInt8]?) -> CommandOperation<Void> {
-        CommandOperation(.settles) { () throws(JobStoreError) -> Command in
-            try Limits.checkValue(result, "result")
-            return .ack(job: lease.id, token: lease.token, result: result)
-        } value: { _ in
-        }
-    }
-
     static func bury(_ lease: LeaseIdentity, _ error: String?) -> CommandOperation<Void> {
         CommandOperation(.settles) { () throws(JobStoreError) -> Command in
             try Limits.checkValue(error, "error")

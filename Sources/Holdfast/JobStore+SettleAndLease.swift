@@ -34,13 +34,14 @@ extension JobStore {
     /// Completes the job and leases the next, in one commit.
     ///
     /// - Returns: The leases; none when nothing is ready. It does not wait for a job.
-    /// - Throws: What `ack(_:result:)` throws, and `.badRequest` for `next`; nothing is settled and nothing
+    /// - Throws: What `ack(_:result:keepFor:)` throws, and `.badRequest` for `next`; nothing is settled and nothing
     ///   leased then. On a full disk, and when the next jobs can't be read, the job is completed and none is returned.
     /// - Postcondition: The job never runs again, and every returned lease is durable.
     public func ack(
-        _ lease: some LeaseReference, result: [UInt8]? = nil, thenLease next: NextLease
+        _ lease: some LeaseReference, result: [UInt8]? = nil, keepFor: Duration? = nil, thenLease next: NextLease
     ) async throws(JobStoreError) -> [Lease] {
-        try await core.settle(CommandOperation.ack(lease.identity, result), thenLease: next).leases
+        let ack = AckOperation(lease: lease.identity, result: result, keepFor: keepFor)
+        return try await core.settle(ack, thenLease: next).leases
     }
 
     /// Gives the job back after a failed attempt and leases the next, in one commit. That may be the same job, when it
@@ -77,9 +78,9 @@ extension JobStore {
 extension JobStore {
     /// Decides an ack and a lease.
     package func submitAck(
-        _ lease: some LeaseReference, result: [UInt8]? = nil, thenLease next: NextLease
+        _ lease: some LeaseReference, result: [UInt8]? = nil, keepFor: Duration? = nil, thenLease next: NextLease
     ) -> Pending<Settled<Void>> {
-        core.submit(CommandOperation.ack(lease.identity, result), thenLease: next)
+        core.submit(AckOperation(lease: lease.identity, result: result, keepFor: keepFor), thenLease: next)
     }
 
     /// Decides a requeue and a lease.

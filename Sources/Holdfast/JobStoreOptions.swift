@@ -43,6 +43,8 @@ public struct JobStoreOptions: Sendable {
     public var journalSegmentBytes = 8 << 20
     /// The longest payload that is accepted; at most 64 MiB.
     public var payloadBytesMax = 16 << 20
+    /// The longest result that is accepted; at most 1 MiB.
+    public var resultBytesMax = 1 << 20
     /// How much is kept of finished jobs.
     public var history = History.bytes(256 << 20)
     /// When records that nobody needs are dropped.
@@ -91,6 +93,9 @@ public struct JobStoreOptions: Sendable {
         guard (1...Limits.payloadBytesMax).contains(payloadBytesMax) else {
             throw JobStoreError(
                 .badRequest, "payloadBytesMax is \(payloadBytesMax); give 1 to \(Limits.payloadBytesMax)")
+        }
+        guard (0...Limits.resultBytesMax).contains(resultBytesMax) else {
+            throw JobStoreError(.badRequest, "resultBytesMax is \(resultBytesMax); give 0 to \(Limits.resultBytesMax)")
         }
         if case .interval(let milliseconds) = durability, !(1...Self.intervalMillisecondsMax).contains(milliseconds) {
             throw JobStoreError(

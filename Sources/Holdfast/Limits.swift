@@ -16,6 +16,8 @@ package enum Limits {
     package static let leasedBytesMax = 32 << 20
     /// The longest lease.
     package static let leaseMillisecondsMax: Int64 = 7 * 24 * 3600 * 1000
+    /// The most that `resultBytesMax` can be set to.
+    package static let resultBytesMax = RecordLimits.valueBytesMax
     /// The most that `payloadBytesMax` can be set to.
     package static let payloadBytesMax = RecordLimits.payloadBytesMax
 

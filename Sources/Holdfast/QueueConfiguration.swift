@@ -40,12 +40,21 @@ public struct QueueConfiguration: Hashable, Sendable {
     public var crashMax: Int?
     /// The classes of errors after which a job is not tried again; 16 at most.
     public var finalErrors: [String]
+    /// How many dead letters it keeps, 1 to 2^40: beyond that, those that died first go for good, with a record that
+    /// says so. `nil` for any number.
+    public var deadMax: Int?
+    /// How long it keeps a dead letter, in whole milliseconds; then that goes for good, with a record that says so.
+    /// `nil` for ever.
+    public var deadAge: Duration?
+    /// How long it keeps a result, in whole milliseconds, whatever is kept of history, where the ack says nothing of
+    /// that. `nil` for as long as history.
+    public var resultRetention: Duration?
 
     /// Settings of a queue; as they are, those of one about which nothing was said.
     public init(
         capacity: Int? = nil, runningMax: Int? = nil, groupRunningMax: Int? = nil, groupOrder: GroupOrder = .free,
         rate: Rate? = nil, limiter: Limiter? = nil, retry: Retry = .standard, crashMax: Int? = nil,
-        finalErrors: [String] = []
+        finalErrors: [String] = [], deadMax: Int? = nil, deadAge: Duration? = nil, resultRetention: Duration? = nil
     ) {
         self.capacity = capacity
         self.runningMax = runningMax
@@ -56,6 +65,9 @@ public struct QueueConfiguration: Hashable, Sendable {
         self.retry = retry
         self.crashMax = crashMax
         self.finalErrors = finalErrors
+        self.deadMax = deadMax
+        self.deadAge = deadAge
+        self.resultRetention = resultRetention
     }
 
     /// What the state says of a queue.
@@ -64,7 +76,9 @@ public struct QueueConfiguration: Hashable, Sendable {
             capacity: terms.capacity, runningMax: terms.runningMax, groupRunningMax: terms.sharing.groupRunningMax,
             groupOrder: GroupOrder(terms.sharing.order), rate: terms.sharing.rate.map { Rate($0) },
             limiter: terms.sharing.limiter.map { Limiter(name: $0.name, size: $0.size) }, retry: Retry(terms.retry),
-            crashMax: terms.crashMax, finalErrors: terms.finalErrors.names)
+            crashMax: terms.crashMax, finalErrors: terms.finalErrors.names, deadMax: terms.retention.deadMax,
+            deadAge: terms.retention.deadAge.map { .milliseconds($0) },
+            resultRetention: terms.retention.results.map { .milliseconds($0) })
     }
 }
 
@@ -167,7 +181,7 @@ private struct ConfigureOperation: StoreOperation {
         settings = Result { () throws(JobStoreError) in
             let limits = [
                 (configuration.capacity, "capacity"), (configuration.runningMax, "running_max"),
-                (configuration.groupRunningMax, "group_running_max"),
+                (configuration.groupRunningMax, "group_running_max"), (configuration.deadMax, "dead_max"),
             ]
             for (limit, name) in limits {
                 // A record says 0 for none.
@@ -177,7 +191,8 @@ private struct ConfigureOperation: StoreOperation {
             return QueueSettings(
                 queue: queue, capacity: configuration.capacity ?? 0, runningMax: configuration.runningMax ?? 0,
                 retry: try configuration.retry.policy(), crashMax: configuration.crashMax ?? 0,
-                finalErrors: try Limits.errorClasses(configuration.finalErrors), sharing: try configuration.sharing())
+                finalErrors: try Limits.errorClasses(configuration.finalErrors), sharing: try configuration.sharing(),
+                retention: try configuration.retention())
         }
     }
 
@@ -186,12 +201,13 @@ private struct ConfigureOperation: StoreOperation {
         try Limits.checkName(settings.queue, "queue")
         let limits = [
             (settings.capacity, "capacity"), (settings.runningMax, "running_max"),
-            (settings.sharing.groupRunningMax, "group_running_max"),
+            (settings.sharing.groupRunningMax, "group_running_max"), (settings.retention.deadMax, "dead_max"),
         ]
         for (limit, name) in limits {
             guard let limit, !(0...QueueTerms.limitMax).contains(limit) else { continue }
             throw Self.refusal(of: limit, name)
         }
+        try settings.retention.validate()
         guard settings.retry?.isValid ?? true else { throw QueueConfiguration.Retry.refusal }
         if let crashMax = settings.crashMax, crashMax != 0 { try Limits.checkCrashes(crashMax) }
         if let classes = settings.finalErrors { _ = try Limits.errorClasses(classes.names) }

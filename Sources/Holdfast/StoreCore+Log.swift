@@ -137,7 +137,7 @@ extension Mutation {
         case .ack(let ack): ack.job
         case .requeue(let requeue): requeue.job
         case .expire(.lease(let job, _, _)), .expire(.timeLimit(let job, _, _)): job
-        case .expire(.startBy(let job)): job
+        case .expire(.startBy(let job)), .expire(.deadLetter(let job)), .expire(.result(let job)): job
         case .expire(.uniqueKey(_, _, let job)): job
         case .bury(let bury): bury.job
         case .redrive(let redrive): redrive.job

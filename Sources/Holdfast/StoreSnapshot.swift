@@ -113,7 +113,7 @@ public struct StoreSnapshot: Sendable {
             guard let (enqueue, time) = enqueued else { return JobInfo(id, lane) }
             return JobInfo(id, enqueue, enqueuedAt: time, state: .ready)
         }
-        guard let (enqueue, time) = enqueued else { return nil }
+        guard let (enqueue, time) = enqueued else { return try records.keptJob(id, of: state) }
         return JobInfo(id, enqueue, enqueuedAt: time, finishedBy: try records.records(of: id, through: sequence))
     }
 

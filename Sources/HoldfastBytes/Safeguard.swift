@@ -341,6 +341,10 @@ package enum Safeguard: String, CaseIterable, Sendable {
     case replayedCursor
     /// Every other record is a transition that the table allows.
     case replayedTransition
+    /// A dead letter is dropped only when it is the next to go, and its time has come.
+    case replayedDeadLetter
+    /// A result is kept for some time, and forgotten when that has passed.
+    case replayedResult
 
     // MARK: Replies
 

@@ -12,7 +12,8 @@ package enum Command: Hashable, Sendable {
     case lease(queues: [String], limit: Int, milliseconds: Int64, worker: String)
     /// The lease shall last `milliseconds` from now.
     case heartbeat(job: JobID, token: LeaseToken, milliseconds: Int64, progress: [UInt8]?)
-    case ack(job: JobID, token: LeaseToken, result: [UInt8]?)
+    /// A result is kept for so long, else for as long as its queue says; 0 for no longer than history.
+    case ack(job: JobID, token: LeaseToken, result: [UInt8]?, keepMilliseconds: Int64? = nil)
     /// The attempt failed; without a delay the retry policy says when it is tried again. `countsAttempt` false gives
     /// the attempt back, then at once by default.
     /// An error of a final class is the job's end.
@@ -25,6 +26,8 @@ package enum Command: Hashable, Sendable {
     /// As for `cancel`, `lane` is that of the enqueue record.
     indirect case edit(job: JobID, lane: Lane?, JobChanges)
     case redrive(job: JobID)
+    /// Those of the jobs that are dead, each at its time.
+    case redriveJobs([Redrive])
     /// Up to `limit` dead jobs of the queue, lowest id first.
     case redriveQueue(queue: String, limit: Int)
     /// A value under (scope, key), unless there is one.

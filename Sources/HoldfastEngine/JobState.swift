@@ -18,7 +18,7 @@ package enum JobState: UInt8, Hashable, Sendable, CaseIterable {
         case (.leased, .expireLease): [.ready, .dead]
         case (.leased, .bury): [.dead]
         case (.ready, .expireStart), (.scheduled, .expireStart): [.dead]
-        case (.dead, .redrive): [.ready]
+        case (.dead, .redrive): [.ready, .scheduled]
         case (.scheduled, .edit), (.ready, .edit): [.scheduled, .ready]
         case (.scheduled, .cancel), (.ready, .cancel), (.leased, .cancel), (.dead, .cancel): [.cancelled]
         default: []

@@ -15,8 +15,9 @@ extension QueueState {
         case .lease(let grant): apply(grant, record)
         case .heartbeat(let heartbeat): apply(heartbeat, record)
         case .ack(let ack):
-            if leasedEntry(ack.job, ack.token) != nil {
+            if let entry = leasedEntry(ack.job, ack.token) {
                 completedCount += 1
+                if let until = ack.until { keepResult(of: ack.job.rawValue, entry, until: until, at: record.sequence) }
                 finish(ack.job.rawValue)
             }
         case .requeue(let requeue): apply(requeue, record)
@@ -26,7 +27,7 @@ extension QueueState {
                 let reason: DeadReason = bury.reason == .unreadable ? .unreadable : .buried
                 kill(bury.job.rawValue, reason, record, setsError: bury.error != nil)
             }
-        case .redrive(let redrive): apply(redrive)
+        case .redrive(let redrive): apply(redrive, record)
         case .cancel(let cancel): apply(cancel)
         case .edit(let edit): apply(edit, record)
         case .effect(let effect):
@@ -207,6 +208,10 @@ extension QueueState {
             windows[job.rawValue] = nil
             deadlinesChanged(of: job.rawValue)
         case .effect(let scope, let key): forgetEffect(EffectKey(scope, key))
+        case .deadLetter(let job):
+            guard entries[job.rawValue]?.phase == .dead else { return }
+            finish(job.rawValue)
+        case .result(let job): forgetResult(of: job.rawValue)
         }
     }
 
@@ -232,6 +237,7 @@ extension QueueState {
         table.setTerms(settings.applied(to: table.queues[slot].terms), of: slot)
         let now = table.queues[slot].terms.sharing
         if now.countsGroups || sharing.countsGroups, now != sharing { rebuildTallies(of: slot) }
+        retentionChanged(of: slot)
     }
 
     /// Counts what the groups of a queue do after it said something else of them.
@@ -247,13 +253,14 @@ extension QueueState {
         }
     }
 
-    private mutating func apply(_ redrive: Redrive) {
+    private mutating func apply(_ redrive: Redrive, _ record: Record) {
         let job = redrive.job.rawValue
         guard var entry = entries[job], entry.phase == .dead else { return }
         entry.phase = .waiting
         entry.deadReason = 0
         entry.deadline = 0
         entry.attempt = 0
+        entry.runAt = redrive.runAt.map { $0 > record.time ? $0.milliseconds : 0 } ?? 0
         entry.crashes = 0
         entry.flags.remove(.hasCrashed)
         entries[job] = entry
@@ -263,6 +270,7 @@ extension QueueState {
             if uniqueKeys[unique] == nil { uniqueKeys[unique] = UniqueHolder(job: job, until: nil) }
         }
         wait(job, entry)
+        deadLettersChanged(in: table.lanes[entry.lane].queue)
     }
 
     private mutating func apply(_ cancel: Cancel) {
@@ -310,6 +318,7 @@ extension QueueState {
         entries[job] = entry
         table.queues[table.lanes[entry.lane].queue].dead.insert(job)
         deadlinesChanged(of: job)
+        deadLetterCame(job, in: table.lanes[entry.lane].queue, at: record.time)
     }
 
     /// Forgets a job that has an entry.
@@ -325,8 +334,10 @@ extension QueueState {
         forgetContent(of: job)
         entries[job] = nil
         entryIDs.remove(job)
+        let queue = table.lanes[entry.lane].queue
         table.removeJob(from: entry.lane)
         deadlinesChanged(of: job)
+        if entry.phase == .dead { deadLettersChanged(in: queue) }
     }
 
     /// Takes a job out of the figures and indexes of the phase it is in.

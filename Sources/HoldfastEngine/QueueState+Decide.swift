@@ -28,10 +28,11 @@ extension QueueState {
                 now.advanced(byMilliseconds: milliseconds), latest.map { Timestamp(milliseconds: $0) } ?? .max)
             let heartbeat = Heartbeat(job: job, token: token, deadline: deadline, progress: progress)
             return Decision(.heartbeat(heartbeat), .heartbeat(deadline: deadline))
-        case .ack(let job, let token, let result):
+        case .ack(let job, let token, let result, let span):
             let entry = try requireLease(job, token, at: now, in: batch)
             settle(job, entry, as: .ended, in: &batch)
-            return Decision(.ack(Ack(job: job, token: token, result: result)), .done)
+            let until = resultEnd(entry, result, span, at: now)
+            return Decision(.ack(Ack(job: job, token: token, result: result, until: until)), .done)
         case .requeue(let job, let token, let delay, let error, let countsAttempt, let errorClass):
             let entry = try requireLease(job, token, at: now, in: batch)
             let outcome = outcome(of: job, entry, delay, countsAttempt, errorClass, at: now)
@@ -50,6 +51,9 @@ extension QueueState {
         case .redrive(let job):
             try requireAlone(batch)
             return try redrive(job)
+        case .redriveJobs(let jobs):
+            try requireAlone(batch)
+            return redrive(jobs, at: now, in: &batch)
         case .redriveQueue(let queue, let limit):
             try requireAlone(batch)
             return redrive(queue, limit, in: batch)
@@ -65,6 +69,9 @@ extension QueueState {
             let isSame = settings.applied(to: known) == known
             // What nearly nobody says is not spelled out each time.
             if settings.sharing.applied(to: known.sharing) == known.sharing { settings.sharing = SharingSettings() }
+            if settings.retention.applied(to: known.retention) == known.retention {
+                settings.retention = RetentionSettings()
+            }
             return Decision(mutations: isSame ? .none : .one(.queueSettings(settings)), reply: .done)
         case .advanceClock: return Decision(.clock(ClockAdvance()), .done)
         case .moveCursor(let name, let move):

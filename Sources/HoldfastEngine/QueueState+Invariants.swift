@@ -73,6 +73,7 @@ extension QueueState {
         for (sequence, window) in effectWindows {
             precondition(effects[window.key] == sequence, "what is kept for a time is an effect")
         }
+        checkRetention()
         for cursor in cursors.values {
             let isShownAll = cursor.next > lastShown
             precondition(!isShownAll || cursor.next == lastSequence.next, "a cursor at the end stays there")

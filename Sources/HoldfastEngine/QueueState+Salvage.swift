@@ -18,7 +18,7 @@ package struct ForgottenContent: Sendable {
     /// In the order of their ids.
     package internal(set) var jobs: [Job] = []
     package internal(set) var effects: [EffectName] = []
-    /// Error texts and progress notes of jobs that are kept.
+    /// Error texts and progress notes of jobs that are kept, and results of jobs that have ended.
     package internal(set) var noteCount = 0
 }
 
@@ -41,6 +41,10 @@ extension QueueState {
         for (key, sequence) in effects.sorted(by: { $0.value < $1.value }) where missing.contains(sequence) {
             result.effects.append(.init(scope: key.scope.string, key: key.key.string))
             forgetEffect(key)
+        }
+        for (job, kept) in results where missing.contains(kept.sequence) {
+            forgetResult(of: job)
+            result.noteCount += 1
         }
         for (job, entry) in entries where !missing.contains(job) {
             if missing.contains(entry.lastError) {

@@ -22,7 +22,9 @@ extension QueueState {
             guard isInTime || Safeguard.replayedTimeLimit.isOff else {
                 throw illegal(record, "lets an attempt take longer than it may")
             }
-        case .ack(let ack): try requireLease(ack.job, ack.token, .ack, record)
+        case .ack(let ack):
+            try requireLease(ack.job, ack.token, .ack, record)
+            try validate(ack, record)
         case .requeue(let requeue): try validate(requeue, record)
         case .expire(let expire): try validate(expire, record)
         case .bury(let bury): try requireLease(bury.job, bury.token, .bury, record)
@@ -155,6 +157,8 @@ extension QueueState {
             guard window != nil || Safeguard.replayedEffect.isOff else {
                 throw illegal(record, "ends an effect that is not kept for a time")
             }
+        case .deadLetter(let job): try validate(deadLetter: job, record)
+        case .result(let job): try validate(resultOf: job, record)
         }
     }
 

@@ -9,7 +9,7 @@ package import HoldfastBytes
 
 /// What falls due.
 enum Due: UInt8, Comparable, Sendable {
-    case lease, startBy, uniqueKey, run, effect
+    case lease, startBy, uniqueKey, run, effect, deadLetter, result
 
     static func < (a: Self, b: Self) -> Bool { a.rawValue < b.rawValue }
 }
@@ -60,6 +60,10 @@ package struct QueueState: Sendable {
     var effects: [EffectKey: UInt64] = [:]
     /// Of effects that are kept for a time, by their record.
     var effectWindows: [UInt64: EffectWindow] = [:]
+    /// Of jobs that were acked with a result that is kept for a time.
+    var results: [UInt64: KeptResult] = [:]
+    /// Of queues that limit their dead letters.
+    var deadLetters: [Slot<QueueRecord>: DeadLetterOrder] = [:]
     var cursors: [Name: Cursor] = [:]
     /// The last record that is not about a cursor, as far as a cursor depends on it.
     var lastShown = SequenceNumber.zero
@@ -104,7 +108,12 @@ package struct QueueState: Sendable {
         for element in expiries.due(at: now, limit: limit, where: { isLive($0) }) {
             if let previous, !(previous < element) { continue }
             previous = element
-            if let mutation = expiry(element) { mutations.append(mutation) }
+            if element.tag == .deadLetter {
+                mutations += dueDeadLetters(from: element.job, at: now, limit: limit - mutations.count)
+            } else if let mutation = expiry(element) {
+                mutations.append(mutation)
+            }
+            if mutations.count >= limit { break }
         }
         return mutations
     }
@@ -129,7 +138,8 @@ package struct QueueState: Sendable {
             return effectWindows[job.rawValue].map {
                 .expire(.effect(scope: $0.key.scope.string, key: $0.key.key.string))
             }
-        case .run: return nil
+        case .result: return .expire(.result(job: job))
+        case .run, .deadLetter: return nil
         }
     }
 
@@ -147,55 +157,52 @@ package struct QueueState: Sendable {
     }
 
     func isLive(_ element: DeadlineHeap<Due>.Element) -> Bool {
-        Self.isLive(element, entries, windows, uniqueKeys, effectWindows)
-    }
-
-    private static func isLive(
-        _ element: DeadlineHeap<Due>.Element, _ entries: [UInt64: JobEntry], _ windows: [UInt64: UniqueKey],
-        _ holders: [UniqueKey: UniqueHolder], _ effectWindows: [UInt64: EffectWindow]
-    ) -> Bool {
         let (job, at) = (element.job.rawValue, element.deadline.milliseconds)
-        if element.tag == .uniqueKey {
+        switch element.tag {
+        case .uniqueKey:
             guard let key = windows[job] else { return false }
-            return holders[key]?.until == at
+            return uniqueKeys[key]?.until == at
+        case .effect: return effectWindows[job]?.until == at
+        case .result: return results[job]?.until == at
+        case .deadLetter: return isNextDeadLetter(element)
+        case .lease, .startBy, .run: break
         }
-        if element.tag == .effect { return effectWindows[job]?.until == at }
         guard let entry = entries[job] else { return false }
         switch element.tag {
         case .lease: return entry.phase == .leased && entry.deadline == at
         case .startBy: return entry.phase == .waiting && entry.flags.contains(.hasStartBy) && entry.deadline == at
         case .run: return entry.phase == .waiting && entry.runAt == at && !entry.flags.contains(.isPromoted)
-        case .uniqueKey, .effect: return false
+        case .uniqueKey, .effect, .deadLetter, .result: return false
         }
     }
 
     mutating func pushExpiry(_ deadline: Int64, _ job: UInt64, _ due: Due) {
         expiries.push(Timestamp(milliseconds: deadline), JobID(job), due)
         guard expiries.count > expiriesLimit else { return }
-        let (entries, windows, holders, effects) = (entries, windows, uniqueKeys, effectWindows)
-        expiries.removeAll { Self.isLive($0, entries, windows, holders, effects) }
+        var heap = expiries
+        heap.removeAll { isLive($0) }
+        expiries = heap
         expiriesLimit = max(2 * expiries.count, Self.heapSlack)
     }
 
     mutating func pushRun(_ runAt: Int64, _ job: UInt64) {
         runs.push(Timestamp(milliseconds: runAt), JobID(job), .run)
         guard runs.count > runsLimit else { return }
-        let (entries, windows, holders, effects) = (entries, windows, uniqueKeys, effectWindows)
-        runs.removeAll { Self.isLive($0, entries, windows, holders, effects) }
+        var heap = runs
+        heap.removeAll { isLive($0) }
+        runs = heap
         runsLimit = max(2 * runs.count, Self.heapSlack)
     }
 
     /// Keeps the heaps' tops live after a deadline of `job` went or moved.
     mutating func deadlinesChanged(of job: UInt64) {
         if expiries.first?.job.rawValue == job {
-            let (entries, windows, holders, effects) = (entries, windows, uniqueKeys, effectWindows)
-            expiries.dropFirst { Self.isLive($0, entries, windows, holders, effects) }
+            while let first = expiries.first, !isLive(first) { expiries.popFirst() }
         }
         if runs.first?.job.rawValue == job { pruneRuns() }
     }
 
     private mutating func pruneRuns() {
-        let (entries, windows, holders, effects) = (entries, windows, uniqueKeys, effectWindows)
-        runs.dropFirst { Self.isLive($0, entries, windows, holders, effects) }
+        while let first = runs.first, !isLive(first) { runs.popFirst() }
     }
 }

@@ -3,7 +3,8 @@
 //
 //     terms      varint(flags) · [2: varint(capacity)] · [4: varint(running at most)] · [8: retry policy]
 //                · [16: varint(crashes at most)] · [256: error classes, see JobTerms.swift]
-//                · [32: sharing terms, see SharingTerms.swift]; flag 1: paused
+//                · [32: sharing terms, see SharingTerms.swift] · what is kept, see RetentionTerms.swift;
+//                flag 1: paused
 
 internal import HoldfastBytes
 
@@ -23,6 +24,8 @@ package struct QueueTerms: Hashable, Sendable {
     package var finalErrors = ErrorClasses()
     /// What it says of its groups.
     package var sharing = SharingTerms()
+    /// How long it keeps what has ended.
+    package var retention = RetentionTerms()
 
     /// The most that either limit can be set to.
     package static let limitMax = 1 << 40
@@ -34,6 +37,7 @@ package struct QueueTerms: Hashable, Sendable {
     package var isValid: Bool {
         [capacity, runningMax].allSatisfy { $0.map((1...Self.limitMax).contains) ?? true } && retry.isValid
             && crashMax.map((1...JobTerms.crashesMax).contains) ?? true && finalErrors.isValid && sharing.isValid
+            && retention.isValid
     }
 }
 
@@ -47,6 +51,7 @@ extension QueueTerms {
     private static let errorsFlag: UInt64 = 256
     private static let knownFlags =
         pausedFlag | capacityFlag | runningFlag | retryFlag | crashFlag | sharingFlag | errorsFlag
+        | RetentionTerms.knownFlags
 
     func encode(into writer: inout ByteWriter) {
         var flags = isPaused ? Self.pausedFlag : 0
@@ -56,6 +61,7 @@ extension QueueTerms {
         if crashMax != nil { flags |= Self.crashFlag }
         if !finalErrors.isEmpty { flags |= Self.errorsFlag }
         if sharing != SharingTerms() { flags |= Self.sharingFlag }
+        flags |= retention.flags
         writer.append(varint: flags)
         if let capacity { writer.append(varint: UInt64(capacity)) }
         if let runningMax { writer.append(varint: UInt64(runningMax)) }
@@ -63,6 +69,7 @@ extension QueueTerms {
         if let crashMax { writer.append(varint: UInt64(crashMax)) }
         if !finalErrors.isEmpty { finalErrors.encode(into: &writer) }
         if sharing != SharingTerms() { sharing.encode(into: &writer) }
+        retention.encode(into: &writer)
     }
 
     init(from reader: inout ByteReader) throws(ByteReaderError) {
@@ -76,6 +83,7 @@ extension QueueTerms {
         if flags & Self.crashFlag != 0 { crashMax = Int(try reader.varint(atMost: UInt64(JobTerms.crashesMax))) }
         if flags & Self.errorsFlag != 0 { finalErrors = try ErrorClasses(from: &reader) }
         if flags & Self.sharingFlag != 0 { sharing = try SharingTerms(from: &reader) }
+        retention = try RetentionTerms(flags: flags, from: &reader)
         guard isValid, flags & Self.retryFlag == 0 || retry != .standard,
             flags & Self.errorsFlag == 0 || !finalErrors.isEmpty
         else {

@@ -21,7 +21,7 @@
 //      2 lease          lane · [8: varint(attempt); default 1] · [16: name(worker); default ""] · instant(deadline)
 //                       · ref(job)
 //      3 heartbeat      instant(deadline) · ref(job) · ref(token) · [1: rest(progress)]
-//      4 ack            ref(job) · ref(token) · [1: rest(result)]
+//      4 ack            [2: instant(result kept until); with 1] · ref(job) · ref(token) · [1: rest(result)]
 //      5 requeue        [4: instant(run at)] · [16: name(error class)] · ref(job) · ref(token) · [1: rest(error)]
 //                       flag 2: the attempt does not count; flag 8: the job is dead; not both 4 and 8
 //      6 expire         no flag, or 4 (the job is dead):  ref(job) · ref(token)
@@ -29,8 +29,9 @@
 //                       1 (not started in time):          ref(job)
 //                       2 (window of a unique key):       name(queue) · name(key) · ref(job)
 //                       16 (an effect's time):            name(scope) · name(key)
+//                       32 (a dead letter too many or too old), 64 (a result's time): ref(job)
 //      7 bury           u8(reason) · ref(job) · ref(token) · [1: rest(error)]
-//      8 redrive        ref(job)
+//      8 redrive        [1: instant(run at)] · ref(job)
 //      9 cancel         lane · ref(job)
 //     10 effect         name(scope) · name(key) · [1: ref(job) · ref(token)] · [2: name(tag); default ""]
 //                       · [8: instant(until)] · rest(value); flag 4: the value tells how it failed
@@ -38,7 +39,7 @@
 //     16 queueSettings  name(queue) · [4: varint(capacity, 0: none)] · [8: varint(running at most, 0: none)]
 //                       · [16: retry policy, see RetryPolicy.swift] · [32: varint(crashes at most, 0: none)]
 //                       · [128: error classes, see JobTerms.swift] · [64: sharing settings, see SharingTerms.swift]
-//                       flag 1: pausing is set, to flag 2
+//                       · what is kept, see RetentionTerms.swift; flag 1: pausing is set, to flag 2
 //     17 clock          nothing
 //     18 cursorSet      name(cursor) · varint(sequence - next) · [1: varint(bytes); default 2^28]
 //                       · [2: varint(age, ms); default 7 days]
@@ -76,6 +77,9 @@ enum RecordFlags {
     static let isUncounted: UInt64 = 2
     static let isScheduled: UInt64 = 4
     static let isDead: UInt64 = 8
+    static let keptUntil: UInt64 = 2
+    static let ack = report | keptUntil
+    static let redriveRunAt: UInt64 = 1
     static let errorClass: UInt64 = 16
     static let requeue = report | isUncounted | isScheduled | isDead | errorClass
 
@@ -84,7 +88,10 @@ enum RecordFlags {
     static let expireDead: UInt64 = 4
     static let expireTimeLimit: UInt64 = 8
     static let expireEffect: UInt64 = 16
-    static let expire = expireStartBy | expireUniqueKey | expireDead | expireTimeLimit | expireEffect
+    static let expireDeadLetter: UInt64 = 32
+    static let expireResult: UInt64 = 64
+    static let expire =
+        expireStartBy | expireUniqueKey | expireDead | expireTimeLimit | expireEffect | expireDeadLetter | expireResult
 
     static let fence: UInt64 = 1
     static let tag: UInt64 = 2
@@ -102,6 +109,7 @@ enum RecordFlags {
     static let finalErrors: UInt64 = 128
     static let queueSettings =
         pauseIsSet | pauseIsOn | capacity | runningMax | retry | crashMax | finalErrors | sharing
+        | RetentionSettings.knownFlags
 
     static let cursorBytes: UInt64 = 1
     static let cursorAge: UInt64 = 2
@@ -167,7 +175,9 @@ extension Record {
             append(heartbeat.job, heartbeat.token, to: &writer)
             if let progress = heartbeat.progress { writer.append(progress) }
         case .ack(let ack):
-            writer.append(varint: ack.result == nil ? 0 : RecordFlags.report)
+            let kept = ack.until == nil ? 0 : RecordFlags.keptUntil
+            writer.append(varint: ack.result == nil ? kept : RecordFlags.report | kept)
+            if let until = ack.until { append(until, to: &writer) }
             append(ack.job, ack.token, to: &writer)
             if let result = ack.result { writer.append(result) }
         case .requeue(let requeue): encode(requeue, into: &writer)
@@ -178,7 +188,8 @@ extension Record {
             append(bury.job, bury.token, to: &writer)
             if let error = bury.error { writer.append(utf8: error) }
         case .redrive(let redrive):
-            writer.append(varint: 0)
+            writer.append(varint: redrive.runAt == nil ? 0 : RecordFlags.redriveRunAt)
+            if let runAt = redrive.runAt { append(runAt, to: &writer) }
             append(redrive.job, to: &writer)
         case .cancel(let cancel):
             writer.append(varint: Self.flags(of: cancel.lane))
@@ -317,6 +328,12 @@ extension Record {
             writer.append(varint: RecordFlags.expireEffect)
             writer.append(counted: scope)
             writer.append(counted: key)
+        case .deadLetter(let job):
+            writer.append(varint: RecordFlags.expireDeadLetter)
+            append(job, to: &writer)
+        case .result(let job):
+            writer.append(varint: RecordFlags.expireResult)
+            append(job, to: &writer)
         }
     }
 
@@ -345,6 +362,7 @@ extension Record {
         if settings.crashMax != nil { flags |= RecordFlags.crashMax }
         if settings.finalErrors != nil { flags |= RecordFlags.finalErrors }
         if !settings.sharing.isEmpty { flags |= RecordFlags.sharing }
+        flags |= settings.retention.flags
         writer.append(varint: flags)
         writer.append(counted: settings.queue)
         if let capacity = settings.capacity { writer.append(varint: UInt64(capacity)) }
@@ -353,6 +371,7 @@ extension Record {
         if let crashMax = settings.crashMax { writer.append(varint: UInt64(crashMax)) }
         settings.finalErrors?.encode(into: &writer)
         if !settings.sharing.isEmpty { settings.sharing.encode(into: &writer) }
+        settings.retention.encode(into: &writer)
     }
 
     private func encode(_ set: CursorSet, into writer: inout ByteWriter) {

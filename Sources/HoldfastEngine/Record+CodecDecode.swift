@@ -71,16 +71,20 @@ extension Mutation {
             let progress = flags == 0 ? nil : try reader.rest(atMost: RecordLimits.valueBytesMax)
             self = .heartbeat(Heartbeat(job: job, token: token, deadline: deadline, progress: progress))
         case .ack:
-            let flags = try reader.flags(known: RecordFlags.report)
+            let start = reader.offset
+            let flags = try reader.flags(known: RecordFlags.ack)
+            guard flags != RecordFlags.keptUntil else { throw ByteReaderError(.notCanonical, at: start) }
+            let until = flags & RecordFlags.keptUntil == 0 ? nil : try reader.instant(in: context)
             let (job, token) = (try reader.job(in: context), try reader.token(in: context))
             let result = flags == 0 ? nil : try reader.rest(atMost: RecordLimits.valueBytesMax)
-            self = .ack(Ack(job: job, token: token, result: result))
+            self = .ack(Ack(job: job, token: token, result: result, until: until))
         case .requeue: self = .requeue(try Requeue(from: &reader, in: context))
         case .expire: self = .expire(try Expire(from: &reader, in: context))
         case .bury: self = .bury(try Bury(from: &reader, in: context))
         case .redrive:
-            _ = try reader.flags(known: 0)
-            self = .redrive(Redrive(job: try reader.job(in: context)))
+            let flags = try reader.flags(known: RecordFlags.redriveRunAt)
+            let runAt = flags == 0 ? nil : try reader.instant(in: context)
+            self = .redrive(Redrive(job: try reader.job(in: context), runAt: runAt))
         case .cancel:
             let flags = try reader.flags(known: RecordFlags.lane)
             let lane = try Lane(flags: flags, from: &reader)
@@ -228,6 +232,8 @@ extension Expire {
             let (queue, key) = (try reader.name(), try reader.name())
             self = .uniqueKey(queue: queue, key: key, job: try reader.job(in: context))
         case RecordFlags.expireEffect: self = .effect(scope: try reader.name(), key: try reader.name())
+        case RecordFlags.expireDeadLetter: self = .deadLetter(job: try reader.job(in: context))
+        case RecordFlags.expireResult: self = .result(job: try reader.job(in: context))
         default: throw ByteReaderError(.notCanonical, at: start)
         }
     }
@@ -281,6 +287,7 @@ extension QueueSettings {
         }
         if flags & RecordFlags.finalErrors != 0 { finalErrors = try ErrorClasses(from: &reader) }
         if flags & RecordFlags.sharing != 0 { sharing = try SharingSettings(from: &reader) }
+        retention = try RetentionSettings(flags: flags, from: &reader)
     }
 }
 

@@ -170,11 +170,14 @@ package struct Ack: Hashable, Sendable {
     package var job: JobID
     package var token: LeaseToken
     package var result: [UInt8]?
+    /// The result is kept until then, whatever is kept of history; only with a result.
+    package var until: Timestamp?
 
-    package init(job: JobID, token: LeaseToken, result: [UInt8]? = nil) {
+    package init(job: JobID, token: LeaseToken, result: [UInt8]? = nil, until: Timestamp? = nil) {
         self.job = job
         self.token = token
         self.result = result
+        self.until = until
     }
 }
 
@@ -220,6 +223,10 @@ package enum Expire: Hashable, Sendable {
     case uniqueKey(queue: String, key: String, job: JobID)
     /// An effect was kept for as long as it was to be.
     case effect(scope: String, key: String)
+    /// Its queue keeps no more dead letters, or none as old; the job is forgotten.
+    case deadLetter(job: JobID)
+    /// The result of a job was kept for as long as it was to be.
+    case result(job: JobID)
 }
 
 /// The job goes to the dead letters at once.
@@ -246,8 +253,10 @@ package struct Bury: Hashable, Sendable {
 /// A dead job is ready again, its attempts counted from zero.
 package struct Redrive: Hashable, Sendable {
     package var job: JobID
+    /// When it may first be leased; `nil` for at once.
+    package var runAt: Timestamp?
 
-    package init(job: JobID) { self.job = job }
+    package init(job: JobID, runAt: Timestamp? = nil) { (self.job, self.runAt) = (job, runAt) }
 }
 
 /// The job shall not run (again), wherever it is; a lease on it is void.
@@ -315,10 +324,12 @@ package struct QueueSettings: Hashable, Sendable {
     /// No name takes them away.
     package var finalErrors: ErrorClasses?
     package var sharing: SharingSettings
+    package var retention: RetentionSettings
 
     package init(
         queue: String, isPaused: Bool? = nil, capacity: Int? = nil, runningMax: Int? = nil, retry: RetryPolicy? = nil,
-        crashMax: Int? = nil, finalErrors: ErrorClasses? = nil, sharing: SharingSettings = SharingSettings()
+        crashMax: Int? = nil, finalErrors: ErrorClasses? = nil, sharing: SharingSettings = SharingSettings(),
+        retention: RetentionSettings = RetentionSettings()
     ) {
         self.queue = queue
         self.isPaused = isPaused
@@ -328,6 +339,7 @@ package struct QueueSettings: Hashable, Sendable {
         self.crashMax = crashMax
         self.finalErrors = finalErrors
         self.sharing = sharing
+        self.retention = retention
     }
 
     /// Returns what they make of `terms`.
@@ -340,6 +352,7 @@ package struct QueueSettings: Hashable, Sendable {
         if let crashMax { terms.crashMax = crashMax == 0 ? nil : crashMax }
         if let finalErrors { terms.finalErrors = finalErrors }
         terms.sharing = sharing.applied(to: terms.sharing)
+        terms.retention = retention.applied(to: terms.retention)
         return terms
     }
 }

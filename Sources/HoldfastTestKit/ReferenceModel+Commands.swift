@@ -24,16 +24,21 @@ extension ReferenceModel {
             let deadline = min(now.advanced(byMilliseconds: milliseconds), jobs[index].mustEndBy)
             jobs[index].state = .leased(token: token, deadline: deadline)
             result = (.heartbeat(deadline: deadline), 1)
-        case .ack(let job, let token, _):
-            jobs.remove(at: try index(of: job, leasedWith: token))
+        case .ack(let job, let token, let ackResult, let span):
+            let index = try index(of: job, leasedWith: token)
+            keepResult(of: index, ackResult, span, at: now)
+            jobs.remove(at: index)
             releaseKey(of: job)
             completedCount += 1
             result = (.done, 1)
-        case .requeue(let job, let token, let delay, _, let countsAttempt, let errorClass):
+        case .requeue(let job, let token, let delay, let error, let countsAttempt, let errorClass):
             let index = try index(of: job, leasedWith: token)
+            jobs[index].error = error ?? jobs[index].error
             result = (.requeued(requeue(index, delay, countsAttempt, errorClass, at: now)), 1)
-        case .bury(let job, let token, _, _):
-            bury(try index(of: job, leasedWith: token))
+        case .bury(let job, let token, let reason, let error):
+            let index = try index(of: job, leasedWith: token)
+            jobs[index].error = error ?? jobs[index].error
+            bury(index, reason == .buried ? .buried : .unreadable, at: now)
             result = (.done, 1)
         case .cancel(let job, let lane):
             try cancel(job, lane)
@@ -42,6 +47,9 @@ extension ReferenceModel {
         case .redrive(let job):
             try redrive(job)
             result = (.redriven(count: 1, skipped: 0), 1)
+        case .redriveJobs(let list):
+            let (count, skipped) = redrive(list, at: now)
+            result = (.redriven(count: count, skipped: skipped), count)
         case .redriveQueue(let queue, let limit):
             let (count, skipped) = redrive(queue, limit)
             result = (.redriven(count: count, skipped: skipped), count)
@@ -158,7 +166,7 @@ extension ReferenceModel {
         let final = terms(of: job.enqueue.lane.queue).finalErrors.names + (job.enqueue.terms?.finalErrors.names ?? [])
         let isFinal = errorClass.map { final.contains($0) } ?? false
         if countsAttempt && (job.attempt >= job.enqueue.lane.maxAttempts || isFinal) {
-            bury(index)
+            bury(index, job.attempt >= job.enqueue.lane.maxAttempts ? .attemptsUsedUp : .finalError, at: now)
             return .dead
         }
         let retry = job.enqueue.terms?.retry ?? terms(of: job.enqueue.lane.queue).retry
@@ -194,7 +202,7 @@ extension ReferenceModel {
         return (count, skipped)
     }
 
-    private mutating func revive(_ index: Int) -> Bool {
+    mutating func revive(_ index: Int) -> Bool {
         let (id, enqueue) = (jobs[index].id, jobs[index].enqueue)
         if let key = jobs[index].key {
             let holder = holder(of: key, in: enqueue.lane.queue)

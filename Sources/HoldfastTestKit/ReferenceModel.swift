@@ -28,6 +28,11 @@ public struct ReferenceModel {
         /// When its attempt ends at the latest.
         var mustEndBy = Timestamp.max
         var startBy: Timestamp?
+        /// When and why it died, of a dead one.
+        var diedAt = Timestamp.zero
+        var deadReason = DeadReason.buried
+        /// The text of its last error.
+        var error: String?
         /// How often each other group was served while this job's group waited.
         var overtakenBy: [String: Int] = [:]
     }
@@ -42,6 +47,8 @@ public struct ReferenceModel {
     var jobs: [Job] = []
     var keys: [HeldKey] = []
     var effects: [(scope: String, key: String, sequence: SequenceNumber, until: Timestamp?)] = []
+    /// Until when the results of jobs that were acked are kept, where they are for a time.
+    package internal(set) var results: [JobID: Timestamp] = [:]
     var terms: [String: QueueTerms] = [:]
     /// When jobs of a queue were leased since its rate was set.
     var leaseTimes: [String: [Timestamp]] = [:]
@@ -106,32 +113,38 @@ public struct ReferenceModel {
             if case .leased(_, let deadline) = jobs[index].state, deadline <= now {
                 count += 1
                 let isCrash = deadline != jobs[index].mustEndBy
+                jobs[index].error = isCrash ? "lease expired" : "time limit passed"
                 if isCrash { jobs[index].crashes += 1 }
                 let own = jobs[index].enqueue.terms?.crashMax
                 let crashMax = own ?? terms(of: jobs[index].enqueue.lane.queue).crashMax ?? .max
                 let isPoison = isCrash && jobs[index].crashes >= crashMax
                 if jobs[index].attempt >= jobs[index].enqueue.lane.maxAttempts || isPoison {
-                    bury(index)
+                    bury(index, isPoison ? .poison : .attemptsUsedUp, at: now)
                 } else {
                     jobs[index].state = .waiting(runAt: .zero)
                     jobs[index].overtakenBy = [:]
                 }
             } else if case .waiting = jobs[index].state, let startBy = jobs[index].startBy, startBy <= now {
                 count += 1
-                bury(index)
+                jobs[index].error = "ttl expired"
+                bury(index, .startByPassed, at: now)
             }
         }
         count += keys.count { $0.until.map { $0 <= now } ?? false }
         keys.removeAll { $0.until.map { $0 <= now } ?? false }
         count += effects.count { $0.until.map { $0 <= now } ?? false }
         effects.removeAll { $0.until.map { $0 <= now } ?? false }
+        count += results.values.count { $0 <= now }
+        results = results.filter { $0.value > now }
+        count += dropDeadLetters(at: now)
         last = last.advanced(by: UInt64(count))
         return count
     }
 
     // MARK: - Parts of commands
 
-    mutating func bury(_ index: Int) {
+    mutating func bury(_ index: Int, _ reason: DeadReason, at now: Timestamp) {
+        (jobs[index].diedAt, jobs[index].deadReason) = (now, reason)
         jobs[index].state = .dead
         jobs[index].startBy = nil
         releaseKey(of: jobs[index].id)

@@ -80,6 +80,9 @@ extension SimulationState {
             guard case .heartbeat(deadline) = replies.first else { throw mismatch(answer, replies) }
         case .cursor(let place):
             guard case .cursor(place.next, place.isNew) = replies.first else { throw mismatch(answer, replies) }
+        case .deadLetters(let report):
+            guard case .redriven(report.count, report.skipped) = replies.first else { throw mismatch(answer, replies) }
+        case .result(let result): try check(result, operation)
         case .redriven(let result):
             guard case .redriven(result.count, result.skipped) = replies.first else { throw mismatch(answer, replies) }
         }
@@ -146,6 +149,17 @@ extension SimulationState {
         }
     }
 
+    /// A result that is kept for a time is there until then, whatever was compacted.
+    private func check(_ result: JobResult?, _ operation: SimulationOperation) throws(SimulationMismatch) {
+        guard case .result(let id) = operation else { return }
+        let until = model.results[id]
+        guard result?.keptUntil == until, until == nil || result?.value.isEmpty == false else {
+            throw SimulationMismatch(
+                message: "the result of job \(id) is \(String(describing: result)), kept until "
+                    + "\(String(describing: until)) by the model")
+        }
+    }
+
     private func check(_ stats: StoreStats, at now: Timestamp) throws(SimulationMismatch) {
         if let difference = difference(stats, at: now) { throw SimulationMismatch(message: difference) }
     }
@@ -209,7 +223,12 @@ extension SimulationState {
                 info.state == .leased && info.token == token && info.deadline == deadline
             case .dead: info.state == .dead
             }
-        guard isSame, info.queue == lane.queue, info.priority == Int(lane.priority), info.group ?? "" == lane.group,
+        let isDeadAsItShould =
+            job.state != .dead
+            || info.finishedAt == job.diedAt && info.lastError == job.error
+                && info.deadReason == JobInfo.DeadReason(job.deadReason)
+        guard isSame, isDeadAsItShould, info.queue == lane.queue, info.priority == Int(lane.priority),
+            info.group ?? "" == lane.group,
             info.attempt == Int(job.attempt), info.maxAttempts == Int(lane.maxAttempts),
             info.uniqueKey == job.enqueue.uniqueKey, info.weight == Int(lane.weight),
             info.headers.map(\.value) == job.enqueue.headers.map(\.value)

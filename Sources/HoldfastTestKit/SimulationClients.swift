@@ -51,7 +51,8 @@ struct SimulationClients {
             guard let lease = someLease(client, &random) else { return lease(client, &random) }
             return settle(lease, client, &random)
         case 66..<69: return .cancel(someJob(&random))
-        case 69..<71: return .redrive(someJob(&random))
+        case 69: return .redrive(someJob(&random))
+        case 70: return redriveWhere(&random)
         case 71, 72: return .edit(someJob(&random), edit(&random))
         case 73..<75: return .redriveQueue(random.pick(from: Self.queues), limit: random.pick(1...5))
         case 75..<79: return effect(client, &random)
@@ -62,7 +63,7 @@ struct SimulationClients {
         case 89: return .drain(random.pick(from: Self.queues))
         case 90: return .purge(random.pick(from: Self.queues), PurgeStates(rawValue: UInt8(random.pick(0...7))))
         case 91..<96 where canAdvance: return .advance(Self.span(&random))
-        case 96..<98: return .job(someJob(&random))
+        case 96..<98: return random.chance(1, in: 3) ? .result(someJob(&random)) : .job(someJob(&random))
         case 98: return random.chance(1, in: 3) ? .stats : cursor(&random)
         default: return .now
         }
@@ -96,6 +97,9 @@ struct SimulationClients {
         }
         if random.chance(1, in: 4) { configuration.crashMax = random.pick(1...3) }
         if random.chance(1, in: 4) { configuration.finalErrors = ["e0"] }
+        if random.chance(1, in: 4) { configuration.deadMax = random.pick(1...4) }
+        if random.chance(1, in: 4) { configuration.deadAge = .seconds(random.pick(1...600)) }
+        if random.chance(1, in: 4) { configuration.resultRetention = .seconds(random.pick(1...600)) }
         return configuration
     }
 
@@ -115,7 +119,7 @@ struct SimulationClients {
             return .lease(queues: Self.queues, limit: 4, milliseconds: 60_000, worker: "w\(client)")
         }
         held[client].removeAll { $0 == lease }
-        return .ack(lease)
+        return .ack(lease, keepFor: Self.keepFor(&random))
     }
 
     private func enqueue(_ random: inout SeededRandom) -> SimulationOperation {
@@ -191,13 +195,34 @@ struct SimulationClients {
 
     private func settlement(of lease: LeaseIdentity, _ random: inout SeededRandom) -> SimulationOperation {
         switch random.pick(0...9) {
-        case 0..<5: return .ack(lease)
+        case 0..<5: return .ack(lease, keepFor: Self.keepFor(&random))
         case 5..<9:
             let delay: Int64? = random.chance(1, in: 2) ? nil : Int64(random.pick(0...30)) * 1000
             return .requeue(
                 lease, delay: delay, errorClass: errorClass(&random), countsAttempt: random.chance(4, in: 5))
         default: return .bury(lease)
         }
+    }
+
+    /// How long a result is kept: mostly its queue says.
+    private static func keepFor(_ random: inout SeededRandom) -> Int64? {
+        random.chance(1, in: 4) ? Int64(random.pick(0...600)) * 1000 : nil
+    }
+
+    /// Dead letters by what is known of them: made ready again, or let go of.
+    private func redriveWhere(_ random: inout SeededRandom) -> SimulationOperation {
+        var filter = DeadFilter()
+        switch random.pick(0...5) {
+        case 0: filter.reasons = [.buried, .attemptsUsedUp]
+        case 1: filter.errorContains = random.pick(from: ["expired", "no", "bad"])
+        case 2: filter.group = "g\(random.pick(0...2))"
+        case 3: filter.attemptsMin = random.pick(1...3)
+        case 4: filter.firstID = someJob(&random)
+        default: filter = .all
+        }
+        let queue = random.pick(from: Self.queues)
+        if random.chance(1, in: 4) { return .purgeWhere(queue, filter) }
+        return .redriveWhere(queue, filter, perSecond: random.chance(1, in: 2) ? random.pick(1...3) : nil)
     }
 
     private func errorClass(_ random: inout SeededRandom) -> String? {
@@ -238,7 +263,7 @@ struct SimulationClients {
             return .requeue(
                 lease, after: random.chance(1, in: 2) ? nil : .seconds(3), errorClass: errorClass(&random))
         case 1: return .bury(lease)
-        default: return .ack(lease, result: [3])
+        default: return .ack(lease, result: [3], keepFor: random.chance(1, in: 3) ? .seconds(60) : nil)
         }
     }
 

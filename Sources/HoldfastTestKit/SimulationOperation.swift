@@ -12,13 +12,16 @@ enum SimulationOperation {
     /// An ack, a requeue or a burial, and a lease.
     indirect case settle(SimulationOperation, thenLease: SimulationOperation)
     case heartbeat(LeaseIdentity, milliseconds: Int64)
-    case ack(LeaseIdentity)
+    case ack(LeaseIdentity, keepFor: Int64?)
     case requeue(LeaseIdentity, delay: Int64?, errorClass: String?, countsAttempt: Bool)
     case bury(LeaseIdentity)
     case cancel(JobID)
     case edit(JobID, JobEdit)
     case redrive(JobID)
     case redriveQueue(String, limit: Int)
+    case redriveWhere(String, DeadFilter, perSecond: Int?)
+    case purgeWhere(String, DeadFilter)
+    case result(JobID)
     case effect(scope: String, key: String, fence: LeaseIdentity?, value: [UInt8])
     case keptEffect(scope: String, key: String, seconds: Int, value: [UInt8])
     case removeEffect(scope: String, key: String)
@@ -40,7 +43,7 @@ enum SimulationOperation {
     /// read a record.
     var isInTwoSteps: Bool {
         switch self {
-        case .cancel, .edit, .redrive, .job, .batch: true
+        case .cancel, .edit, .redrive, .redriveWhere, .purgeWhere, .job, .batch: true
         default: false
         }
     }
@@ -81,8 +84,11 @@ enum SimulationOperation {
         case .settle(let settlement, .lease(let queues, let limit, let milliseconds, let worker)):
             let next = NextLease(from: queues, limit: limit, for: .milliseconds(milliseconds), worker: worker)
             switch settlement {
-            case .ack(let lease):
-                return wait(store.submitAck(lease, result: [2], thenLease: next)) { .settled(.done, $0.leases) }
+            case .ack(let lease, let keepFor):
+                return wait(
+                    store.submitAck(
+                        lease, result: [2], keepFor: keepFor.map { .milliseconds($0) }, thenLease: next)
+                ) { .settled(.done, $0.leases) }
             case .requeue(let lease, let delay, let errorClass, let countsAttempt):
                 let after = delay.map { Duration.milliseconds($0) }
                 return wait(
@@ -97,7 +103,8 @@ enum SimulationOperation {
         case .settle: preconditionFailure("a lease follows a settlement")
         case .heartbeat(let lease, let milliseconds):
             return wait(store.submitHeartbeat(lease, for: .milliseconds(milliseconds), progress: [1])) { .deadline($0) }
-        case .ack(let lease): return wait(store.submitAck(lease, result: [2])) { .done }
+        case .ack(let lease, let keepFor):
+            return wait(store.submitAck(lease, result: [2], keepFor: keepFor.map { .milliseconds($0) })) { .done }
         case .requeue(let lease, let delay, let errorClass, let countsAttempt):
             let after = delay.map { Duration.milliseconds($0) }
             return wait(
@@ -110,6 +117,16 @@ enum SimulationOperation {
         case .redrive(let id): return wait(store.submitRedrive(id)) { .done }
         case .redriveQueue(let queue, let limit):
             return wait(store.submitRedrive(queue: queue, limit: limit)) { .redriven($0) }
+        case .redriveWhere(let queue, let filter, let speed):
+            // Its steps are waited for one by one.
+            let report = Result { () throws(JobStoreError) in
+                try store.blocking.redrive(queue: queue, where: filter, perSecond: speed)
+            }
+            return { () throws(JobStoreError) in .deadLetters(try report.get()) }
+        case .purgeWhere(let queue, let filter):
+            let report = Result { () throws(JobStoreError) in try store.blocking.purge(queue: queue, where: filter) }
+            return { () throws(JobStoreError) in .deadLetters(try report.get()) }
+        case .result(let id): return wait(store.submitResult(of: id)) { .result($0) }
         case .effect(let scope, let key, let fence, let value):
             return wait(store.submitEffect(scope: scope, key: key, fencedBy: fence, value: value)) { .effect($0) }
         case .keptEffect(let scope, let key, let seconds, let value):
@@ -150,6 +167,8 @@ enum SimulationAnswer {
     case done
     case requeued(RequeueOutcome)
     case redriven(RedriveResult)
+    case deadLetters(DeadLetterReport)
+    case result(JobResult?)
     case effect(EffectResult)
     case effectRemoved(Bool)
     case batch([BatchReply])

@@ -278,6 +278,10 @@ extension SimulationOperation {
         case .enqueue(let queue, let payload, let options):
             "enqueue \(queue), \(payload.count) bytes, \(options)"
         case .edit(let id, let edit): "edit \(id): \(edit.summary)"
+        // A set has no order of its own, and each run is to say the same.
+        case .redriveWhere(let queue, let filter, let speed):
+            "redrive \(queue) where \(filter.summary), \(speed ?? 0) a second"
+        case .purgeWhere(let queue, let filter): "purge \(queue) where \(filter.summary)"
         case .batch(let operations): "batch of \(operations.count): \(operations.map(Self.name))"
         default: String("\(self)".prefix(160))
         }
@@ -289,6 +293,16 @@ extension SimulationOperation {
         case .edit(let id, let edit): "edit \(id): \(edit.summary)"
         default: "\(operation)"
         }
+    }
+}
+
+extension DeadFilter {
+    fileprivate var summary: String {
+        let parts: [String?] = [
+            reasons.map(\.rawValue).sorted().joined(separator: " "), errorContains, group,
+            attemptsMin.map { "attempts \($0)" }, firstID.map { "from \($0)" },
+        ]
+        return "[\(parts.compactMap(\.self).joined(separator: ", "))]"
     }
 }
 
@@ -305,6 +319,7 @@ extension Result where Success == SimulationAnswer, Failure == JobStoreError {
     fileprivate var summary: String {
         switch self {
         case .success(.leased(let leases)): "leased \(leases.map { "\($0.id) by \($0.token)" })"
+        case .success(.deadLetters(let report)): "\(report.count) dead letters, \(report.skipped) skipped"
         case .success(let answer): String("\(answer)".prefix(160))
         case .failure(let error): "\(error.code)"
         }

@@ -17,14 +17,20 @@ struct SimulationState {
     }
 
     var model = ReferenceModel()
-    /// Jobs that were acked or cancelled.
+    /// Jobs that were acked or cancelled, and dead letters that were let go.
     var ended: [JobID: JobInfo.State] = [:]
 
     /// Lets everything fall due that is due at `now`; its records would be numbered from `next` on.
     ///
     /// - Returns: How many records that takes.
     mutating func expire(at now: Timestamp, next: SequenceNumber) -> Int {
+        let before = model.jobIDs
         let count = model.expire(at: now)
+        // Of a dead letter that is let go nothing is left.
+        if model.unfinishedCount < before.count {
+            let left = Set(model.jobIDs)
+            for job in before where !left.contains(job) { ended[job] = .dead }
+        }
         // Numbers may be left out between two openings.
         if count > 0 { model.last = next.advanced(by: UInt64(count - 1)) }
         return count
@@ -46,7 +52,14 @@ struct SimulationState {
             guard case .replies(let second) = leased else { preconditionFailure("the model refuses no lease") }
             return (.replies(first + second), count + more)
         case .purge(let queue, let states): return (.replies([]), purge(queue, states, at: now, next: next))
-        case .job, .stats, .now: return (.replies([]), 0)
+        case .redriveWhere(let queue, let filter, let speed):
+            let (count, skipped) = redrive(queue, filter, perSecond: speed, at: now, next: next)
+            return (.replies([.redriven(count: count, skipped: skipped)]), count)
+        case .purgeWhere(let queue, let filter):
+            let dead = model.deadLetters(of: queue, meeting: filter.criteria, errorContains: filter.errorContains)
+            return (.replies([.redriven(count: dead.count, skipped: 0)]), cancel(dead, at: now, next: next))
+        case .result(let id) where id.sequence > model.last: return (.refused([.notFound], index: nil), 0)
+        case .job, .result, .stats, .now: return (.replies([]), 0)
         default: break
         }
         guard let command = command(for: operation, at: now) else { return (.replies([]), 0) }
@@ -89,7 +102,7 @@ struct SimulationState {
         do {
             let result = try model.perform(command, at: now, next: next, observed: observed)
             switch command {
-            case .ack(let job, _, _): ended[job] = .completed
+            case .ack(let job, _, _, _): ended[job] = .completed
             case .cancel(let job, _): ended[job] = .cancelled
             default: break
             }
@@ -110,7 +123,7 @@ struct SimulationState {
     private mutating func purge(
         _ queue: String, _ states: PurgeStates, at now: Timestamp, next: SequenceNumber
     ) -> Int {
-        var count = 0
+        var meant: [JobID] = []
         for job in model.jobs where job.enqueue.lane.queue == queue {
             let isMeant =
                 switch job.state {
@@ -118,10 +131,32 @@ struct SimulationState {
                 case .dead: states.contains(.dead)
                 case .leased: false
                 }
-            guard isMeant else { continue }
+            if isMeant { meant.append(job.id) }
+        }
+        return cancel(meant, at: now, next: next)
+    }
+
+    /// Makes dead letters ready again, each at its time, where it is one of several a second.
+    private mutating func redrive(
+        _ queue: String, _ filter: DeadFilter, perSecond: Int?, at now: Timestamp, next: SequenceNumber
+    ) -> (count: Int, skipped: Int) {
+        let dead = model.deadLetters(of: queue, meeting: filter.criteria, errorContains: filter.errorContains)
+        let list = dead.enumerated().map { index, job in
+            Redrive(job: job, runAt: perSecond.map { now.advanced(byMilliseconds: Int64(index * 1000 / $0)) })
+        }
+        do throws(Refusal) {
+            let (reply, _) = try perform(.redriveJobs(list), at: now, next: next, observed: [])
+            if case .redriven(let count, let skipped) = reply { return (count, skipped) }
+        } catch { assertionFailure("the model redrives any dead job it holds") }
+        return (0, 0)
+    }
+
+    private mutating func cancel(_ jobs: [JobID], at now: Timestamp, next: SequenceNumber) -> Int {
+        var count = 0
+        for job in jobs {
             let place = next.advanced(by: UInt64(count))
             do throws(Refusal) {
-                count += try perform(.cancel(job: job.id, lane: nil), at: now, next: place, observed: []).records
+                count += try perform(.cancel(job: job, lane: nil), at: now, next: place, observed: []).records
             } catch { assertionFailure("the model cancels any job it holds") }
         }
         return count
@@ -136,12 +171,13 @@ struct SimulationState {
             .lease(queues: queues, limit: limit, milliseconds: milliseconds, worker: worker)
         case .heartbeat(let lease, let milliseconds):
             .heartbeat(job: lease.id, token: lease.token, milliseconds: milliseconds, progress: nil)
-        case .ack(let lease): .ack(job: lease.id, token: lease.token, result: nil)
+        case .ack(let lease, let keepFor):
+            .ack(job: lease.id, token: lease.token, result: [2], keepMilliseconds: keepFor)
         case .requeue(let lease, let delay, let errorClass, let countsAttempt):
             .requeue(
-                job: lease.id, token: lease.token, delayMilliseconds: delay, error: nil, countsAttempt: countsAttempt,
+                job: lease.id, token: lease.token, delayMilliseconds: delay, error: "no", countsAttempt: countsAttempt,
                 errorClass: errorClass)
-        case .bury(let lease): .bury(job: lease.id, token: lease.token, reason: .buried, error: nil)
+        case .bury(let lease): .bury(job: lease.id, token: lease.token, reason: .buried, error: "bad")
         case .cancel(let id): .cancel(job: id, lane: nil)
         case .redrive(let id): .redrive(job: id)
         case .redriveQueue(let queue, let limit): .redriveQueue(queue: queue, limit: limit)
@@ -158,7 +194,7 @@ struct SimulationState {
         case .advanceCursor(let name, let next): .moveCursor(name, .advance(to: next))
         case .resetCursor(let name): .moveCursor(name, .reset(to: model.last.next))
         case .removeCursor(let name): .moveCursor(name, .remove)
-        case .settle, .batch, .purge, .job, .stats, .now: nil
+        case .settle, .batch, .purge, .purgeWhere, .redriveWhere, .job, .result, .stats, .now: nil
         }
     }
 
@@ -167,13 +203,16 @@ struct SimulationState {
         case .enqueue(let queue, let payload, let options):
             .enqueue(Enqueue(queue, payload, options, at: now), KeyCollision(options))
         case .edit(let id, let edit): .edit(job: id, lane: nil, JobChanges(edit, at: now))
-        case .ack(let lease, _): .ack(job: lease.id, token: lease.token, result: nil)
-        case .requeue(let lease, let after, _, let errorClass, let countsAttempt):
+        case .ack(let lease, let result, let keepFor):
+            .ack(
+                job: lease.id, token: lease.token, result: result,
+                keepMilliseconds: keepFor.map { $0.components.seconds * 1000 })
+        case .requeue(let lease, let after, let error, let errorClass, let countsAttempt):
             .requeue(
                 job: lease.id, token: lease.token,
-                delayMilliseconds: after.map { $0.components.seconds * 1000 }, error: nil,
+                delayMilliseconds: after.map { $0.components.seconds * 1000 }, error: error,
                 countsAttempt: countsAttempt, errorClass: errorClass)
-        case .bury(let lease, _): .bury(job: lease.id, token: lease.token, reason: .buried, error: nil)
+        case .bury(let lease, let error): .bury(job: lease.id, token: lease.token, reason: .buried, error: error)
         case .cancel(let id): .cancel(job: id, lane: nil)
         case .effect(let scope, let key, let fence, _, let value): .effect(Effect(scope, key, fence, value))
         }
@@ -186,7 +225,11 @@ extension QueueSettings {
         self.init(
             queue: queue, capacity: configuration.capacity ?? 0, runningMax: configuration.runningMax ?? 0,
             retry: RetryPolicy(simulated: configuration.retry), crashMax: configuration.crashMax ?? 0,
-            finalErrors: ErrorClasses(configuration.finalErrors), sharing: Self.sharing(configuration))
+            finalErrors: ErrorClasses(configuration.finalErrors), sharing: Self.sharing(configuration),
+            retention: RetentionSettings(
+                deadMax: configuration.deadMax ?? 0,
+                deadAge: (configuration.deadAge?.components.seconds ?? 0) * 1000,
+                results: (configuration.resultRetention?.components.seconds ?? 0) * 1000))
     }
 
     private static func sharing(_ configuration: QueueConfiguration) -> SharingSettings {

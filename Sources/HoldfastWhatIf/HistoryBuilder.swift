@@ -134,18 +134,21 @@ package struct HistoryBuilder {
             guard let job = end(id, .expire, at: time) else { return }
             if isDead { measurement.die(Int(job), at: time) } else { measurement.wait(Int(job), from: time) }
         case .startBy(let id): if let job = indices[id.rawValue] { measurement.die(Int(job), at: time) }
-        case .uniqueKey, .effect: break
+        case .uniqueKey, .effect, .deadLetter, .result: break
         }
     }
 
     private mutating func add(_ redrive: Redrive, at time: Int64) {
+        let runAt = redrive.runAt.map { max($0.milliseconds, time) } ?? time
         if let job = indices[redrive.job.rawValue] {
-            history.inputs.append(RecordedInput(time: time, action: .redrive(job)))
-            measurement.arrive(Int(job), history.queue(of: Int(job)), runnableAt: time)
+            let delay = Int32(clamping: runAt - time)
+            history.inputs.append(RecordedInput(time: time, action: .redrive(job, delay: delay)))
+            measurement.arrive(Int(job), history.queue(of: Int(job)), runnableAt: runAt)
         } else if let status = base.status(of: redrive.job) {
             // It was dead before the range.
-            let job = RecordedJob(id: redrive.job.rawValue, lane: lane(status.lane), arrivedAt: time)
-            arrive(job, runnableAt: time)
+            let job = RecordedJob(
+                id: redrive.job.rawValue, lane: lane(status.lane), arrivedAt: time, runAt: runAt > time ? runAt : 0)
+            arrive(job, runnableAt: runAt)
         }
     }
 

@@ -52,8 +52,8 @@ package struct RecordedAttempt: Hashable, Sendable {
 package struct RecordedInput: Hashable, Sendable {
     /// What was done.
     package enum Action: Hashable, Sendable {
-        /// Jobs are meant by their index.
-        case cancel(Int32), redrive(Int32)
+        /// Jobs are meant by their index; one that is redriven may have to wait for so many milliseconds.
+        case cancel(Int32), redrive(Int32, delay: Int32)
         /// A queue, and what was set, by their index.
         case configure(queue: Int32, settings: Int32)
     }

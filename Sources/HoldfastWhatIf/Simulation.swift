@@ -196,7 +196,8 @@ package struct Simulation {
                     let job = index(id)
                     noteWaiting(history.queue(of: job), -1)
                     die(job)
-                case .uniqueKey, .effect: break
+                case .deadLetter(let id): jobs[index(id)].isDead = false
+                case .uniqueKey, .effect, .result: break
                 }
             }
         }
@@ -274,7 +275,7 @@ package struct Simulation {
         while inputs < history.inputs.count, history.inputs[inputs].time <= now {
             switch history.inputs[inputs].action {
             case .cancel(let job): try cancel(Int(job))
-            case .redrive(let job): try redrive(Int(job))
+            case .redrive(let job, let delay): try redrive(Int(job), runAt: now + Int64(delay))
             case .configure(let queue, let number):
                 var recorded = history.settings[Int(number)]
                 if settings.queues[Int(queue)].limit != nil { recorded.runningMax = nil }
@@ -318,13 +319,14 @@ package struct Simulation {
         measurement.cancel(job, at: now)
     }
 
-    private mutating func redrive(_ job: Int) throws(EngineError) {
+    private mutating func redrive(_ job: Int, runAt: Int64) throws(EngineError) {
         guard jobs[job].isDead else { return }
-        apply(try decide(.redrive(job: JobID(jobs[job].id))).mutations)
+        let redrive = Redrive(job: JobID(jobs[job].id), runAt: Timestamp(milliseconds: runAt))
+        apply(try decide(.redriveJobs([redrive])).mutations)
         jobs[job].isDead = false
         jobs[job].attempts = 0
         noteWaiting(history.queue(of: job), 1)
-        measurement.arrive(job, history.queue(of: job), runnableAt: now)
+        measurement.arrive(job, history.queue(of: job), runnableAt: runAt)
     }
 
     private func isUnfinished(_ job: Int) -> Bool {

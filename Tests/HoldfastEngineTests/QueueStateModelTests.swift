@@ -164,6 +164,15 @@ struct ModelComparison {
             let (held, heldByModel) = (promoted.heldCount(of: queue), model.heldCount(of: queue, at: now))
             try require(held == heldByModel, "\(queue): \(held) are held, not \(heldByModel)")
         }
+        let kept = model.results.filter { live.keptResult(of: $0.key)?.until != $0.value }
+        try require(
+            kept.isEmpty && live.keptResultCount == model.results.count, "results: \(kept) are kept otherwise")
+        for queue in ["q", "r"] {
+            let (found, _) = live.deadLetters(
+                queue: queue, meeting: DeadCriteria(), after: JobID(0), limit: .max, looksMax: .max)
+            let wanted = model.deadLetters(of: queue, meeting: DeadCriteria(), errorContains: nil)
+            try require(found.map(\.id) == wanted, "dead in \(queue): \(found), not \(wanted)")
+        }
         let ids = live.unfinishedJobs(queue: nil, state: nil, after: JobID(0), limit: .max / 4, at: now)
         try require(ids == model.jobIDs, "jobs: \(ids), not \(model.jobIDs)")
         let cursors = Dictionary(uniqueKeysWithValues: live.allCursors.map { ($0.name, $0.cursor) })
@@ -196,7 +205,7 @@ extension ModelComparison {
             let lease = lease()
             let milliseconds = Int64(random.pick(from: [1, 60_000]))
             return .heartbeat(job: lease.job, token: lease.token, milliseconds: milliseconds, progress: [1])
-        case 8: return .redrive(job: anyJob())
+        case 8: return random.chance(1, in: 2) ? .redrive(job: anyJob()) : .redriveJobs(redrives())
         case 9: return .redriveQueue(queue: random.pick(from: ["q", "r"]), limit: random.pick(1...4))
         case 10:
             let queue = random.pick(from: ["q", "r"])
@@ -208,7 +217,7 @@ extension ModelComparison {
                     retry: random.chance(1, in: 3) ? RecordSamples.retry(&random) : nil,
                     crashMax: random.pick(from: [nil, 0, 1, 2]),
                     finalErrors: random.chance(1, in: 4) ? RecordSamples.errorClasses(&random) : nil,
-                    sharing: sharing()))
+                    sharing: sharing(), retention: retention()))
         case 11:
             if random.chance(1, in: 2) { return .advanceClock }
             return .removeEffect(scope: random.pick(from: ["s", "t"]), key: random.pick(from: ["1", "2", "3", "4"]))
@@ -226,6 +235,24 @@ extension ModelComparison {
                 RateLimit(count: random.pick(1...5), periodMilliseconds: 1000, burst: random.pick(1...4)),
             ]),
             limiter: random.pick(from: [nil, SharedLimiter.none, SharedLimiter(name: "l", size: random.pick(1...4))]))
+    }
+
+    private mutating func retention() -> RetentionSettings {
+        RetentionSettings(
+            deadMax: random.pick(from: [nil, nil, 0, 1, 3]), deadAge: random.pick(from: [nil, nil, 0, 1, 60_000]),
+            results: random.pick(from: [nil, 0, 20_000]))
+    }
+
+    /// Some dead letters and some other jobs, each at a time of its own.
+    private mutating func redrives() -> [Redrive] {
+        var criteria = DeadCriteria()
+        if random.chance(1, in: 2) { criteria.reasons = [random.pick(from: DeadReason.allCases)] }
+        criteria.attemptsMin = UInt32(random.pick(0...2))
+        let (found, _) = live.deadLetters(
+            queue: "q", meeting: criteria, after: JobID(0), limit: random.pick(1...4), looksMax: 100)
+        return (found.map(\.id) + [anyJob()]).map { job in
+            Redrive(job: job, runAt: random.pick(from: [nil, now, now.advanced(byMilliseconds: 500)]))
+        }
     }
 
     private mutating func cursorMove() -> CursorMove {
@@ -251,7 +278,9 @@ extension ModelComparison {
             return .edit(job: job, lane: lanes[job], changes())
         case 4, 5:
             let lease = lease()
-            return .ack(job: lease.job, token: lease.token, result: nil)
+            return .ack(
+                job: lease.job, token: lease.token, result: random.pick(from: [nil, [], [1]]),
+                keepMilliseconds: random.pick(from: [nil, nil, 0, 1, 5_000]))
         case 6:
             let lease = lease()
             let delay = random.pick(from: [nil, nil, 0, 1, 100_000, Int64.max])

@@ -69,7 +69,10 @@ enum RecordSamples {
         case 2:
             return .heartbeat(
                 Heartbeat(job: job, token: token, deadline: instant(&random), progress: bytes(&random)))
-        case 3: return .ack(Ack(job: job, token: token, result: bytes(&random)))
+        case 3:
+            var ack = Ack(job: job, token: token, result: bytes(&random))
+            if ack.result != nil, random.chance(1, in: 2) { ack.until = instant(&random) }
+            return .ack(ack)
         case 4:
             let outcome = random.pick(from: [Requeue.Outcome.ready, .dead, .scheduled(runAt: instant(&random))])
             return .requeue(
@@ -83,13 +86,13 @@ enum RecordSamples {
                     .lease(job: job, token: token, isDead: random.chance(1, in: 2)),
                     .timeLimit(job: job, token: token, isDead: random.chance(1, in: 2)), .startBy(job: job),
                     .uniqueKey(queue: text(&random), key: text(&random), job: job),
-                    .effect(scope: text(&random), key: text(&random)),
+                    .effect(scope: text(&random), key: text(&random)), .deadLetter(job: job), .result(job: job),
                 ]))
         case 6:
             let reason = random.pick(from: [Bury.Reason.buried, .unreadable])
             let error = random.chance(1, in: 2) ? text(&random) : nil
             return .bury(Bury(job: job, token: token, reason: reason, error: error))
-        case 7: return .redrive(Redrive(job: job))
+        case 7: return .redrive(Redrive(job: job, runAt: random.chance(1, in: 2) ? instant(&random) : nil))
         case 8: return .cancel(Cancel(job: job, lane: lane(&random)))
         case 9:
             let fence = random.chance(1, in: 2) ? Effect.Fence(job: job, token: token) : nil
@@ -106,7 +109,11 @@ enum RecordSamples {
                     runningMax: random.pick(from: [nil, 0, 1, QueueTerms.limitMax]),
                     retry: random.chance(1, in: 2) ? retry(&random) : nil,
                     crashMax: random.pick(from: [nil, 0, 1, JobTerms.crashesMax]),
-                    finalErrors: random.chance(1, in: 2) ? errorClasses(&random) : nil, sharing: sharing(&random)))
+                    finalErrors: random.chance(1, in: 2) ? errorClasses(&random) : nil, sharing: sharing(&random),
+                    retention: RetentionSettings(
+                        deadMax: random.pick(from: [nil, 0, 1, QueueTerms.limitMax]),
+                        deadAge: random.pick(from: [nil, 0, 1, RetentionTerms.longest]),
+                        results: random.pick(from: [nil, 0, 1, RetentionTerms.longest]))))
         case 13: return .edit(edit(&random, of: job))
         case 11: return .cursorRemove(CursorRemove(name: text(&random)))
         case 12:

@@ -160,6 +160,19 @@ enum FuzzSeeds {
         {"op":"jobs","state":"dead","queue":"a","limit":3,"after":0}
         {"op":"purge","queue":"a"}
         """#,
+        "kept": #"""
+        {"op":"configure","queue":"a","dead_max":1,"dead_age_ms":9,"result_retention_ms":5}
+        {"op":"enqueue","queue":"a","payload":"x"}
+        {"op":"enqueue","queue":"a","payload":"y"}
+        {"op":"lease","queue":"a","limit":2}
+        {"op":"ack","id":2,"token":4,"result":[1],"keep_ms":7}
+        {"op":"bury","id":3,"token":5,"error":"late"}
+        {"op":"dead_jobs","queue":"a","where":{"reasons":["buried"],"error_contains":"at","attempts_min":1},"limit":3}
+        {"op":"redrive","queue":"a","where":{"died_before_ms":9999999999999,"last_id":9},"per_second":2,"dry_run":true}
+        {"op":"purge","queue":"a","where":{"all":true},"limit":1}
+        {"op":"result","id":2}
+        {"op":"compact","prove":true}
+        """#,
         "cursor": #"""
         {"op":"enqueue","queue":"a","payload":"x"}
         {"op":"cursor_open","cursor":"c","from":"oldest","bytes_cap":9,"age_cap_ms":1}

@@ -107,7 +107,12 @@ import Testing
                     job: job, token: token, delayMilliseconds: random.chance(1, in: 2) ? 20 : nil, error: nil,
                     countsAttempt: random.chance(3, in: 4))
             case 9: command = .bury(job: job, token: token, reason: .buried, error: nil)
-            case 10: command = random.chance(1, in: 2) ? .redrive(job: job) : .cancel(job: job, lane: nil)
+            case 10:
+                let later = Timestamp(milliseconds: Recording.start + time + Int64(random.pick(0...200)))
+                command = random.pick(from: [
+                    .redrive(job: job), .redriveJobs([Redrive(job: job, runAt: later)]), .cancel(job: job, lane: nil),
+                    .cancel(job: job, lane: nil),
+                ])
             default:
                 command =
                     random.chance(1, in: 2)
@@ -116,7 +121,8 @@ import Testing
                         QueueSettings(
                             queue: queue, capacity: random.pick(from: [0, 4]),
                             runningMax: random.pick(from: [0, 1, 3]),
-                            retry: RetryPolicy(.fixed(Int64(random.pick(0...50))), jitterPercent: 0)))
+                            retry: RetryPolicy(.fixed(Int64(random.pick(0...50))), jitterPercent: 0),
+                            retention: RetentionSettings(deadMax: random.pick(from: [nil, 0, 2]), deadAge: 5_000)))
             }
             // What is refused leaves no record.
             guard let reply = try? log.add(command, at: time) else { continue }

@@ -15,6 +15,7 @@ struct ConfigureCommand: ParsableCommand {
               holdfast configure /tmp/store -q mail --capacity 10000 --running 4
               holdfast configure /tmp/store -q mail --retry '1s*2..1h' --jitter 20
               holdfast configure /tmp/store -q mail --crashes 3 --final-error exit-65
+              holdfast configure /tmp/store -q mail --dead-max 100000 --dead-age 90d --result-retention 1d
 
             --retry takes default (attempt^4 seconds, at most a day, give or take a tenth), a time such as 30s, \
             several such as 1s,10s,1m (the last holds for all further attempts), or a time, a factor and the longest \
@@ -82,6 +83,26 @@ struct ConfigureCommand: ParsableCommand {
         transform: ConfigureCommand.limiter)
     var limiter: SharedLimiter?
 
+    @Option(
+        help: ArgumentHelp(
+            "Keep so many dead jobs, those that died last; the others go for good. none for any number.",
+            valueName: "count"),
+        transform: ConfigureCommand.limit)
+    var deadMax: Int?
+
+    @Option(
+        help: ArgumentHelp(
+            "Keep a dead job for so long, such as 30d; then it goes for good. none for ever.", valueName: "time"),
+        transform: ConfigureCommand.span)
+    var deadAge: Int64?
+
+    @Option(
+        help: ArgumentHelp(
+            "Keep results for so long, whatever is kept of history, where an ack says nothing else; none.",
+            valueName: "time"),
+        transform: ConfigureCommand.span)
+    var resultRetention: Int64?
+
     @Flag(help: "One JSON object.")
     var json = false
 
@@ -111,6 +132,9 @@ struct ConfigureCommand: ParsableCommand {
                 if let rate { Self.field(rate, &writer) }
                 if let limiter { Self.field(limiter, &writer) }
                 if let groupOrder { writer.field("group_order", groupOrder.name) }
+                if let deadMax { Self.field("dead_max", deadMax, &writer) }
+                if let deadAge { Self.field("dead_age_ms", Int(deadAge), &writer) }
+                if let resultRetention { Self.field("result_retention_ms", Int(resultRetention), &writer) }
                 if var policy = retry {
                     if let jitter { policy.jitterPercent = UInt8(jitter) }
                     writer.key("retry")
@@ -142,6 +166,11 @@ struct ConfigureCommand: ParsableCommand {
         if text == "none" { return 0 }
         if let limit = Int(text), (1...QueueTerms.limitMax).contains(limit) { return limit }
         throw ValidationError("give 1 or more, or none")
+    }
+
+    /// Reads a length of time in milliseconds; 0 for none.
+    @Sendable private static func span(_ text: String) throws -> Int64 {
+        text == "none" ? 0 : try Values.positiveTime(text).milliseconds
     }
 
     /// Reads how many crashes; 0 for any number.

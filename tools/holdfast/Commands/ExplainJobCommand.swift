@@ -141,8 +141,10 @@ extension JSONWriter {
             field("reason", "dead")
             field("why", why)
             field("died_at_ms", at.milliseconds)
+            if let until = explanation.keptUntil { field("until_ms", until.milliseconds) }
         case .completed: field("reason", "completed")
         case .cancelled: field("reason", "cancelled")
+        case .dropped: field("reason", "dropped")
         }
         field("paused", explanation.isPaused)
         if let ahead = explanation.ahead {

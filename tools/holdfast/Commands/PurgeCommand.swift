@@ -13,6 +13,9 @@ struct PurgeCommand: ParsableCommand {
 
               holdfast purge /tmp/store --queue mail --dry-run
               holdfast purge /tmp/store --queue mail --state dead --yes
+              holdfast purge /tmp/store --queue mail --state dead --reason ttl_expired --died-before 7d --dry-run
+
+            Filters narrow what is cancelled of the dead jobs, and go with --state dead.
             """)
 
     @OptionGroup var store: StoreArgument
@@ -24,6 +27,8 @@ struct PurgeCommand: ParsableCommand {
         transform: Values.state(oneOf: PurgeStates.named))
     var chosen: [JobInfo.State] = []
 
+    @OptionGroup var filter: DeadLetterOptions
+
     @Flag(help: "Do not ask.")
     var yes = false
 
@@ -33,7 +38,31 @@ struct PurgeCommand: ParsableCommand {
     @Flag(help: #"Print {"ready":N,"scheduled":N,"dead":N}."#)
     var json = false
 
+    func validate() throws {
+        if !filter.isEmpty, chosen != [.dead] {
+            throw ValidationError("filters are of dead jobs; add --state dead, and no other state")
+        }
+    }
+
+    /// Cancels some of the dead jobs.
+    private func purgePart() throws {
+        let reply = try StoreAccess.with(store.directory) { access in
+            func request(isDryRun: Bool) throws -> JSONValue {
+                try access.request("purge") { writer in
+                    writer.field("queue", queue.name)
+                    filter.write(into: &writer)
+                    if isDryRun { writer.field("dry_run", true) }
+                }
+            }
+            if dryRun { return try request(isDryRun: true) }
+            if !yes { try confirm(try request(isDryRun: true), [.dead]) }
+            return try request(isDryRun: false)
+        }
+        try DeadLetterOptions.print(reply, asJSON: json)
+    }
+
     func run() throws {
+        if !filter.isEmpty { return try purgePart() }
         let states = PurgeStates.named.filter { chosen.isEmpty || chosen.contains($0) }
         let reply = try StoreAccess.with(store.directory) { access in
             if dryRun { return try waiting(access) }

@@ -75,8 +75,11 @@ struct RedriveCommand: ParsableCommand {
         commandName: "redrive",
         abstract: "Makes dead jobs ready again, their attempts counted from zero.",
         discussion: """
-            Give the jobs' ids, or a queue for all of its dead jobs. A job whose unique key another job holds by now \
-            stays dead. Prints how many are ready again.
+            Give the jobs' ids, or a queue for all of its dead jobs, or for those that all the filters name. A job \
+            whose unique key another job holds by now stays dead. Prints how many are ready again.
+
+              holdfast redrive /tmp/store -q mail --error-contains timeout --died-before 10m --dry-run
+              holdfast redrive /tmp/store -q mail --reason poison --per-second 5
             """)
 
     @OptionGroup var store: StoreArgument
@@ -90,6 +93,19 @@ struct RedriveCommand: ParsableCommand {
         help: ArgumentHelp("With --queue: so many at most (all).", valueName: "count"), transform: Values.count)
     var limit: Int?
 
+    @OptionGroup var filter: DeadLetterOptions
+
+    @Option(
+        help: ArgumentHelp("With --queue: so many a second, each at its own time (all at once).", valueName: "count"),
+        transform: Values.number(1...1_000_000))
+    var perSecond: Int?
+
+    @Flag(help: "With --queue: only tell what would be done.")
+    var dryRun = false
+
+    @Flag(help: "With --queue: one JSON object.")
+    var json = false
+
     @Argument(help: ArgumentHelp("The jobs' ids.", valueName: "id"), transform: Values.id)
     var ids: [UInt64] = []
 
@@ -100,9 +116,35 @@ struct RedriveCommand: ParsableCommand {
             throw ValidationError("give either the ids of jobs, or --queue")
         }
         if limit != nil && queue == nil { throw ValidationError("--limit goes with --queue; leave it out") }
+        if saysMore && queue == nil {
+            throw ValidationError("filters, --per-second, --dry-run and --json go with --queue; leave them out")
+        }
+    }
+
+    private var saysMore: Bool { !filter.isEmpty || perSecond != nil || dryRun || json }
+
+    /// Redrives a part of a queue, or spreads it over time, and tells of it in a table.
+    private func redrivePart(of queue: String) throws {
+        let reply = try StoreAccess.with(store.directory) { access in
+            try access.request("redrive") { writer in
+                writer.field("queue", queue)
+                filter.write(into: &writer)
+                if let limit { writer.field("limit", limit) }
+                if let perSecond { writer.field("per_second", perSecond) }
+                if dryRun { writer.field("dry_run", true) }
+            }
+        }
+        try DeadLetterOptions.print(reply, asJSON: json)
+        Self.printSkipped(Int(reply["skipped"]?.integer ?? 0))
+    }
+
+    private static func printSkipped(_ count: Int) {
+        guard count > 0 else { return }
+        Descriptor.standardError.writeText("holdfast: \(count) left dead: other jobs hold their unique keys\n")
     }
 
     func run() throws {
+        if let queue, saysMore { return try redrivePart(of: queue) }
         let (count, skipped) = try StoreAccess.with(store.directory) { access in
             var (count, skipped) = (0, 0)
             try forEach(ids) { id in
@@ -126,9 +168,7 @@ struct RedriveCommand: ParsableCommand {
             return (count, skipped)
         }
         try Terminal.print("\(count)")
-        if skipped > 0 {
-            Descriptor.standardError.writeText("holdfast: \(skipped) left dead: other jobs hold their unique keys\n")
-        }
+        Self.printSkipped(skipped)
     }
 }
 

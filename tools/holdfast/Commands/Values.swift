@@ -43,6 +43,14 @@ enum Values {
         return .time(time)
     }
 
+    /// Reads a time, or how long ago it was.
+    @Sendable static func instant(_ text: String) throws -> Timestamp {
+        guard let time = CalendarTime.parse(text, now: SystemClock().wallNow()) else {
+            throw ValidationError("give a time such as 2026-11-21T02:31:18Z, or 10m for so long ago")
+        }
+        return time
+    }
+
     /// Reads a published head.
     @Sendable static func auditHead(_ text: String) throws -> AuditHead {
         guard let head = AuditHead(text) else {

@@ -65,7 +65,7 @@ extension StoreSalvage {
             "job \($0.id) of \($0.queue.map { "queue \($0)" } ?? "some queue")"
         }
         lines += Self.listed("lost effects", lostEffects) { "\($0.scope) \($0.key)" }
-        if lostNotes > 0 { lines.append("lost errors and progress of kept jobs: \(lostNotes)") }
+        if lostNotes > 0 { lines.append("lost errors, progress and results: \(lostNotes)") }
         lines += Self.listed("records that make no sense without the lost ones", dropped) { record in
             record.reason.hasPrefix("record") ? record.reason : "record \(record.sequence) \(record.reason)"
         }
@@ -84,7 +84,7 @@ extension StoreSalvage {
         }
         parts.append(lostJobs.isEmpty ? "no job" : Terminal.count(lostJobs.count, "job"))
         if !lostEffects.isEmpty { parts.append(Terminal.count(lostEffects.count, "effect")) }
-        if lostNotes > 0 { parts.append(Terminal.count(lostNotes, "error or progress note")) }
+        if lostNotes > 0 { parts.append(Terminal.count(lostNotes, "error, progress note or result")) }
         if !dropped.isEmpty { parts.append(Terminal.count(dropped.count, "record") + " without sense") }
         return parts.joined(separator: ", ")
     }

@@ -217,6 +217,7 @@ extension QueueTerms {
         if let value = reply["retry"], let policy = try? RetryPolicy(value) { retry = policy }
         crashMax = reply["crash_max"]?.integer.map { Int($0) }
         finalErrors = ErrorClasses(reply["final_errors"]?.elements?.compactMap(\.string) ?? [])
+        retention = RetentionTerms(reply: reply)
     }
 
     /// What was set besides pausing; `nil` when nothing was.
@@ -230,6 +231,7 @@ extension QueueTerms {
             parts.append("does not try again after \(finalErrors.names.joined(separator: ", "))")
         }
         if let words = sharing.words { parts.append(words) }
+        if let words = retention.words { parts.append(words) }
         return parts.isEmpty ? nil : parts.joined(separator: ", ")
     }
 }

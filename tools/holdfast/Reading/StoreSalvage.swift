@@ -140,7 +140,7 @@ struct StoreSalvage {
                 reason: sentence))
         guard let job else { return }
         switch record.mutation {
-        case .ack, .cancel: evidence[job] = nil
+        case .ack, .cancel, .expire(.deadLetter), .expire(.result): evidence[job] = nil
         case .effect, .expire(.uniqueKey): break
         default: evidence[job] = .some(record.mutation.queue ?? evidence[job].flatMap(\.self))
         }

@@ -111,6 +111,9 @@ extension JSONWriter {
         if let crashMax = terms.crashMax { field("crash_max", crashMax) }
         if !terms.finalErrors.isEmpty { field("final_errors", terms.finalErrors.names) }
         fields(of: terms.sharing)
+        if let deadMax = terms.retention.deadMax { field("dead_max", deadMax) }
+        if let deadAge = terms.retention.deadAge { field("dead_age_ms", deadAge) }
+        if let retention = terms.retention.results { field("result_retention_ms", retention) }
     }
 
     mutating func field(_ name: StaticString, _ texts: [String]) {
@@ -272,6 +275,7 @@ extension JSONWriter {
         field("last_error", optional: job.lastError)
         field("progress", given: job.progress)
         field("result", given: job.result)
+        if let until = job.resultKeptUntil { field("result_until_ms", until.milliseconds) }
         field("finished_at_ms", optional: job.finishedAt)
         field("unique_key", optional: job.uniqueKey)
         field("headers", job.headers)

@@ -102,6 +102,22 @@ struct RequestFields {
             limiter: try limiter())
     }
 
+    /// Reads how long a queue keeps what has ended.
+    func retention() throws(JobStoreError) -> RetentionSettings {
+        RetentionSettings(
+            deadMax: try limit("dead_max"), deadAge: try span("dead_age_ms"), results: try span("result_retention_ms"))
+    }
+
+    /// Reads a length of time; 0 for `null`, which takes it away.
+    private func span(_ name: StaticString) throws(JobStoreError) -> Int64? {
+        guard let value = object[name] else { return nil }
+        if value.kind == .null { return 0 }
+        guard let span = value.integer, (1...RetentionTerms.longest).contains(span) else {
+            throw wrongType(name, value, "a whole number of milliseconds, 1 to 365,000 days, or null for no limit")
+        }
+        return span
+    }
+
     private func rate() throws(JobStoreError) -> RateLimit? {
         guard let value = object["rate"] else { return nil }
         if value.kind == .null { return RateLimit.none }

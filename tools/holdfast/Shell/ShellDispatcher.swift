@@ -79,9 +79,11 @@ struct ShellDispatcher: Sendable {
         let next = try fields.fields("then_lease")?.lease()
         switch name {
         case "ack":
-            let result = fields.raw("result")
-            guard let next else { return PendingReply.body(store.submitAck(lease, result: result)) { _, _ in } }
-            return PendingReply.body(store.submitAck(lease, result: result, thenLease: next)) {
+            let (result, keepFor) = (fields.raw("result"), try fields.milliseconds("keep_ms"))
+            guard let next else {
+                return PendingReply.body(store.submitAck(lease, result: result, keepFor: keepFor)) { _, _ in }
+            }
+            return PendingReply.body(store.submitAck(lease, result: result, keepFor: keepFor, thenLease: next)) {
                 $1.field("leases", $0.leases)
             }
         case "bury":
@@ -121,7 +123,7 @@ struct ShellDispatcher: Sendable {
             queue: try fields.requiredText("queue"), capacity: try fields.limit("capacity"),
             runningMax: try fields.limit("running_max"), retry: try fields.retry(),
             crashMax: try fields.limit("crash_max"), finalErrors: try fields.finalErrors().map { ErrorClasses($0) },
-            sharing: try fields.sharing())
+            sharing: try fields.sharing(), retention: try fields.retention())
         return PendingReply.body(store.submitConfigure(settings)) { $1.fields(of: $0) }
     }
 
@@ -133,6 +135,9 @@ struct ShellDispatcher: Sendable {
                 $1.field("skipped", 0)
             }
         case (false, true):
+            if fields.has("where") || fields.has("per_second") || fields.has("dry_run") {
+                return try redriveWhere(fields)
+            }
             let limit = try fields.integer("limit") ?? 10_000
             return PendingReply.body(
                 store.submitRedrive(queue: try fields.requiredText("queue"), limit: Int(limit))
@@ -146,6 +151,7 @@ struct ShellDispatcher: Sendable {
     }
 
     private func purge(_ fields: RequestFields) throws(JobStoreError) -> PendingReply.Body {
+        if fields.has("where") || fields.has("dry_run") { return try purgeWhere(fields) }
         let queue = try fields.requiredText("queue")
         let states = try fields.purgedStates()
         return PendingReply.body(store.submitPurge(queue: queue, states: PurgeStates(states))) {
@@ -196,6 +202,7 @@ struct ShellDispatcher: Sendable {
         default:
             if let body = try cursorOperation(name, fields) { return body }
             if let body = try effectOperation(name, fields) { return body }
+            if let body = try deadLetterOperation(name, fields) { return body }
             throw JobStoreError(
                 .badRequest, "`op` is \"\(name.prefix(40))\", which is no operation; see holdfast shell --help")
         }
@@ -276,7 +283,9 @@ struct ShellDispatcher: Sendable {
             return .enqueue(
                 queue: try fields.requiredText("queue"), payload: try fields.payload(),
                 options: try fields.enqueueOptions())
-        case "ack": return .ack(try fields.identity(), result: fields.raw("result"))
+        case "ack":
+            return .ack(
+                try fields.identity(), result: fields.raw("result"), keepFor: try fields.milliseconds("keep_ms"))
         case "requeue":
             return .requeue(
                 try fields.identity(), after: try fields.milliseconds("delay_ms"),
@@ -320,7 +329,7 @@ struct ShellDispatcher: Sendable {
     /// Runs `operation` to its end here, on the reader's thread: what follows in the stream must happen after it.
     ///
     /// - Parameter operation: Returns what writes the fields of the reply.
-    private func finished(
+    func finished(
         _ operation: () throws(JobStoreError) -> @Sendable (inout JSONWriter) -> Void
     ) -> PendingReply.Body {
         let outcome: Result<@Sendable (inout JSONWriter) -> Void, JobStoreError>
