@@ -312,7 +312,7 @@ extension JobStoreError {
             case .unsupportedFormat: .unsupportedFormat
             default: .corrupt
             }
-        let lost = code == .leaseLost ? error.job.map { LostLease($0, error.status) } : nil
-        self.init(code, error.message, lostLease: lost)
+        let lost = code == .leaseLost ? LostLease(error) : nil
+        self.init(code, error.message, job: error.job, lostLease: lost)
     }
 }

@@ -154,7 +154,8 @@ extension QueueState {
         let isSettledInBatch = batch.fate(of: job) != nil && Safeguard.batchSettlement.isOn
         guard let entry = leasedEntry(job, token), !isSettledInBatch else {
             guard job.sequence <= lastSequence else { throw .notFound(job) }
-            throw .leaseLost(job, isSettledInBatch ? nil : status(of: job, at: now), isSettledInBatch: isSettledInBatch)
+            throw .leaseLost(
+                job, token, isSettledInBatch ? nil : status(of: job, at: now), isSettledInBatch: isSettledInBatch)
         }
         assert(entry.deadline > now.milliseconds, "a deadline that has passed was recorded before")
         return entry

@@ -73,10 +73,16 @@ struct ShellOperationTests {
         try shell.ask(#"{"op":"advance","ms":1000}"#)
         let expired = try shell.ask(#"{"op":"ack","id":1,"token":2}"#)["error"]
         #expect(expired?["code"]?.string == "lease_lost" && expired?["lease"]?["state"]?.string == "ready")
-        try shell.ask(#"{"op":"lease","queue":"q","worker":"w","lease_ms":1000}"#)
+        let second = try shell.ask(#"{"op":"lease","queue":"q","worker":"w","lease_ms":1000}"#)
+        let token = try #require(second["leases"]?.elements?.first?["token"]?.integer)
         let lease = try shell.ask(#"{"op":"heartbeat","id":1,"token":2}"#)["error"]?["lease"]
         #expect(lease?["state"]?.string == "leased" && lease?["worker"]?.string == "w")
-        #expect(lease?["token"] == nil && lease?["deadline_ms"]?.integer == start + 2000)
+        #expect(lease?["token"]?.integer == token && lease?["deadline_ms"]?.integer == start + 2000)
+        #expect(lease?["attempt"]?.integer == 2 && lease?["since_ms"]?.integer == start + 1000)
+        #expect(lease?["end"]?.string == "expired" && lease?["ended_at_ms"]?.integer == start + 1000)
+        let ops = #"{"op":"batch","ops":[{"op":"bury","id":1,"token":2}]}"#
+        let error = try shell.ask(ops)["error"]
+        #expect(error?["id"]?.integer == 1 && error?["lease"]?["end"]?.string == "expired")
     }
 
     @Test func aQueueIsConfiguredFieldByField() throws {

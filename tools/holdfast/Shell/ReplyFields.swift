@@ -221,15 +221,8 @@ extension JSONWriter {
         field("code", error.code.protocolName)
         field("message", error.message)
         if let index = error.index { field("index", index) }
-        if let lost = error.lostLease {
-            key("lease")
-            beginObject()
-            field("state", optional: lost.state?.rawValue)
-            field("worker", optional: lost.worker)
-            field("deadline_ms", optional: lost.deadline)
-            field("finished_at_ms", optional: lost.finishedAt)
-            endObject()
-        }
+        if let job = error.job { field("id", job.rawValue) }
+        if let lost = error.lostLease { field("lease", lost) }
         endObject()
     }
 
