@@ -33,6 +33,8 @@ final class StoreCore: @unchecked Sendable {
     var isClosed = false
     var failure: JobStoreError?
     var waiters = LeaseWaiters()
+    /// Where those stand that lease from several queues by weight.
+    var turns = SharedTurns()
     /// Those that were served in the middle of the operation that has the lock.
     private var servedEarly: [LeaseWaiter] = []
     var flights = EffectFlights()

@@ -18,9 +18,9 @@ extension QueueState {
         switch command {
         case .enqueue(let enqueue, let collision):
             return try decide(enqueue, collision, at: now, next: next, in: &batch)
-        case .lease(let queues, let limit, let milliseconds, let worker):
+        case .lease(let queues, let limit, let milliseconds, let worker, let turns):
             try requireAlone(batch)
-            return lease(queues, limit, now.advanced(byMilliseconds: milliseconds), worker, at: now)
+            return lease(queues, turns, limit, now.advanced(byMilliseconds: milliseconds), worker, at: now)
         case .heartbeat(let job, let token, let milliseconds, let progress):
             _ = try requireLease(job, token, at: now, in: batch)
             let latest = mustEndBy.isEmpty ? nil : mustEndBy[job.rawValue]
@@ -112,13 +112,19 @@ extension QueueState {
     }
 
     private func lease(
-        _ queues: [String], _ limit: Int, _ deadline: Timestamp, _ worker: String, at now: Timestamp
+        _ queues: [String], _ turns: LeaseTurns?, _ limit: Int, _ deadline: Timestamp, _ worker: String,
+        at now: Timestamp
     ) -> Decision {
         if let first = runs.first, first.deadline <= now {
             // The caller did not promote what is due: right all the same, at the price of a copy.
             var promoted = self
             promoted.promoteDue(at: now)
-            return promoted.lease(queues, limit, deadline, worker, at: now)
+            return promoted.lease(queues, turns, limit, deadline, worker, at: now)
+        }
+        if let turns {
+            let picks = table.picks(from: queues, turns, limit: limit, at: now)
+            let grants = picks.map { grant($0, deadline, worker, at: now) }
+            return Decision(mutations: Mutations(grants.map { .lease($0) }), reply: .leased(grants))
         }
         if limit == 1 {
             for name in queues {

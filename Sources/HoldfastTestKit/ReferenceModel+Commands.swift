@@ -15,9 +15,12 @@ extension ReferenceModel {
         let result: (reply: Reply, records: Int)
         switch command {
         case .enqueue(let enqueue, let collision): result = try add(enqueue, collision, at: now, next)
-        case .lease(let queues, let limit, let milliseconds, let worker):
+        case .lease(let queues, let limit, let milliseconds, let worker, let turns):
             let deadline = now.advanced(byMilliseconds: milliseconds)
-            let grants = lease(queues, limit, deadline, worker, at: now, next, observed)
+            let grants =
+                turns == nil
+                ? lease(queues, limit, deadline, worker, at: now, next, observed)
+                : leaseByWeight(queues, limit, deadline, worker, at: now, next, observed)
             result = (.leased(grants), grants.count)
         case .heartbeat(let job, let token, let milliseconds, _):
             let index = try index(of: job, leasedWith: token)
@@ -83,6 +86,25 @@ extension ReferenceModel {
         jobs.append(
             Job(id: JobID(next), enqueue: enqueue, key: enqueue.uniqueKey, state: state, startBy: enqueue.startBy))
         return (.enqueued(JobID(next)), 1)
+    }
+
+    /// Follows the engine in whose turn it is: whoever has a job to give may be next, and while anybody has, somebody
+    /// is.
+    private mutating func leaseByWeight(
+        _ queues: [String], _ limit: Int, _ deadline: Timestamp, _ worker: String, at now: Timestamp,
+        _ next: SequenceNumber, _ observed: [LeaseGrant]
+    ) -> [LeaseGrant] {
+        var grants: [LeaseGrant] = []
+        while grants.count < limit {
+            let wish = grants.count < observed.count ? observed[grants.count...].prefix(1) : []
+            let turn = wish.first.flatMap { index(of: $0.job) }.map { jobs[$0].enqueue.lane.queue }
+            let order = queues.filter { $0 == turn } + queues.filter { $0 != turn }
+            let grant = lease(
+                order, 1, deadline, worker, at: now, next.advanced(by: UInt64(grants.count)), Array(wish))
+            if grant.isEmpty { break }
+            grants += grant
+        }
+        return grants
     }
 
     private mutating func lease(

@@ -178,7 +178,8 @@ struct SimulationClients {
         queues.removeLast(random.pick(0...2))
         return .lease(
             queues: queues, limit: random.chance(1, in: 2) ? 1 : random.pick(2...5),
-            milliseconds: Int64(random.pick(1...60)) * 1000, worker: random.chance(1, in: 2) ? "w\(client)" : "")
+            milliseconds: Int64(random.pick(1...60)) * 1000, worker: random.chance(1, in: 2) ? "w\(client)" : "",
+            weights: random.chance(1, in: 3) ? queues.map { _ in random.pick(1...3) } : [])
     }
 
     private mutating func settle(

@@ -132,8 +132,10 @@ struct SimulationState {
         case .enqueue(let queue, let payload, let options):
             .enqueue(Enqueue(queue, payload, options, at: now), KeyCollision(options))
         case .edit(let id, let edit): .edit(job: id, lane: nil, JobChanges(edit, at: now))
-        case .lease(let queues, let limit, let milliseconds, let worker):
-            .lease(queues: queues, limit: limit, milliseconds: milliseconds, worker: worker)
+        case .lease(let queues, let limit, let milliseconds, let worker, let weights):
+            .lease(
+                queues: queues, limit: limit, milliseconds: milliseconds, worker: worker,
+                turns: weights.isEmpty ? nil : LeaseTurns(weights: weights))
         case .heartbeat(let lease, let milliseconds):
             .heartbeat(job: lease.id, token: lease.token, milliseconds: milliseconds, progress: nil)
         case .ack(let lease): .ack(job: lease.id, token: lease.token, result: nil)

@@ -85,6 +85,21 @@ struct ShellOperationTests {
         #expect(error?["id"]?.integer == 1 && error?["lease"]?["end"]?.string == "expired")
     }
 
+    @Test func queuesShareByWeight() throws {
+        for _ in 0..<6 {
+            for queue in ["mail", "sms"] { try shell.ask(#"{"op":"enqueue","queue":"\#(queue)","payload":"p"}"#) }
+        }
+        try shell.expect(
+            #"{"op":"lease","queue":{"mail":3,"sms":1},"limit":4}"#,
+            #"{"leases":[{"queue":"mail"},{"queue":"sms"},{"queue":"mail"},{"queue":"mail"}]}"#)
+        try shell.expect(
+            #"{"op":"ack","id":1,"token":13,"then_lease":{"queue":{"mail":3,"sms":1},"limit":2}}"#,
+            #"{"leases":[{"queue":"mail"},{"queue":"sms"}]}"#)
+        for bad in [#"{}"#, #"{"q":0}"#, #"{"q":1001}"#, #"{"q":"1"}"#, #"{"q":1.5}"#, #"{"":1}"#, "7"] {
+            try shell.refuse(#"{"op":"lease","queue":\#(bad)}"#, "bad_request")
+        }
+    }
+
     @Test func aQueueIsConfiguredFieldByField() throws {
         try shell.expect(
             #"{"op":"configure","queue":"q","capacity":2,"retry":{"fixed_ms":500,"jitter_percent":0}}"#,

@@ -191,7 +191,9 @@ extension ModelComparison {
         case 0...6:
             let queues = random.pick(from: [["q"], ["r"], ["q", "r"], ["r", "q", "r"], ["unknown"]])
             let milliseconds = Int64(random.pick(from: [1, 30_000, 604_800_000]))
-            return .lease(queues: queues, limit: random.pick(1...6), milliseconds: milliseconds, worker: "w")
+            let turns = Set(queues).count == queues.count && random.chance(1, in: 3) ? turns(queues.count) : nil
+            return .lease(
+                queues: queues, limit: random.pick(1...6), milliseconds: milliseconds, worker: "w", turns: turns)
         case 7:
             let lease = lease()
             let milliseconds = Int64(random.pick(from: [1, 60_000]))
@@ -215,6 +217,13 @@ extension ModelComparison {
         case 12: return .moveCursor(random.pick(from: ["c", "d", "e"]), cursorMove())
         default: return settlingCommand()
         }
+    }
+
+    /// Weights, and some turns that were had.
+    private mutating func turns(_ count: Int) -> LeaseTurns {
+        var turns = LeaseTurns(weights: (0..<count).map { _ in random.pick(1...4) })
+        for _ in 0..<random.pick(0...3) { turns.serve(random.pick(0...count - 1)) }
+        return turns
     }
 
     private mutating func sharing() -> SharingSettings {

@@ -132,9 +132,22 @@ struct RequestFields {
 
     /// Reads what a lease asks for.
     func lease() throws(JobStoreError) -> NextLease {
-        NextLease(
-            from: try queues(), limit: Int(try integer("limit") ?? 1),
-            for: try milliseconds("lease_ms") ?? .seconds(30), worker: try text("worker") ?? "")
+        let limit = Int(try integer("limit") ?? 1)
+        let duration = try milliseconds("lease_ms") ?? .seconds(30)
+        let worker = try text("worker") ?? ""
+        if let shares = try shares() { return NextLease(from: shares, limit: limit, for: duration, worker: worker) }
+        return NextLease(from: try queues(), limit: limit, for: duration, worker: worker)
+    }
+
+    /// Reads `queue` where it is an object of names and weights.
+    private func shares() throws(JobStoreError) -> [QueueShare]? {
+        guard let value = object["queue"], let fields = value.fields else { return nil }
+        var shares: [QueueShare] = []
+        for field in fields {
+            guard let weight = field.value.integer else { throw wrongType("queue", field.value, "numbers as weights") }
+            shares.append(QueueShare(field.name.string ?? "", weight: Int(clamping: weight)))
+        }
+        return shares
     }
 
     /// Reads a field that is an object of fields.
@@ -144,11 +157,13 @@ struct RequestFields {
         return try RequestFields(value)
     }
 
+    private static let queueForms = "a name, a list of names, or an object of names and weights"
+
     /// Reads `queue`, a name or a list of names.
     func queues() throws(JobStoreError) -> [String] {
-        guard let value = object["queue"] else { throw missing("queue", "a name or a list of names") }
+        guard let value = object["queue"] else { throw missing("queue", Self.queueForms) }
         if let name = value.string { return [name] }
-        guard let elements = value.elements else { throw wrongType("queue", value, "a name or a list of names") }
+        guard let elements = value.elements else { throw wrongType("queue", value, Self.queueForms) }
         if elements.isEmpty { throw JobStoreError(.badRequest, "`queue` is an empty list; give at least one name") }
         var names: [String] = []
         for element in elements {

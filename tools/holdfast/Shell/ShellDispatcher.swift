@@ -67,10 +67,7 @@ struct ShellDispatcher: Sendable {
     // MARK: - Operations with more fields
 
     private func lease(_ fields: RequestFields) throws(JobStoreError) -> PendingReply.Body {
-        let lease = try fields.lease()
-        return PendingReply.body(
-            store.submitLease(from: lease.queues, limit: lease.limit, for: lease.duration, worker: lease.worker)
-        ) { $1.field("leases", $0) }
+        PendingReply.body(store.submitLease(try fields.lease())) { $1.field("leases", $0) }
     }
 
     /// Settles a job, and with `then_lease` leases the next in the same commit.
