@@ -30,6 +30,9 @@ public struct QueueConfiguration: Hashable, Sendable {
     public var groupOrder: GroupOrder
     /// How often jobs are leased; `nil` for as often as workers ask.
     public var rate: Rate?
+    /// How often jobs of each group are leased; `nil` for as often as workers ask. A group that may lease none now is
+    /// passed over, and costs those that lease nothing meanwhile. Jobs without a group are not concerned.
+    public var groupRate: Rate?
     /// Slots that the queue shares with others; `nil` for none.
     public var limiter: Limiter?
     /// How long failed jobs wait. Times are whole milliseconds and at most 366 days; with jitter they are that many
@@ -45,7 +48,7 @@ public struct QueueConfiguration: Hashable, Sendable {
     public init(
         capacity: Int? = nil, runningMax: Int? = nil, groupRunningMax: Int? = nil, groupOrder: GroupOrder = .free,
         rate: Rate? = nil, limiter: Limiter? = nil, retry: Retry = .standard, crashMax: Int? = nil,
-        finalErrors: [String] = []
+        finalErrors: [String] = [], groupRate: Rate? = nil
     ) {
         self.capacity = capacity
         self.runningMax = runningMax
@@ -56,6 +59,7 @@ public struct QueueConfiguration: Hashable, Sendable {
         self.retry = retry
         self.crashMax = crashMax
         self.finalErrors = finalErrors
+        self.groupRate = groupRate
     }
 
     /// What the state says of a queue.
@@ -64,7 +68,8 @@ public struct QueueConfiguration: Hashable, Sendable {
             capacity: terms.capacity, runningMax: terms.runningMax, groupRunningMax: terms.sharing.groupRunningMax,
             groupOrder: GroupOrder(terms.sharing.order), rate: terms.sharing.rate.map { Rate($0) },
             limiter: terms.sharing.limiter.map { Limiter(name: $0.name, size: $0.size) }, retry: Retry(terms.retry),
-            crashMax: terms.crashMax, finalErrors: terms.finalErrors.names)
+            crashMax: terms.crashMax, finalErrors: terms.finalErrors.names,
+            groupRate: terms.sharing.groupRate.map { Rate($0) })
     }
 }
 
@@ -195,7 +200,10 @@ private struct ConfigureOperation: StoreOperation {
         guard settings.retry?.isValid ?? true else { throw QueueConfiguration.Retry.refusal }
         if let crashMax = settings.crashMax, crashMax != 0 { try Limits.checkCrashes(crashMax) }
         if let classes = settings.finalErrors { _ = try Limits.errorClasses(classes.names) }
-        if let rate = settings.sharing.rate, rate != .none, !rate.isValid { throw QueueConfiguration.Rate.refusal }
+        for rate in [settings.sharing.rate, settings.sharing.groupRate].compactMap(\.self)
+        where rate != .none && !rate.isValid {
+            throw QueueConfiguration.Rate.refusal
+        }
         if let limiter = settings.sharing.limiter, limiter != .none, !limiter.isValid {
             throw QueueConfiguration.Limiter.refusal
         }

@@ -148,6 +148,7 @@ extension QueueState {
         entries[job] = entry
         if !grant.worker.isEmpty { workers[job] = grant.worker }
         if let end = latestEnd(of: job, entry, from: record.time) { mustEndBy[job] = end.milliseconds }
+        table.takeGroupToken(in: entry.lane, at: record.time)
         table.beginLease(in: entry.lane)
         table.takeToken(of: table.lanes[entry.lane].queue, at: record.time)
         table.serve(job, of: entry.lane, at: record.sequence.rawValue)

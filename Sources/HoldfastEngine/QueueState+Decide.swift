@@ -115,7 +115,7 @@ extension QueueState {
         _ queues: [String], _ turns: LeaseTurns?, _ limit: Int, _ deadline: Timestamp, _ worker: String,
         at now: Timestamp
     ) -> Decision {
-        if let first = runs.first, first.deadline <= now {
+        if runs.first.map({ $0.deadline <= now }) ?? false || table.hasGroupTokens(by: now) {
             // The caller did not promote what is due: right all the same, at the price of a copy.
             var promoted = self
             promoted.promoteDue(at: now)

@@ -59,6 +59,9 @@ extension ReferenceModel {
             let before = terms(of: settings.queue)
             terms[settings.queue] = settings.applied(to: before)
             if terms(of: settings.queue).sharing.rate != before.sharing.rate { leaseTimes[settings.queue] = [] }
+            if terms(of: settings.queue).sharing.groupRate != before.sharing.groupRate {
+                groupLeaseTimes[settings.queue] = [:]
+            }
             result = (.done, terms[settings.queue] == before ? 0 : 1)
         case .advanceClock: result = (.done, 1)
         case .moveCursor(let name, let move): result = try moveCursor(name, move, next)
@@ -120,6 +123,7 @@ extension ReferenceModel {
                 let index = candidates.first { jobs[$0].id == wish } ?? lowest
                 countTurn(of: index, over: candidates)
                 leaseTimes[queue, default: []].append(now)
+                groupLeaseTimes[queue, default: [:]][jobs[index].enqueue.lane.group, default: []].append(now)
                 jobs[index].attempt += 1
                 jobs[index].startBy = nil
                 let limit = jobs[index].enqueue.terms?.timeLimit

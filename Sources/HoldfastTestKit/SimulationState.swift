@@ -192,13 +192,15 @@ extension QueueSettings {
     }
 
     private static func sharing(_ configuration: QueueConfiguration) -> SharingSettings {
-        let rate = configuration.rate.map {
-            RateLimit(count: $0.count, periodMilliseconds: $0.period.components.seconds * 1000, burst: $0.burst)
+        let rates = [configuration.rate, configuration.groupRate].map { rate in
+            rate.map {
+                RateLimit(count: $0.count, periodMilliseconds: $0.period.components.seconds * 1000, burst: $0.burst)
+            } ?? RateLimit.none
         }
         let limiter = configuration.limiter.map { SharedLimiter(name: $0.name, size: $0.size) }
         return SharingSettings(
             groupRunningMax: configuration.groupRunningMax ?? 0, order: configuration.groupOrder.engineOrder,
-            rate: rate ?? RateLimit.none, limiter: limiter ?? SharedLimiter.none)
+            rate: rates[0], limiter: limiter ?? SharedLimiter.none, groupRate: rates[1])
     }
 }
 

@@ -195,6 +195,23 @@ struct ShellOperationTests {
         try shell.refuse(#"{"op":"configure","queue":"q","limiter":{"name":"","size":1}}"#, "bad_request")
     }
 
+    @Test func groupsHaveARateEach() throws {
+        try shell.expect(
+            #"{"op":"configure","queue":"q","group_rate":{"count":1,"period_ms":1000}}"#,
+            #"{"ok":true,"group_rate":{"count":1,"period_ms":1000,"burst":1}}"#)
+        for group in ["a", "a", "b"] {
+            try shell.ask(#"{"op":"enqueue","queue":"q","payload":"","group":"\#(group)"}"#)
+        }
+        try shell.expect(#"{"op":"lease","queue":"q","limit":5}"#, #"{"leases":[{"id":2},{"id":4}]}"#)
+        try shell.expect(
+            #"{"op":"explain","id":3}"#, #"{"reason":"group_rate_limited","until_ms":\#(start + 1000)}"#)
+        try shell.ask(#"{"op":"advance","ms":1000}"#)
+        try shell.expect(#"{"op":"lease","queue":"q","limit":5}"#, #"{"leases":[{"id":3}]}"#)
+        try shell.refuse(#"{"op":"configure","queue":"q","group_rate":5}"#, "bad_request")
+        let reply = try shell.ask(#"{"op":"configure","queue":"q","group_rate":null}"#)
+        #expect(reply["group_rate"] == nil)
+    }
+
     @Test func groupsHaveTurnsByWeight() throws {
         for number in 1...6 {
             let fields = number > 2 ? #""group":"a","weight":3"# : #""group":"b""#

@@ -234,7 +234,11 @@ extension ModelComparison {
                 nil, RateLimit.none,
                 RateLimit(count: random.pick(1...5), periodMilliseconds: 1000, burst: random.pick(1...4)),
             ]),
-            limiter: random.pick(from: [nil, SharedLimiter.none, SharedLimiter(name: "l", size: random.pick(1...4))]))
+            limiter: random.pick(from: [nil, SharedLimiter.none, SharedLimiter(name: "l", size: random.pick(1...4))]),
+            groupRate: random.pick(from: [
+                nil, RateLimit.none,
+                RateLimit(count: random.pick(1...3), periodMilliseconds: 700, burst: random.pick(1...3)),
+            ]))
     }
 
     private mutating func cursorMove() -> CursorMove {

@@ -53,7 +53,10 @@ enum RecordSamples {
                 RateLimit(
                     count: random.pick(1...9), periodMilliseconds: RateLimit.periodMax, burst: RateLimit.countMax),
             ]),
-            limiter: random.pick(from: [nil, SharedLimiter.none, SharedLimiter(name: "l", size: random.pick(1...400))]))
+            limiter: random.pick(from: [nil, SharedLimiter.none, SharedLimiter(name: "l", size: random.pick(1...400))]),
+            groupRate: random.pick(from: [
+                nil, RateLimit.none, RateLimit(count: random.pick(1...9), periodMilliseconds: 5, burst: 1),
+            ]))
     }
 
     static func mutation(_ random: inout SeededRandom, before sequence: UInt64) -> Mutation {

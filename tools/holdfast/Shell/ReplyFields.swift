@@ -124,14 +124,8 @@ extension JSONWriter {
     mutating func fields(of sharing: SharingTerms) {
         if let most = sharing.groupRunningMax { field("group_running_max", most) }
         if sharing.order != .free { field("group_order", sharing.order.name) }
-        if let rate = sharing.rate {
-            key("rate")
-            beginObject()
-            field("count", rate.count)
-            field("period_ms", rate.periodMilliseconds)
-            field("burst", rate.burst)
-            endObject()
-        }
+        if let rate = sharing.rate { field("rate", rate) }
+        if let rate = sharing.groupRate { field("group_rate", rate) }
         if let limiter = sharing.limiter {
             key("limiter")
             beginObject()
@@ -139,6 +133,16 @@ extension JSONWriter {
             field("size", limiter.size)
             endObject()
         }
+    }
+
+    mutating func field(_ name: StaticString, _ rate: RateLimit) {
+        key(name)
+        if rate == .none { return null() }
+        beginObject()
+        field("count", rate.count)
+        field("period_ms", rate.periodMilliseconds)
+        field("burst", rate.burst)
+        endObject()
     }
 
     mutating func fields(of reply: BatchReply) {

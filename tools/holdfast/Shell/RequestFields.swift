@@ -98,19 +98,19 @@ struct RequestFields {
     /// Reads what is to be said of a queue's groups.
     func sharing() throws(JobStoreError) -> SharingSettings {
         SharingSettings(
-            groupRunningMax: try limit("group_running_max"), order: try groupOrder(), rate: try rate(),
-            limiter: try limiter())
+            groupRunningMax: try limit("group_running_max"), order: try groupOrder(), rate: try rate("rate"),
+            limiter: try limiter(), groupRate: try rate("group_rate"))
     }
 
-    private func rate() throws(JobStoreError) -> RateLimit? {
-        guard let value = object["rate"] else { return nil }
+    private func rate(_ name: StaticString) throws(JobStoreError) -> RateLimit? {
+        guard let value = object[name] else { return nil }
         if value.kind == .null { return RateLimit.none }
         let wanted = "an object of count, period_ms and, if it is another, burst, or null for no limit"
         guard let count = value["count"]?.integer, let period = value["period_ms"]?.integer,
             let burst = value["burst"].map({ $0.integer }) ?? count
-        else { throw wrongType("rate", value, wanted) }
+        else { throw wrongType(name, value, wanted) }
         let limit = RateLimit(count: Int(count), periodMilliseconds: period, burst: Int(burst))
-        guard limit.isValid else { throw wrongType("rate", value, wanted + ", all in their bounds") }
+        guard limit.isValid else { throw wrongType(name, value, wanted + ", all in their bounds") }
         return limit
     }
 
