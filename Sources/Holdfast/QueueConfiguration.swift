@@ -43,12 +43,16 @@ public struct QueueConfiguration: Hashable, Sendable {
     public var crashMax: Int?
     /// The classes of errors after which a job is not tried again; 16 at most.
     public var finalErrors: [String]
+    /// After each so long that a job waited since it was enqueued it counts for one priority more, so that lower ones
+    /// do not wait for ever; 1 ms to 366 days, or `nil` for never. Times are known to a sixteenth or so, and which
+    /// priority is served is decided once for each lease. Jobs that wait when this is set begin to age then.
+    public var ageing: Duration?
 
     /// Settings of a queue; as they are, those of one about which nothing was said.
     public init(
         capacity: Int? = nil, runningMax: Int? = nil, groupRunningMax: Int? = nil, groupOrder: GroupOrder = .free,
         rate: Rate? = nil, limiter: Limiter? = nil, retry: Retry = .standard, crashMax: Int? = nil,
-        finalErrors: [String] = [], groupRate: Rate? = nil
+        finalErrors: [String] = [], groupRate: Rate? = nil, ageing: Duration? = nil
     ) {
         self.capacity = capacity
         self.runningMax = runningMax
@@ -60,6 +64,7 @@ public struct QueueConfiguration: Hashable, Sendable {
         self.crashMax = crashMax
         self.finalErrors = finalErrors
         self.groupRate = groupRate
+        self.ageing = ageing
     }
 
     /// What the state says of a queue.
@@ -69,7 +74,7 @@ public struct QueueConfiguration: Hashable, Sendable {
             groupOrder: GroupOrder(terms.sharing.order), rate: terms.sharing.rate.map { Rate($0) },
             limiter: terms.sharing.limiter.map { Limiter(name: $0.name, size: $0.size) }, retry: Retry(terms.retry),
             crashMax: terms.crashMax, finalErrors: terms.finalErrors.names,
-            groupRate: terms.sharing.groupRate.map { Rate($0) })
+            groupRate: terms.sharing.groupRate.map { Rate($0) }, ageing: terms.ageing.map { .milliseconds($0) })
     }
 }
 
@@ -182,7 +187,9 @@ private struct ConfigureOperation: StoreOperation {
             return QueueSettings(
                 queue: queue, capacity: configuration.capacity ?? 0, runningMax: configuration.runningMax ?? 0,
                 retry: try configuration.retry.policy(), crashMax: configuration.crashMax ?? 0,
-                finalErrors: try Limits.errorClasses(configuration.finalErrors), sharing: try configuration.sharing())
+                finalErrors: try Limits.errorClasses(configuration.finalErrors), sharing: try configuration.sharing(),
+                // A record says 0 for none.
+                ageing: configuration.ageing.map { max($0.wholeMilliseconds ?? 0, 0) }.map { $0 == 0 ? -1 : $0 } ?? 0)
         }
     }
 
@@ -199,6 +206,9 @@ private struct ConfigureOperation: StoreOperation {
         }
         guard settings.retry?.isValid ?? true else { throw QueueConfiguration.Retry.refusal }
         if let crashMax = settings.crashMax, crashMax != 0 { try Limits.checkCrashes(crashMax) }
+        if let ageing = settings.ageing, !(0...QueueTerms.ageingMax).contains(ageing) {
+            throw JobStoreError(.badRequest, "`ageing` is out of bounds; give 1 ms to 366 days, or nothing for never")
+        }
         if let classes = settings.finalErrors { _ = try Limits.errorClasses(classes.names) }
         for rate in [settings.sharing.rate, settings.sharing.groupRate].compactMap(\.self)
         where rate != .none && !rate.isValid {

@@ -25,6 +25,8 @@ struct QueueRecord: Sendable {
     var bucket: RateBucket?
     /// What is left of the rate of each group, where groups have one.
     var groupBuckets: GroupBuckets?
+    /// About when its jobs were enqueued, where their priorities age.
+    var times: EnqueueTimes?
     /// Highest priority first.
     var levels: [Slot<LevelRecord>] = []
 }
@@ -146,6 +148,7 @@ struct LaneTable: Sendable {
         let sharing = queues[queue].terms.sharing
         queues[queue].terms = terms
         if terms.sharing != sharing { limitsChanged(of: queue, from: sharing) }
+        ageingChanged(of: queue)
         if !hasTalliesAsNeeded(queue) { resetTallies(of: queue) }
     }
 

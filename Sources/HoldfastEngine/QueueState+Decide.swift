@@ -65,6 +65,7 @@ extension QueueState {
             let isSame = settings.applied(to: known) == known
             // What nearly nobody says is not spelled out each time.
             if settings.sharing.applied(to: known.sharing) == known.sharing { settings.sharing = SharingSettings() }
+            if settings.ageing ?? 0 == known.ageing ?? 0 { settings.ageing = nil }
             return Decision(mutations: isSame ? .none : .one(.queueSettings(settings)), reply: .done)
         case .advanceClock: return Decision(.clock(ClockAdvance()), .done)
         case .moveCursor(let name, let move):

@@ -24,6 +24,7 @@ extension QueueState {
         encodeEdited(into: &writer)
         encodeEffectWindows(into: &writer)
         encodeGroupBuckets(into: &writer)
+        encodeEnqueueTimes(into: &writer)
     }
 
     /// Restores a state from its image.
@@ -63,7 +64,10 @@ extension QueueState {
             try decodeEdited(&reader)
             try decodeEffectWindows(&reader)
         }
-        if version > Self.grouplessRatesVersion { try decodeGroupBuckets(&reader) }
+        if version > Self.grouplessRatesVersion {
+            try decodeGroupBuckets(&reader)
+            try decodeEnqueueTimes(&reader)
+        }
         guard reader.isAtEnd else { throw Self.corruptImage("bytes follow its end") }
         for lane in lanes where table.lanes[lane].population == 0 { throw Self.corruptImage("a lane holds no job") }
         for turn in turns { try restore(turn) }

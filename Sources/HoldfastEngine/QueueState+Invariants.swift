@@ -52,6 +52,7 @@ extension QueueState {
             precondition((record.bucket != nil) == (sharing.rate != nil), "a rate has its bucket")
             precondition(table.ratedQueues.contains(slot) == (sharing.rate != nil), "queues with a rate are listed")
             precondition((record.groupBuckets != nil) == (sharing.groupRate != nil), "a groups' rate has its buckets")
+            precondition((record.times != nil) == (record.terms.ageing != nil), "a queue that ages knows times")
             let isSharing = sharing.limiter.map { table.sharers[Name($0.name)]?.contains(slot) ?? false } ?? true
             precondition(isSharing, "queues that share slots are listed")
             precondition(record.hasLimits == (sharing.rate != nil || sharing.limiter != nil), "limits are known")

@@ -3,7 +3,7 @@
 //
 //     terms      varint(flags) · [2: varint(capacity)] · [4: varint(running at most)] · [8: retry policy]
 //                · [16: varint(crashes at most)] · [256: error classes, see JobTerms.swift]
-//                · [32: sharing terms, see SharingTerms.swift]; flag 1: paused
+//                · [32: sharing terms, see SharingTerms.swift] · [4096: varint(ageing, ms a step)]; flag 1: paused
 
 internal import HoldfastBytes
 
@@ -23,7 +23,11 @@ package struct QueueTerms: Hashable, Sendable {
     package var finalErrors = ErrorClasses()
     /// What it says of its groups.
     package var sharing = SharingTerms()
+    /// After how many milliseconds a waiting job counts for one priority more; `nil` for never.
+    package var ageing: Int64?
 
+    /// The longest step: a leap year.
+    package static let ageingMax: Int64 = 366 * 86_400_000
     /// The most that either limit can be set to.
     package static let limitMax = 1 << 40
 
@@ -34,6 +38,7 @@ package struct QueueTerms: Hashable, Sendable {
     package var isValid: Bool {
         [capacity, runningMax].allSatisfy { $0.map((1...Self.limitMax).contains) ?? true } && retry.isValid
             && crashMax.map((1...JobTerms.crashesMax).contains) ?? true && finalErrors.isValid && sharing.isValid
+            && ageing.map((1...Self.ageingMax).contains) ?? true
     }
 }
 
@@ -45,8 +50,9 @@ extension QueueTerms {
     private static let crashFlag: UInt64 = 16
     private static let sharingFlag: UInt64 = 32
     private static let errorsFlag: UInt64 = 256
+    private static let ageingFlag: UInt64 = 4096
     private static let knownFlags =
-        pausedFlag | capacityFlag | runningFlag | retryFlag | crashFlag | sharingFlag | errorsFlag
+        pausedFlag | capacityFlag | runningFlag | retryFlag | crashFlag | sharingFlag | errorsFlag | ageingFlag
 
     func encode(into writer: inout ByteWriter) {
         var flags = isPaused ? Self.pausedFlag : 0
@@ -56,6 +62,7 @@ extension QueueTerms {
         if crashMax != nil { flags |= Self.crashFlag }
         if !finalErrors.isEmpty { flags |= Self.errorsFlag }
         if sharing != SharingTerms() { flags |= Self.sharingFlag }
+        if ageing != nil { flags |= Self.ageingFlag }
         writer.append(varint: flags)
         if let capacity { writer.append(varint: UInt64(capacity)) }
         if let runningMax { writer.append(varint: UInt64(runningMax)) }
@@ -63,6 +70,7 @@ extension QueueTerms {
         if let crashMax { writer.append(varint: UInt64(crashMax)) }
         if !finalErrors.isEmpty { finalErrors.encode(into: &writer) }
         if sharing != SharingTerms() { sharing.encode(into: &writer) }
+        if let ageing { writer.append(varint: UInt64(ageing)) }
     }
 
     init(from reader: inout ByteReader) throws(ByteReaderError) {
@@ -76,6 +84,7 @@ extension QueueTerms {
         if flags & Self.crashFlag != 0 { crashMax = Int(try reader.varint(atMost: UInt64(JobTerms.crashesMax))) }
         if flags & Self.errorsFlag != 0 { finalErrors = try ErrorClasses(from: &reader) }
         if flags & Self.sharingFlag != 0 { sharing = try SharingTerms(from: &reader) }
+        if flags & Self.ageingFlag != 0 { ageing = Int64(try reader.varint(atMost: UInt64(Self.ageingMax))) }
         guard isValid, flags & Self.retryFlag == 0 || retry != .standard,
             flags & Self.errorsFlag == 0 || !finalErrors.isEmpty
         else {

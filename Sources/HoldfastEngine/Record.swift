@@ -315,10 +315,12 @@ package struct QueueSettings: Hashable, Sendable {
     /// No name takes them away.
     package var finalErrors: ErrorClasses?
     package var sharing: SharingSettings
+    package var ageing: Int64?
 
     package init(
         queue: String, isPaused: Bool? = nil, capacity: Int? = nil, runningMax: Int? = nil, retry: RetryPolicy? = nil,
-        crashMax: Int? = nil, finalErrors: ErrorClasses? = nil, sharing: SharingSettings = SharingSettings()
+        crashMax: Int? = nil, finalErrors: ErrorClasses? = nil, sharing: SharingSettings = SharingSettings(),
+        ageing: Int64? = nil
     ) {
         self.queue = queue
         self.isPaused = isPaused
@@ -328,6 +330,7 @@ package struct QueueSettings: Hashable, Sendable {
         self.crashMax = crashMax
         self.finalErrors = finalErrors
         self.sharing = sharing
+        self.ageing = ageing
     }
 
     /// Returns what they make of `terms`.
@@ -340,6 +343,7 @@ package struct QueueSettings: Hashable, Sendable {
         if let crashMax { terms.crashMax = crashMax == 0 ? nil : crashMax }
         if let finalErrors { terms.finalErrors = finalErrors }
         terms.sharing = sharing.applied(to: terms.sharing)
+        if let ageing { terms.ageing = ageing == 0 ? nil : ageing }
         return terms
     }
 }

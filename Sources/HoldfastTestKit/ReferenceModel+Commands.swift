@@ -117,9 +117,9 @@ extension ReferenceModel {
         var grants: [LeaseGrant] = []
         for queue in queues {
             while grants.count < limit, mayLease(from: queue, at: now) {
-                let candidates = candidates(in: queue, at: now)
-                guard let lowest = candidates.first else { break }
                 let wish = grants.count < observed.count ? observed[grants.count].job : nil
+                let candidates = candidates(in: queue, at: now, wish: wish)
+                guard let lowest = candidates.first else { break }
                 let index = candidates.first { jobs[$0].id == wish } ?? lowest
                 countTurn(of: index, over: candidates)
                 leaseTimes[queue, default: []].append(now)
@@ -143,14 +143,17 @@ extension ReferenceModel {
     }
 
     /// The first ready job of each group, among those of the highest priority that has any, lowest id first.
-    private func candidates(in queue: String, at now: Timestamp) -> [Int] {
+    private func candidates(in queue: String, at now: Timestamp, wish: JobID?) -> [Int] {
         let ready = jobs.indices.filter { index in
             guard jobs[index].enqueue.lane.queue == queue, case .waiting(let runAt) = jobs[index].state else {
                 return false
             }
             return runAt <= now && mayRun(jobs[index], at: now)
         }
-        guard let priority = ready.map({ jobs[$0].enqueue.lane.priority }).max() else { return [] }
+        guard let highest = ready.map({ jobs[$0].enqueue.lane.priority }).max() else { return [] }
+        // Where priorities age, any may be next: the model follows the engine.
+        let seen = terms(of: queue).ageing == nil ? nil : ready.first { jobs[$0].id == wish }
+        let priority = seen.map { jobs[$0].enqueue.lane.priority } ?? highest
         var groups: Set<String> = []
         return ready.filter {
             jobs[$0].enqueue.lane.priority == priority && groups.insert(jobs[$0].enqueue.lane.group).inserted

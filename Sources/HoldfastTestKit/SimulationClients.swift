@@ -93,6 +93,7 @@ struct SimulationClients {
         if random.chance(1, in: 4) {
             configuration.groupRate = .init(random.pick(1...3), per: .seconds(random.pick(1...9)))
         }
+        if random.chance(1, in: 4) { configuration.ageing = .seconds(random.pick(1...20)) }
         if random.chance(1, in: 4) { configuration.limiter = .init(name: "slots", size: random.pick(1...4)) }
         if random.chance(1, in: 2) {
             configuration.retry = .fixed(.seconds(random.pick(0...20)), jitterPercent: random.pick(0...100))

@@ -188,7 +188,8 @@ extension QueueSettings {
         self.init(
             queue: queue, capacity: configuration.capacity ?? 0, runningMax: configuration.runningMax ?? 0,
             retry: RetryPolicy(simulated: configuration.retry), crashMax: configuration.crashMax ?? 0,
-            finalErrors: ErrorClasses(configuration.finalErrors), sharing: Self.sharing(configuration))
+            finalErrors: ErrorClasses(configuration.finalErrors), sharing: Self.sharing(configuration),
+            ageing: configuration.ageing.map { $0.components.seconds * 1000 } ?? 0)
     }
 
     private static func sharing(_ configuration: QueueConfiguration) -> SharingSettings {

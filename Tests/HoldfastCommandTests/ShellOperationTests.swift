@@ -212,6 +212,20 @@ struct ShellOperationTests {
         #expect(reply["group_rate"] == nil)
     }
 
+    @Test func prioritiesAge() throws {
+        try shell.expect(
+            #"{"op":"configure","queue":"q","ageing_ms":1000}"#, #"{"ok":true,"ageing_ms":1000}"#)
+        try shell.ask(#"{"op":"enqueue","queue":"q","payload":"old"}"#)
+        try shell.ask(#"{"op":"advance","ms":2000}"#)
+        try shell.ask(#"{"op":"enqueue","queue":"q","payload":"new","priority":1}"#)
+        try shell.expect(#"{"op":"lease","queue":"q"}"#, #"{"leases":[{"payload":"old"}]}"#)
+        for wrong in ["0", "1.5", "31622400001"] {
+            try shell.refuse(#"{"op":"configure","queue":"q","ageing_ms":\#(wrong)}"#, "bad_request")
+        }
+        let reply = try shell.ask(#"{"op":"configure","queue":"q","ageing_ms":null}"#)
+        #expect(reply["ageing_ms"] == nil)
+    }
+
     @Test func groupsHaveTurnsByWeight() throws {
         for number in 1...6 {
             let fields = number > 2 ? #""group":"a","weight":3"# : #""group":"b""#

@@ -210,7 +210,7 @@ extension ModelComparison {
                     retry: random.chance(1, in: 3) ? RecordSamples.retry(&random) : nil,
                     crashMax: random.pick(from: [nil, 0, 1, 2]),
                     finalErrors: random.chance(1, in: 4) ? RecordSamples.errorClasses(&random) : nil,
-                    sharing: sharing()))
+                    sharing: sharing(), ageing: random.pick(from: [nil, nil, 0, 1, 9000])))
         case 11:
             if random.chance(1, in: 2) { return .advanceClock }
             return .removeEffect(scope: random.pick(from: ["s", "t"]), key: random.pick(from: ["1", "2", "3", "4"]))

@@ -109,7 +109,8 @@ enum RecordSamples {
                     runningMax: random.pick(from: [nil, 0, 1, QueueTerms.limitMax]),
                     retry: random.chance(1, in: 2) ? retry(&random) : nil,
                     crashMax: random.pick(from: [nil, 0, 1, JobTerms.crashesMax]),
-                    finalErrors: random.chance(1, in: 2) ? errorClasses(&random) : nil, sharing: sharing(&random)))
+                    finalErrors: random.chance(1, in: 2) ? errorClasses(&random) : nil, sharing: sharing(&random),
+                    ageing: random.pick(from: [nil, 0, 1, QueueTerms.ageingMax])))
         case 13: return .edit(edit(&random, of: job))
         case 11: return .cursorRemove(CursorRemove(name: text(&random)))
         case 12:

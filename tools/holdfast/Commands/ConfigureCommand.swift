@@ -83,6 +83,12 @@ struct ConfigureCommand: ParsableCommand {
     var groupRate: RateLimit?
 
     @Option(
+        help: ArgumentHelp(
+            "Count a job for one priority more after each so long that it waited; none.", valueName: "time"),
+        transform: ConfigureCommand.ageing)
+    var ageing: Int64?
+
+    @Option(
         help: ArgumentHelp("Share so many slots with other queues, as gpu:4; none.", valueName: "name:size"),
         transform: ConfigureCommand.limiter)
     var limiter: SharedLimiter?
@@ -115,6 +121,7 @@ struct ConfigureCommand: ParsableCommand {
                 if let groupRunning { Self.field("group_running_max", groupRunning, &writer) }
                 if let rate { writer.field("rate", rate) }
                 if let groupRate { writer.field("group_rate", groupRate) }
+                if let ageing { Self.field("ageing_ms", Int(ageing), &writer) }
                 if let limiter { Self.field(limiter, &writer) }
                 if let groupOrder { writer.field("group_order", groupOrder.name) }
                 if var policy = retry {
@@ -148,6 +155,15 @@ struct ConfigureCommand: ParsableCommand {
         if text == "none" { return 0 }
         if let limit = Int(text), (1...QueueTerms.limitMax).contains(limit) { return limit }
         throw ValidationError("give 1 or more, or none")
+    }
+
+    /// Reads how long a step of ageing is; 0 for none.
+    @Sendable private static func ageing(_ text: String) throws -> Int64 {
+        if text == "none" { return 0 }
+        if let span = TimeSpan(argument: text), (1...QueueTerms.ageingMax).contains(span.milliseconds) {
+            return span.milliseconds
+        }
+        throw ValidationError("give a time of 1ms to 366d, such as 10m, or none")
     }
 
     /// Reads how many crashes; 0 for any number.

@@ -109,6 +109,7 @@ extension JSONWriter {
         key("retry")
         value(terms.retry)
         if let crashMax = terms.crashMax { field("crash_max", crashMax) }
+        if let ageing = terms.ageing { field("ageing_ms", ageing) }
         if !terms.finalErrors.isEmpty { field("final_errors", terms.finalErrors.names) }
         fields(of: terms.sharing)
     }

@@ -118,7 +118,7 @@ struct ShellDispatcher: Sendable {
             queue: try fields.requiredText("queue"), capacity: try fields.limit("capacity"),
             runningMax: try fields.limit("running_max"), retry: try fields.retry(),
             crashMax: try fields.limit("crash_max"), finalErrors: try fields.finalErrors().map { ErrorClasses($0) },
-            sharing: try fields.sharing())
+            sharing: try fields.sharing(), ageing: try fields.limit("ageing_ms").map { Int64($0) })
         return PendingReply.body(store.submitConfigure(settings)) { $1.fields(of: $0) }
     }
 
