@@ -20,7 +20,7 @@ public struct BlockingJobStore: Sendable {
         waitingUpTo: Duration? = nil
     ) throws(JobStoreError) -> [Lease] {
         try store.leaseBlocking(
-            from: [queue], limit: limit, for: duration, worker: worker, waitingUpTo: waitingUpTo)
+            from: .inOrder([queue]), limit: limit, for: duration, worker: worker, waitingUpTo: waitingUpTo)
     }
 
     /// Leases up to `limit` ready jobs of several queues, earlier named queues first.
@@ -29,7 +29,7 @@ public struct BlockingJobStore: Sendable {
         waitingUpTo: Duration? = nil
     ) throws(JobStoreError) -> [Lease] {
         try store.leaseBlocking(
-            from: queues, limit: limit, for: duration, worker: worker, waitingUpTo: waitingUpTo)
+            from: .inOrder(queues), limit: limit, for: duration, worker: worker, waitingUpTo: waitingUpTo)
     }
 
     /// Says that the holder is alive: the lease ends `duration` from now.

@@ -19,6 +19,8 @@ public struct JobExplanation: Hashable, Sendable, CustomStringConvertible {
         case groupLimited(runningMax: Int)
         /// Its queue leases no job before then, as its rate goes.
         case rateLimited(until: Timestamp)
+        /// Its group leases no job before then, as its rate goes.
+        case groupRateLimited(until: Timestamp)
         /// All slots that its queue shares with others are taken.
         case slotsTaken(limiter: String, size: Int)
         /// Jobs of its group run one at a time, and this one comes first.
@@ -135,6 +137,7 @@ public struct JobExplanation: Hashable, Sendable, CustomStringConvertible {
     private static func reason(_ hold: JobHold) -> Reason {
         switch hold {
         case .rate(let until): .rateLimited(until: until)
+        case .groupRate(let until): .groupRateLimited(until: until)
         case .slots(let limiter): .slotsTaken(limiter: limiter.name, size: limiter.size)
         case .running(let most): .groupLimited(runningMax: most)
         case .order(let first): .ordered(behind: first)
@@ -172,6 +175,10 @@ public struct JobExplanation: Hashable, Sendable, CustomStringConvertible {
         case .rateLimited(let until):
             return
                 "waits for \(until.milliseconds - at.milliseconds) ms more, as the rate of queue \(queue) goes\(place)"
+        case .groupRateLimited(let until):
+            return
+                "waits for \(until.milliseconds - at.milliseconds) ms more, as the rate of group \(group) in queue "
+                + "\(queue) goes"
         case .slotsTaken(let limiter, let size):
             return
                 "waits because \(limiter), which queue \(queue) shares, lets \(Self.jobs(size)) run at once, and "

@@ -221,6 +221,8 @@ extension HistoryRecord {
         if let most = settings.sharing.groupRunningMax { list.add("group_running_max", Int64(most)) }
         if let order = settings.sharing.order { list.add("group_order", order.name) }
         if let rate = settings.sharing.rate { list.add("rate", rate.description) }
+        if let ageing = settings.ageing { list.add("ageing_ms", ageing) }
+        if let rate = settings.sharing.groupRate { list.add("group_rate", rate.description) }
         if let limiter = settings.sharing.limiter { list.add("limiter", limiter.description) }
         if let deadMax = settings.retention.deadMax { list.add("dead_max", Int64(deadMax)) }
         if let deadAge = settings.retention.deadAge { list.add("dead_age_ms", deadAge) }

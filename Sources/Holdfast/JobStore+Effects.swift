@@ -320,9 +320,7 @@ extension StoreCore {
     fileprivate func checkActive(_ lease: LeaseIdentity) throws(JobStoreError) {
         if let status = state.status(of: lease.id), status.state == .leased, status.token == lease.token { return }
         guard lease.id.sequence <= state.lastSequence else { throw Self.noSuchJob(lease.id) }
-        throw JobStoreError(
-            .leaseLost, "token \(lease.token) is not the active lease of job \(lease.id); stop working on it",
-            lostLease: LostLease(lease.id, state.status(of: lease.id)))
+        throw JobStoreError(.leaseLost(lease.id, lease.token, state.status(of: lease.id)))
     }
 
     /// Lets the next caller of an effect go on. The caller does not hold the lock.

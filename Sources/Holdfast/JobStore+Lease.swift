@@ -29,18 +29,25 @@ extension JobStore {
         from queues: [String], limit: Int = 1, for duration: Duration = .seconds(30), worker: String = "",
         waitingUpTo: Duration? = nil
     ) async throws(JobStoreError) -> [Lease] {
+        try await lease(
+            from: .inOrder(queues), limit: limit, for: duration, worker: worker, waitingUpTo: waitingUpTo)
+    }
+
+    func lease(
+        from source: LeaseSource, limit: Int, for duration: Duration, worker: String, waitingUpTo: Duration?
+    ) async throws(JobStoreError) -> [Lease] {
         let operation = try LeaseOperation(
-            queues: queues, limit: limit, duration: duration, worker: worker, waitingUpTo: waitingUpTo, core: core)
+            source, limit: limit, duration: duration, worker: worker, waitingUpTo: waitingUpTo, core: core)
         let pending = await core.submitAsync(operation)
         guard let waiter = operation.waiter, waiter.isRegistered else { return try await pending.value() }
         return try await waiter.wait(on: core).value()
     }
 
     func leaseBlocking(
-        from queues: [String], limit: Int, for duration: Duration, worker: String, waitingUpTo: Duration?
+        from source: LeaseSource, limit: Int, for duration: Duration, worker: String, waitingUpTo: Duration?
     ) throws(JobStoreError) -> [Lease] {
         let operation = try LeaseOperation(
-            queues: queues, limit: limit, duration: duration, worker: worker, waitingUpTo: waitingUpTo, core: core)
+            source, limit: limit, duration: duration, worker: worker, waitingUpTo: waitingUpTo, core: core)
         let pending = core.submit(operation)
         guard let waiter = operation.waiter, waiter.isRegistered else { return try pending.valueBlocking() }
         return try waiter.waitBlocking(on: core).valueBlocking()
@@ -53,10 +60,16 @@ extension JobStore {
     package func submitLease(
         from queues: [String], limit: Int = 1, for duration: Duration = .seconds(30), worker: String = ""
     ) -> Pending<[Lease]> {
+        submitLease(NextLease(from: queues, limit: limit, for: duration, worker: worker))
+    }
+
+    /// Decides a lease that does not wait; blocks only for room in the journal.
+    package func submitLease(_ next: NextLease) -> Pending<[Lease]> {
+        let (limit, duration, worker) = (next.limit, next.duration, next.worker)
         do {
             return core.submit(
                 try LeaseOperation(
-                    queues: queues, limit: limit, duration: duration, worker: worker, waitingUpTo: nil, core: core))
+                    next.source, limit: limit, duration: duration, worker: worker, waitingUpTo: nil, core: core))
         } catch { return core.refusal(error) }
     }
 }
@@ -70,9 +83,9 @@ struct LeaseOperation: StoreOperation {
     var access: OperationAccess { .changes }
 
     init(
-        queues: [String], limit: Int, duration: Duration, worker: String, waitingUpTo: Duration?, core: StoreCore
+        _ source: LeaseSource, limit: Int, duration: Duration, worker: String, waitingUpTo: Duration?, core: StoreCore
     ) throws(JobStoreError) {
-        request = try LeaseRequest(queues: queues, limit: limit, duration: duration, worker: worker)
+        request = try LeaseRequest(source, limit: limit, duration: duration, worker: worker)
         guard let waitingUpTo, waitingUpTo > .zero else {
             waiter = nil
             return

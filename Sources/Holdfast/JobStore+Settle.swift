@@ -219,7 +219,7 @@ struct RedriveOperation: StoreOperation {
     mutating func run(on core: StoreCore, at now: Timestamp) throws(JobStoreError) -> OperationOutcome<Void> {
         guard let known = try core.knownJob(id, lookup) else { return .needsRecords([id]) }
         guard known.lane == nil else {
-            throw JobStoreError(.invalidState, "job \(id) is not dead; only dead jobs can be redriven")
+            throw JobStoreError(.invalidState, "job \(id) is not dead; only dead jobs can be redriven", job: id)
         }
         _ = try core.perform(.redrive(job: id), at: now)
         return .value(())
@@ -249,6 +249,7 @@ extension StoreCore {
     }
 
     static func noSuchJob(_ id: JobID) -> JobStoreError {
-        JobStoreError(.notFound, "there is no job \(id), or it finished and compaction has dropped it; check the `id`")
+        JobStoreError(
+            .notFound, "there is no job \(id), or it finished and compaction has dropped it; check the `id`", job: id)
     }
 }

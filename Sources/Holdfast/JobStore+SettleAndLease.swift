@@ -7,8 +7,10 @@
 
 /// What to lease in the commit that settles a job.
 public struct NextLease: Hashable, Sendable {
-    /// Where to lease from; earlier named queues first.
+    /// Where to lease from; earlier named queues first, unless they have weights.
     public var queues: [String]
+    /// The weight of each queue, 1 to 1000, by which they share; none where earlier named ones come first.
+    public var weights: [Int] = []
     /// How many jobs at most: 1 to 10,000.
     public var limit: Int
     /// How long the leases last: 1 ms to 7 days.
@@ -145,7 +147,7 @@ private struct SettleThenLease<Settle: StoreOperation>: StoreOperation {
     init(settle: Settle, next: NextLease) {
         self.settle = settle
         request = Result { () throws(JobStoreError) in
-            try LeaseRequest(queues: next.queues, limit: next.limit, duration: next.duration, worker: next.worker)
+            try LeaseRequest(next.source, limit: next.limit, duration: next.duration, worker: next.worker)
         }
     }
 

@@ -81,16 +81,20 @@ public struct JobStoreError: Error, Hashable, Sendable, CustomStringConvertible 
     public let index: Int?
     /// For `.beyondHistory`: the oldest sequence number that is available, if any is.
     public let oldest: SequenceNumber?
-    /// For `.leaseLost`: where the job is now.
+    /// The job that it is about, if it is about one.
+    public let job: JobID?
+    /// For `.leaseLost`: what became of the lease, and where the job is now.
     public let lostLease: LostLease?
 
     package init(
-        _ code: Code, _ message: String, index: Int? = nil, oldest: SequenceNumber? = nil, lostLease: LostLease? = nil
+        _ code: Code, _ message: String, index: Int? = nil, oldest: SequenceNumber? = nil, job: JobID? = nil,
+        lostLease: LostLease? = nil
     ) {
         self.code = code
         self.message = message
         self.index = index
         self.oldest = oldest
+        self.job = job ?? lostLease?.id
         self.lostLease = lostLease
     }
 
@@ -99,7 +103,7 @@ public struct JobStoreError: Error, Hashable, Sendable, CustomStringConvertible 
 
     /// Returns the same error for the operation at `index` of a batch.
     package func at(_ index: Int) -> JobStoreError {
-        JobStoreError(code, message, index: index, oldest: oldest, lostLease: lostLease)
+        JobStoreError(code, message, index: index, oldest: oldest, job: job, lostLease: lostLease)
     }
 }
 

@@ -73,38 +73,6 @@ public struct Lease: Hashable, Sendable, LeaseReference {
     public var identity: LeaseIdentity { LeaseIdentity(id: id, token: token) }
 }
 
-/// What has become of a job whose lease is not active any more.
-public struct LostLease: Hashable, Sendable {
-    /// The job.
-    public let id: JobID
-    /// Where the job is now: `.cancelled` for one that somebody has cancelled meanwhile. `nil` when it was never
-    /// leased, or has ended and the log does not hold its end any more.
-    public let state: JobInfo.State?
-    /// Who has leased it since, if somebody has. Under which token is for that worker alone.
-    public let worker: String?
-    /// When that lease ends.
-    public let deadline: Timestamp?
-    /// When it was cancelled, acked or died.
-    public let finishedAt: Timestamp?
-
-    init(_ id: JobID, _ status: JobStatus?) {
-        self.id = id
-        state = (status?.state).map(JobInfo.State.init)
-        worker = status?.worker
-        deadline = status?.deadline
-        finishedAt = status?.diedAt
-    }
-
-    /// A job that has ended.
-    init(ended job: JobInfo) {
-        id = job.id
-        state = job.state
-        worker = nil
-        deadline = nil
-        finishedAt = job.finishedAt
-    }
-}
-
 /// What became of a job given back.
 public struct RequeueOutcome: Hashable, Sendable {
     /// `.ready`, `.scheduled`, or `.dead` when the attempts are used up.

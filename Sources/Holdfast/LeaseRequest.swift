@@ -10,18 +10,16 @@ internal import HoldfastLog
 /// The parameters of a lease.
 struct LeaseRequest: Sendable {
     let queues: [String]
+    /// Of each queue; none where earlier ones come first.
+    let weights: [Int]
     let limit: Int
     let milliseconds: Int64
     let worker: String
 
-    init(queues: [String], limit: Int, duration: Duration, worker: String) throws(JobStoreError) {
-        guard !queues.isEmpty else {
-            throw JobStoreError(.badRequest, "`queue` names no queue; give one or more")
-        }
-        for queue in queues { try Limits.checkName(queue, "queue") }
+    init(_ source: LeaseSource, limit: Int, duration: Duration, worker: String) throws(JobStoreError) {
+        (queues, weights) = try source.checked()
         try Limits.checkCount(limit, "limit")
         try Limits.checkWorker(worker)
-        self.queues = queues
         self.limit = limit
         self.milliseconds = try Limits.leaseMilliseconds(duration)
         self.worker = worker
@@ -32,11 +30,14 @@ struct LeaseRequest: Sendable {
     /// - Returns: What reads the payloads later; `nil` when nothing could be leased.
     func lease(on core: StoreCore, at now: Timestamp) throws(JobStoreError) -> LeaseReader? {
         let next = core.log.nextSequence
-        let command = Command.lease(queues: queues, limit: limit, milliseconds: milliseconds, worker: worker)
+        let turns = weights.isEmpty ? nil : core.turns.turns(of: queues, weights)
+        let command = Command.lease(
+            queues: queues, limit: limit, milliseconds: milliseconds, worker: worker, turns: turns)
         guard case .leased(let grants) = try core.perform(command, at: now) else {
             preconditionFailure("a lease is answered by grants")
         }
         if grants.isEmpty { return nil }
+        if let turns { core.turns.serve(grants, turns, of: queues, weights) }
         return LeaseReader(core: core, grants: grants, firstToken: next, contents: core.contents(of: grants))
     }
 }

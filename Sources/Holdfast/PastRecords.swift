@@ -42,9 +42,16 @@ struct LogRecords: PastRecords {
     }
 
     func records(of job: JobID, through last: SequenceNumber) throws(LogError) -> [Record] {
-        guard job.rawValue > 0, job.sequence <= last else { return [] }
+        try records(of: job, from: job.sequence, through: last)
+    }
+
+    /// Returns the records of a job from `first` up to and including `last`, oldest first.
+    func records(
+        of job: JobID, from first: SequenceNumber, through last: SequenceNumber
+    ) throws(LogError) -> [Record] {
+        guard job.rawValue > 0, first <= last else { return [] }
         var result: [Record] = []
-        for entry in try log.entries(key: job.rawValue, from: job.sequence) {
+        for entry in try log.entries(key: job.rawValue, from: first) {
             guard entry.sequence <= last else { break }
             if let record = try decoded(entry) { result.append(record) }
         }

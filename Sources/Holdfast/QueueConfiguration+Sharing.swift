@@ -76,7 +76,8 @@ extension QueueConfiguration {
     package func sharing() throws(JobStoreError) -> SharingSettings {
         SharingSettings(
             groupRunningMax: groupRunningMax ?? 0, order: groupOrder.engineOrder,
-            rate: try rate?.limit() ?? RateLimit.none, limiter: try limiter?.shared() ?? SharedLimiter.none)
+            rate: try rate?.limit() ?? RateLimit.none, limiter: try limiter?.shared() ?? SharedLimiter.none,
+            groupRate: try groupRate?.limit() ?? RateLimit.none)
     }
 }
 

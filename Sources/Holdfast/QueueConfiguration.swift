@@ -30,6 +30,9 @@ public struct QueueConfiguration: Hashable, Sendable {
     public var groupOrder: GroupOrder
     /// How often jobs are leased; `nil` for as often as workers ask.
     public var rate: Rate?
+    /// How often jobs of each group are leased; `nil` for as often as workers ask. A group that may lease none now is
+    /// passed over, and costs those that lease nothing meanwhile. Jobs without a group are not concerned.
+    public var groupRate: Rate?
     /// Slots that the queue shares with others; `nil` for none.
     public var limiter: Limiter?
     /// How long failed jobs wait. Times are whole milliseconds and at most 366 days; with jitter they are that many
@@ -49,12 +52,17 @@ public struct QueueConfiguration: Hashable, Sendable {
     /// How long it keeps a result, in whole milliseconds, whatever is kept of history, where the ack says nothing of
     /// that. `nil` for as long as history.
     public var resultRetention: Duration?
+    /// After each so long that a job waited since it was enqueued it counts for one priority more, so that lower ones
+    /// do not wait for ever; 1 ms to 366 days, or `nil` for never. Times are known to a sixteenth or so, and which
+    /// priority is served is decided once for each lease. Jobs that wait when this is set begin to age then.
+    public var ageing: Duration?
 
     /// Settings of a queue; as they are, those of one about which nothing was said.
     public init(
         capacity: Int? = nil, runningMax: Int? = nil, groupRunningMax: Int? = nil, groupOrder: GroupOrder = .free,
         rate: Rate? = nil, limiter: Limiter? = nil, retry: Retry = .standard, crashMax: Int? = nil,
-        finalErrors: [String] = [], deadMax: Int? = nil, deadAge: Duration? = nil, resultRetention: Duration? = nil
+        finalErrors: [String] = [], deadMax: Int? = nil, deadAge: Duration? = nil, resultRetention: Duration? = nil,
+        groupRate: Rate? = nil, ageing: Duration? = nil
     ) {
         self.capacity = capacity
         self.runningMax = runningMax
@@ -68,6 +76,8 @@ public struct QueueConfiguration: Hashable, Sendable {
         self.deadMax = deadMax
         self.deadAge = deadAge
         self.resultRetention = resultRetention
+        self.groupRate = groupRate
+        self.ageing = ageing
     }
 
     /// What the state says of a queue.
@@ -78,7 +88,8 @@ public struct QueueConfiguration: Hashable, Sendable {
             limiter: terms.sharing.limiter.map { Limiter(name: $0.name, size: $0.size) }, retry: Retry(terms.retry),
             crashMax: terms.crashMax, finalErrors: terms.finalErrors.names, deadMax: terms.retention.deadMax,
             deadAge: terms.retention.deadAge.map { .milliseconds($0) },
-            resultRetention: terms.retention.results.map { .milliseconds($0) })
+            resultRetention: terms.retention.results.map { .milliseconds($0) },
+            groupRate: terms.sharing.groupRate.map { Rate($0) }, ageing: terms.ageing.map { .milliseconds($0) })
     }
 }
 
@@ -192,7 +203,9 @@ private struct ConfigureOperation: StoreOperation {
                 queue: queue, capacity: configuration.capacity ?? 0, runningMax: configuration.runningMax ?? 0,
                 retry: try configuration.retry.policy(), crashMax: configuration.crashMax ?? 0,
                 finalErrors: try Limits.errorClasses(configuration.finalErrors), sharing: try configuration.sharing(),
-                retention: try configuration.retention())
+                retention: try configuration.retention(),
+                // A record says 0 for none.
+                ageing: configuration.ageing.map { max($0.wholeMilliseconds ?? 0, 0) }.map { $0 == 0 ? -1 : $0 } ?? 0)
         }
     }
 
@@ -210,8 +223,14 @@ private struct ConfigureOperation: StoreOperation {
         try settings.retention.validate()
         guard settings.retry?.isValid ?? true else { throw QueueConfiguration.Retry.refusal }
         if let crashMax = settings.crashMax, crashMax != 0 { try Limits.checkCrashes(crashMax) }
+        if let ageing = settings.ageing, !(0...QueueTerms.ageingMax).contains(ageing) {
+            throw JobStoreError(.badRequest, "`ageing` is out of bounds; give 1 ms to 366 days, or nothing for never")
+        }
         if let classes = settings.finalErrors { _ = try Limits.errorClasses(classes.names) }
-        if let rate = settings.sharing.rate, rate != .none, !rate.isValid { throw QueueConfiguration.Rate.refusal }
+        for rate in [settings.sharing.rate, settings.sharing.groupRate].compactMap(\.self)
+        where rate != .none && !rate.isValid {
+            throw QueueConfiguration.Rate.refusal
+        }
         if let limiter = settings.sharing.limiter, limiter != .none, !limiter.isValid {
             throw QueueConfiguration.Limiter.refusal
         }

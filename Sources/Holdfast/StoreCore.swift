@@ -33,6 +33,8 @@ final class StoreCore: @unchecked Sendable {
     var isClosed = false
     var failure: JobStoreError?
     var waiters = LeaseWaiters()
+    /// Where those stand that lease from several queues by weight.
+    var turns = SharedTurns()
     /// Those that were served in the middle of the operation that has the lock.
     private var servedEarly: [LeaseWaiter] = []
     var flights = EffectFlights()
@@ -320,7 +322,7 @@ extension JobStoreError {
             case .unsupportedFormat: .unsupportedFormat
             default: .corrupt
             }
-        let lost = code == .leaseLost ? error.job.map { LostLease($0, error.status) } : nil
-        self.init(code, error.message, lostLease: lost)
+        let lost = code == .leaseLost ? LostLease(error) : nil
+        self.init(code, error.message, job: error.job, lostLease: lost)
     }
 }

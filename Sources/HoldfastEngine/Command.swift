@@ -8,8 +8,9 @@ package enum Command: Hashable, Sendable {
     /// A new job; delays and windows are already absolute times. What becomes of it when another job holds its key is
     /// said by the second part.
     case enqueue(Enqueue, KeyCollision = .existing)
-    /// Up to `limit` ready jobs, from earlier queues first.
-    case lease(queues: [String], limit: Int, milliseconds: Int64, worker: String)
+    /// Up to `limit` ready jobs: from earlier queues first, or, with turns, by the weights of the queues, of which none
+    /// is named twice.
+    case lease(queues: [String], limit: Int, milliseconds: Int64, worker: String, turns: LeaseTurns? = nil)
     /// The lease shall last `milliseconds` from now.
     case heartbeat(job: JobID, token: LeaseToken, milliseconds: Int64, progress: [UInt8]?)
     /// A result is kept for so long, else for as long as its queue says; 0 for no longer than history.

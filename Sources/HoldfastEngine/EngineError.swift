@@ -32,35 +32,33 @@ package struct EngineError: Error, Hashable, Sendable, CustomStringConvertible {
     package let job: JobID?
     /// Of a lost lease: where its job is now; `nil` when the state has no entry of it.
     package let status: JobStatus?
+    /// The lease that was lost.
+    package let token: LeaseToken?
 
     /// Creates an error.
-    package init(_ code: Code, _ message: String, job: JobID? = nil, status: JobStatus? = nil) {
+    package init(
+        _ code: Code, _ message: String, job: JobID? = nil, status: JobStatus? = nil, token: LeaseToken? = nil
+    ) {
         self.code = code
         self.message = message
         self.job = job
         self.status = status
+        self.token = token
     }
 
     package var description: String { message }
 
     /// - Parameter status: That of the job when the state has an entry of it.
-    static func leaseLost(_ job: JobID, _ status: JobStatus?, isSettledInBatch: Bool) -> EngineError {
-        let now: String
-        if isSettledInBatch {
-            now = "an earlier operation of the batch has settled it; settle a job once"
-        } else {
-            switch status?.state {
-            case .leased:
-                let worker = status?.worker ?? ""
-                let holder = worker.isEmpty ? "somebody" : worker
-                now = "\(holder) has leased it since; leave it to them"
-            case .ready, .scheduled: now = "it waits to run again; lease it again to work on it"
-            case .dead: now = "it is dead; redrive it to run it again"
-            default: now = "it has ended, or was never leased; there is nothing to settle"
-            }
-        }
+    package static func leaseLost(
+        _ job: JobID, _ token: LeaseToken, _ status: JobStatus?, isSettledInBatch: Bool = false
+    ) -> EngineError {
+        let now =
+            isSettledInBatch
+            ? "an earlier operation of the batch has settled it; settle a job once"
+            : status?.whereNow ?? "it has ended, or was never leased; there is nothing to settle"
         return EngineError(
-            .leaseLost, "the token is not the active lease of job \(job): \(now)", job: job, status: status)
+            .leaseLost, "token \(token) is not the active lease of job \(job): \(now)", job: job, status: status,
+            token: token)
     }
 
     static func queueFull(_ queue: String, _ capacity: Int) -> EngineError {
@@ -72,5 +70,19 @@ package struct EngineError: Error, Hashable, Sendable, CustomStringConvertible {
 
     static func notFound(_ job: JobID) -> EngineError {
         EngineError(.notFound, "there is no job \(job) in this store; check the id", job: job)
+    }
+}
+
+extension JobStatus {
+    /// Where a job is whose lease is lost, and what is to be done about it.
+    package var whereNow: String {
+        switch state {
+        case .leased:
+            let holder = worker.flatMap { $0.isEmpty ? nil : $0 } ?? "somebody"
+            return "\(holder) has leased it since, as attempt \(attempt); leave it to them"
+        case .ready, .scheduled: return "it waits to run again; lease it again to work on it"
+        case .dead: return "it is dead; redrive it to run it again"
+        default: return "it has ended; there is nothing to settle"
+        }
     }
 }

@@ -63,6 +63,9 @@ extension LaneTable {
             ratedQueues.removeAll { $0 == slot }
             if sharing.rate != nil { ratedQueues.append(slot) }
         }
+        if sharing.groupRate != old.groupRate {
+            queues[slot].groupBuckets = sharing.groupRate.map { _ in GroupBuckets() }
+        }
         if let limiter = old.limiter {
             sharers[Name(limiter.name)]?.removeAll { $0 == slot }
             if sharers[Name(limiter.name)]?.isEmpty ?? false { sharers[Name(limiter.name)] = nil }

@@ -16,12 +16,8 @@ extension LaneTable {
     /// - Complexity: O(log n).
     func firstPick(in queue: Slot<QueueRecord>, at now: Timestamp) -> Pick? {
         guard queues[queue].ready > queues[queue].held, leasable(in: queue, at: now) > 0 else { return nil }
-        for level in queues[queue].levels where levels[level].ready > 0 {
-            if levels[level].rotation == nil {
-                if let sole = levels[level].sole, let pick = pick(in: sole, after: 0) { return pick }
-            } else if let head = levels[level].rotation?.next {
-                return pick(head: head, in: level)
-            }
+        for level in levelsInOrder(of: queue, at: now) {
+            if let pick = firstPick(in: level) { return pick }
         }
         return nil
     }
@@ -34,7 +30,7 @@ extension LaneTable {
         let leasable = leasable(in: queue, at: now, after: picks)
         let limit = leasable < limit - picks.count ? picks.count + leasable : limit
         var spending = TallySpending()
-        for level in queues[queue].levels where levels[level].ready > 0 && picks.count < limit {
+        for level in levelsInOrder(of: queue, at: now) where levels[level].ready > 0 && picks.count < limit {
             if let rotation = levels[level].rotation {
                 pickInTurn(rotation, level, limit: limit, &spending, into: &picks)
             } else if let sole = levels[level].sole {

@@ -25,6 +25,8 @@ struct GroupTally: Sendable {
     var allowance = 0
     /// How many of its ready jobs may not.
     var held = 0
+    /// When its rate lets one more of them be leased, where one waits for that; zero for no time.
+    var wakesAt = Timestamp.zero
 }
 
 /// What one lease of several jobs has taken of groups that may run only so many.
@@ -173,11 +175,13 @@ extension LaneTable {
             groups[place].isHeld = allowance == 0 || sharing.order != .free && place != lowest?.place
             if levels[groups[place].level].populatedGroups > 1 { refreshHead(of: place) }
         }
+        if let limit = sharing.groupRate { awaitToken(slot, ready: ready, limit) }
     }
 
     /// How many jobs of a group may be leased, if so many are ready.
     func allowance(of tally: GroupTally, _ sharing: SharingTerms, lowest: UInt64?) -> Int {
-        let allowance = sharing.groupRunningMax.map { max(0, $0 - tally.leased) } ?? .max
+        var allowance = sharing.groupRunningMax.map { max(0, $0 - tally.leased) } ?? .max
+        if let limit = sharing.groupRate { allowance = min(allowance, groupTokens(of: tally, at: tokensSeenAt, limit)) }
         guard sharing.order != .free else { return allowance }
         let isBlocked = tally.leased > 0 || tally.waiting.first ?? .max < lowest ?? .max
         return isBlocked ? 0 : min(1, allowance)

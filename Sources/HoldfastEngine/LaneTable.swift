@@ -23,6 +23,10 @@ struct QueueRecord: Sendable {
     var hasLimits = false
     /// What is left of its rate.
     var bucket: RateBucket?
+    /// What is left of the rate of each group, where groups have one.
+    var groupBuckets: GroupBuckets?
+    /// About when its jobs were enqueued, where their priorities age.
+    var times: EnqueueTimes?
     /// Highest priority first.
     var levels: [Slot<LevelRecord>] = []
 }
@@ -85,6 +89,12 @@ struct LaneTable: Sendable {
     var tallies = SlotTable<GroupTally>()
     /// The queues that have a rate.
     var ratedQueues: [Slot<QueueRecord>] = []
+    /// Groups that wait for their rate, by their tallies' places; may hold elements that nobody waits for any more.
+    var groupTokens = DeadlineHeap<GroupToken>()
+    /// The size at which that is next cleared of those.
+    var groupTokensLimit = QueueState.heapSlack
+    /// The instant for which groups' tokens were counted last.
+    var tokensSeenAt = Timestamp.zero
     /// The queues that share slots, by the limiter's name.
     var sharers: [Name: [Slot<QueueRecord>]] = [:]
     private(set) var lanes = SlotTable<LaneRecord>()
@@ -138,6 +148,7 @@ struct LaneTable: Sendable {
         let sharing = queues[queue].terms.sharing
         queues[queue].terms = terms
         if terms.sharing != sharing { limitsChanged(of: queue, from: sharing) }
+        ageingChanged(of: queue)
         if !hasTalliesAsNeeded(queue) { resetTallies(of: queue) }
     }
 

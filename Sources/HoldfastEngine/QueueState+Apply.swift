@@ -42,7 +42,7 @@ extension QueueState {
             }
         case .effectRemove(let remove): forgetEffect(EffectKey(remove.scope, remove.key))
         case .queueSettings(let settings):
-            apply(settings)
+            apply(settings, record)
         case .clock: break
         case .cursorSet(let set): apply(set, at: record.sequence)
         case .cursorRemove(let remove): apply(remove, at: record.sequence)
@@ -61,6 +61,7 @@ extension QueueState {
         let id = record.sequence.rawValue
         let lane = table.intern(enqueue.lane)
         table.addJobs(1, to: lane)
+        table.noteTime(id, in: table.lanes[lane].queue, at: record.time)
         needed.insert(id)
         let isDelayed = enqueue.runAt.map { $0 > record.time } ?? false
         guard isDelayed || enqueue.uniqueKey != nil || enqueue.startBy != nil || enqueue.terms != nil else {
@@ -149,6 +150,7 @@ extension QueueState {
         entries[job] = entry
         if !grant.worker.isEmpty { workers[job] = grant.worker }
         if let end = latestEnd(of: job, entry, from: record.time) { mustEndBy[job] = end.milliseconds }
+        table.takeGroupToken(in: entry.lane, at: record.time)
         table.beginLease(in: entry.lane)
         table.takeToken(of: table.lanes[entry.lane].queue, at: record.time)
         table.serve(job, of: entry.lane, at: record.sequence.rawValue)
@@ -231,13 +233,17 @@ extension QueueState {
         }
     }
 
-    private mutating func apply(_ settings: QueueSettings) {
+    private mutating func apply(_ settings: QueueSettings, _ record: Record) {
         let slot = table.internQueue(settings.queue)
         let sharing = table.queues[slot].terms.sharing
         table.setTerms(settings.applied(to: table.queues[slot].terms), of: slot)
         let now = table.queues[slot].terms.sharing
         if now.countsGroups || sharing.countsGroups, now != sharing { rebuildTallies(of: slot) }
         retentionChanged(of: slot)
+        // Jobs that wait already age from here on.
+        if table.queues[slot].times?.tiers.isEmpty ?? false {
+            table.noteTime(record.sequence.rawValue, in: slot, at: record.time)
+        }
     }
 
     /// Counts what the groups of a queue do after it said something else of them.

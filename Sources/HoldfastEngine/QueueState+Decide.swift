@@ -18,9 +18,9 @@ extension QueueState {
         switch command {
         case .enqueue(let enqueue, let collision):
             return try decide(enqueue, collision, at: now, next: next, in: &batch)
-        case .lease(let queues, let limit, let milliseconds, let worker):
+        case .lease(let queues, let limit, let milliseconds, let worker, let turns):
             try requireAlone(batch)
-            return lease(queues, limit, now.advanced(byMilliseconds: milliseconds), worker, at: now)
+            return lease(queues, turns, limit, now.advanced(byMilliseconds: milliseconds), worker, at: now)
         case .heartbeat(let job, let token, let milliseconds, let progress):
             _ = try requireLease(job, token, at: now, in: batch)
             let latest = mustEndBy.isEmpty ? nil : mustEndBy[job.rawValue]
@@ -72,6 +72,7 @@ extension QueueState {
             if settings.retention.applied(to: known.retention) == known.retention {
                 settings.retention = RetentionSettings()
             }
+            if settings.ageing ?? 0 == known.ageing ?? 0 { settings.ageing = nil }
             return Decision(mutations: isSame ? .none : .one(.queueSettings(settings)), reply: .done)
         case .advanceClock: return Decision(.clock(ClockAdvance()), .done)
         case .moveCursor(let name, let move):
@@ -119,13 +120,19 @@ extension QueueState {
     }
 
     private func lease(
-        _ queues: [String], _ limit: Int, _ deadline: Timestamp, _ worker: String, at now: Timestamp
+        _ queues: [String], _ turns: LeaseTurns?, _ limit: Int, _ deadline: Timestamp, _ worker: String,
+        at now: Timestamp
     ) -> Decision {
-        if let first = runs.first, first.deadline <= now {
+        if runs.first.map({ $0.deadline <= now }) ?? false || table.hasGroupTokens(by: now) {
             // The caller did not promote what is due: right all the same, at the price of a copy.
             var promoted = self
             promoted.promoteDue(at: now)
-            return promoted.lease(queues, limit, deadline, worker, at: now)
+            return promoted.lease(queues, turns, limit, deadline, worker, at: now)
+        }
+        if let turns {
+            let picks = table.picks(from: queues, turns, limit: limit, at: now)
+            let grants = picks.map { grant($0, deadline, worker, at: now) }
+            return Decision(mutations: Mutations(grants.map { .lease($0) }), reply: .leased(grants))
         }
         if limit == 1 {
             for name in queues {
@@ -161,7 +168,8 @@ extension QueueState {
         let isSettledInBatch = batch.fate(of: job) != nil && Safeguard.batchSettlement.isOn
         guard let entry = leasedEntry(job, token), !isSettledInBatch else {
             guard job.sequence <= lastSequence else { throw .notFound(job) }
-            throw .leaseLost(job, isSettledInBatch ? nil : status(of: job, at: now), isSettledInBatch: isSettledInBatch)
+            throw .leaseLost(
+                job, token, isSettledInBatch ? nil : status(of: job, at: now), isSettledInBatch: isSettledInBatch)
         }
         assert(entry.deadline > now.milliseconds, "a deadline that has passed was recorded before")
         return entry

@@ -35,6 +35,7 @@ extension QueueState {
         if !edited.isEmpty { encodeEdited(into: &writer) }
         if !effectWindows.isEmpty { encodeEffectWindows(into: &writer) }
         if !results.isEmpty { encodeResults(into: &writer) }
+        if hasOpenGroupBuckets { encodeGroupBuckets(into: &writer) }
         return StateDigest(hashing: writer.bytes)
     }
 

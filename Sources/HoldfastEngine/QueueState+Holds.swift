@@ -11,6 +11,8 @@ package enum JobHold: Hashable, Sendable {
     case slots(SharedLimiter)
     /// So many jobs of the group run, and no more may.
     case running(max: Int)
+    /// Its group may lease nothing before, as its rate goes.
+    case groupRate(until: Timestamp)
     /// Another job of the group comes first.
     case order(behind: JobID)
 }
@@ -27,16 +29,19 @@ extension QueueState {
         if table.freeSlots(of: queue) == 0, let limiter = table.queues[queue].terms.sharing.limiter {
             return .slots(limiter)
         }
-        return groupHold(of: job, in: lane)
+        return groupHold(of: job, in: lane, at: now)
     }
 
-    private func groupHold(of job: UInt64, in lane: Slot<LaneRecord>) -> JobHold? {
+    private func groupHold(of job: UInt64, in lane: Slot<LaneRecord>, at now: Timestamp) -> JobHold? {
         let slot = table.groups[table.lanes[lane].group].tally
         guard slot != .none else { return nil }
         let tally = table.tallies[slot]
         let sharing = table.queues[tally.queue].terms.sharing
         if sharing.order != .free, let first = firstOfGroup(slot), first != job { return .order(behind: JobID(first)) }
         if let most = sharing.groupRunningMax, tally.leased >= most { return .running(max: most) }
+        if let limit = sharing.groupRate, table.groupTokens(of: tally, at: now, limit) == 0 {
+            return .groupRate(until: table.queues[tally.queue].groupBuckets?[tally.name]?.refill(limit) ?? now)
+        }
         return nil
     }
 

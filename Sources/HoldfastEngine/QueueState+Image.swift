@@ -7,8 +7,9 @@ package import HoldfastBytes
 
 extension QueueState {
     static let imageVersion: UInt8 = 4
-    /// Earlier ones that are read as well: without results that are kept; without changes of jobs and without how long
-    /// effects are kept; and with the sets of ready jobs as a digest has them, and without cursors.
+    /// Earlier ones that are read as well: without results that are kept, rates of groups and times; without changes of
+    /// jobs and without how long effects are kept; and with the sets of ready jobs as a digest has them, and without
+    /// cursors.
     private static let resultlessVersion: UInt8 = 3
     private static let editlessVersion: UInt8 = 2
     private static let digestSetsVersion: UInt8 = 1
@@ -24,6 +25,8 @@ extension QueueState {
         encodeEdited(into: &writer)
         encodeEffectWindows(into: &writer)
         encodeResults(into: &writer)
+        encodeGroupBuckets(into: &writer)
+        encodeEnqueueTimes(into: &writer)
     }
 
     /// Restores a state from its image.
@@ -64,7 +67,11 @@ extension QueueState {
             try decodeEdited(&reader)
             try decodeEffectWindows(&reader)
         }
-        if version > Self.resultlessVersion { try decodeResults(&reader) }
+        if version > Self.resultlessVersion {
+            try decodeResults(&reader)
+            try decodeGroupBuckets(&reader)
+            try decodeEnqueueTimes(&reader)
+        }
         guard reader.isAtEnd else { throw Self.corruptImage("bytes follow its end") }
         for lane in lanes where table.lanes[lane].population == 0 { throw Self.corruptImage("a lane holds no job") }
         for turn in turns { try restore(turn) }

@@ -184,6 +184,12 @@ extension QueueState {
 
     /// Whether a lease from `queues` would get anything now.
     package func waitingLeasable(queues: [String], at now: Timestamp) -> Bool {
+        if table.hasGroupTokens(by: now) {
+            // Right all the same, at the price of a copy.
+            var promoted = self
+            promoted.promoteDue(at: now)
+            return promoted.waitingLeasable(queues: queues, at: now)
+        }
         var hasScheduled = false
         for name in queues {
             guard let slot = table.queue(name), table.leasable(in: slot, at: now) > 0 else { continue }

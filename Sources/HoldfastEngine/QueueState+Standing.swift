@@ -68,7 +68,7 @@ extension QueueState {
             heldBy: state == .ready ? hold(of: id, in: slot, at: now) : nil,
             until: state == .scheduled ? status?.runAt : status?.deadline, worker: status?.worker ?? "",
             deadReason: status?.deadReason, diedAt: status?.diedAt,
-            ahead: state == .ready ? table.ahead(of: id, in: slot) : nil)
+            ahead: state == .ready ? table.ahead(of: id, in: slot, at: now) : nil)
     }
 
     /// Records what is overdue at `now`, and lets due jobs be leased, as an owner of the store would do before it
@@ -86,10 +86,10 @@ extension QueueState {
 
 extension LaneTable {
     /// Counts what a lease of everything in the queue gets before the ready job `id`.
-    fileprivate func ahead(of id: UInt64, in lane: Slot<LaneRecord>) -> JobsAhead {
+    fileprivate func ahead(of id: UInt64, in lane: Slot<LaneRecord>, at now: Timestamp) -> JobsAhead {
         let (level, group) = (lanes[lane].level, lanes[lane].group)
         var ahead = JobsAhead()
-        for higher in queues[lanes[lane].queue].levels {
+        for higher in levelsInOrder(of: lanes[lane].queue, at: now) {
             if higher == level { break }
             let count = leasable(in: higher)
             guard count > 0 else { continue }

@@ -90,11 +90,12 @@ package struct QueueState: Sendable {
     }
 
     /// The earliest instant at which a run-at time, lease, start-by time or window falls due, or, after `now`, a queue
-    /// may lease one more as its rate goes. O(queues with a rate).
+    /// or a group may lease one more as its rate goes. O(queues with a rate).
     package func nextDeadline(after now: Timestamp) -> Timestamp? {
         var first = expiries.first?.deadline
         if let run = runs.first?.deadline { first = min(first ?? run, run) }
         if let token = table.nextToken(after: now) { first = min(first ?? token, token) }
+        if let token = table.groupTokens.first?.deadline { first = min(first ?? token, token) }
         return first
     }
 
@@ -143,7 +144,8 @@ package struct QueueState: Sendable {
         }
     }
 
-    /// Makes jobs leasable whose run-at time has come. An index change: digest, image and queries don't show it.
+    /// Makes jobs leasable whose run-at time has come, or the token of whose group. An index change: digest, image and
+    /// queries don't show it.
     package mutating func promoteDue(at now: Timestamp) {
         while let first = runs.first, first.deadline <= now {
             runs.popFirst()
@@ -154,6 +156,7 @@ package struct QueueState: Sendable {
             table.insertReady(job, in: lane)
         }
         pruneRuns()
+        table.countGroupTokens(at: now)
     }
 
     func isLive(_ element: DeadlineHeap<Due>.Element) -> Bool {

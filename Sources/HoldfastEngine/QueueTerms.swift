@@ -3,8 +3,8 @@
 //
 //     terms      varint(flags) · [2: varint(capacity)] · [4: varint(running at most)] · [8: retry policy]
 //                · [16: varint(crashes at most)] · [256: error classes, see JobTerms.swift]
-//                · [32: sharing terms, see SharingTerms.swift] · what is kept, see RetentionTerms.swift;
-//                flag 1: paused
+//                · [32: sharing terms, see SharingTerms.swift] · what is kept, see RetentionTerms.swift
+//                · [4096: varint(ageing, ms a step)]; flag 1: paused
 
 internal import HoldfastBytes
 
@@ -26,7 +26,11 @@ package struct QueueTerms: Hashable, Sendable {
     package var sharing = SharingTerms()
     /// How long it keeps what has ended.
     package var retention = RetentionTerms()
+    /// After how many milliseconds a waiting job counts for one priority more; `nil` for never.
+    package var ageing: Int64?
 
+    /// The longest step: a leap year.
+    package static let ageingMax: Int64 = 366 * 86_400_000
     /// The most that either limit can be set to.
     package static let limitMax = 1 << 40
 
@@ -37,7 +41,7 @@ package struct QueueTerms: Hashable, Sendable {
     package var isValid: Bool {
         [capacity, runningMax].allSatisfy { $0.map((1...Self.limitMax).contains) ?? true } && retry.isValid
             && crashMax.map((1...JobTerms.crashesMax).contains) ?? true && finalErrors.isValid && sharing.isValid
-            && retention.isValid
+            && retention.isValid && ageing.map((1...Self.ageingMax).contains) ?? true
     }
 }
 
@@ -49,8 +53,9 @@ extension QueueTerms {
     private static let crashFlag: UInt64 = 16
     private static let sharingFlag: UInt64 = 32
     private static let errorsFlag: UInt64 = 256
+    private static let ageingFlag: UInt64 = 4096
     private static let knownFlags =
-        pausedFlag | capacityFlag | runningFlag | retryFlag | crashFlag | sharingFlag | errorsFlag
+        pausedFlag | capacityFlag | runningFlag | retryFlag | crashFlag | sharingFlag | errorsFlag | ageingFlag
         | RetentionTerms.knownFlags
 
     func encode(into writer: inout ByteWriter) {
@@ -62,6 +67,7 @@ extension QueueTerms {
         if !finalErrors.isEmpty { flags |= Self.errorsFlag }
         if sharing != SharingTerms() { flags |= Self.sharingFlag }
         flags |= retention.flags
+        if ageing != nil { flags |= Self.ageingFlag }
         writer.append(varint: flags)
         if let capacity { writer.append(varint: UInt64(capacity)) }
         if let runningMax { writer.append(varint: UInt64(runningMax)) }
@@ -70,6 +76,7 @@ extension QueueTerms {
         if !finalErrors.isEmpty { finalErrors.encode(into: &writer) }
         if sharing != SharingTerms() { sharing.encode(into: &writer) }
         retention.encode(into: &writer)
+        if let ageing { writer.append(varint: UInt64(ageing)) }
     }
 
     init(from reader: inout ByteReader) throws(ByteReaderError) {
@@ -84,6 +91,7 @@ extension QueueTerms {
         if flags & Self.errorsFlag != 0 { finalErrors = try ErrorClasses(from: &reader) }
         if flags & Self.sharingFlag != 0 { sharing = try SharingTerms(from: &reader) }
         retention = try RetentionTerms(flags: flags, from: &reader)
+        if flags & Self.ageingFlag != 0 { ageing = Int64(try reader.varint(atMost: UInt64(Self.ageingMax))) }
         guard isValid, flags & Self.retryFlag == 0 || retry != .standard,
             flags & Self.errorsFlag == 0 || !finalErrors.isEmpty
         else {

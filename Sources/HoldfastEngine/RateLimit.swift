@@ -90,6 +90,17 @@ struct RateBucket: Hashable, Sendable {
         return time.advanced(byMilliseconds: (missing + Int64(limit.count) - 1) / Int64(limit.count))
     }
 
+    /// When there is one more than at `now`; `nil` when it is full.
+    func next(after now: Timestamp, _ limit: RateLimit) -> Timestamp? {
+        let tokens = Int64(tokens(at: now, limit))
+        guard tokens < limit.burst else { return nil }
+        let missing = (tokens + 1) * limit.periodMilliseconds - drops
+        return time.advanced(byMilliseconds: (missing + Int64(limit.count) - 1) / Int64(limit.count))
+    }
+
+    /// Whether it holds as much as it can.
+    func isFull(at now: Timestamp, _ limit: RateLimit) -> Bool { drops(at: now, limit) == Self.capacity(of: limit) }
+
     func encode(into writer: inout ByteWriter) {
         writer.append(varint: UInt64(drops))
         writer.append(varint: UInt64(time.milliseconds))

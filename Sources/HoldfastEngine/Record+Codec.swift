@@ -39,7 +39,8 @@
 //     16 queueSettings  name(queue) · [4: varint(capacity, 0: none)] · [8: varint(running at most, 0: none)]
 //                       · [16: retry policy, see RetryPolicy.swift] · [32: varint(crashes at most, 0: none)]
 //                       · [128: error classes, see JobTerms.swift] · [64: sharing settings, see SharingTerms.swift]
-//                       · what is kept, see RetentionTerms.swift; flag 1: pausing is set, to flag 2
+//                       · what is kept, see RetentionTerms.swift · [2048: varint(ageing, ms, 0: none)]
+//                       flag 1: pausing is set, to flag 2
 //     17 clock          nothing
 //     18 cursorSet      name(cursor) · varint(sequence - next) · [1: varint(bytes); default 2^28]
 //                       · [2: varint(age, ms); default 7 days]
@@ -107,8 +108,9 @@ enum RecordFlags {
     static let crashMax: UInt64 = 32
     static let sharing: UInt64 = 64
     static let finalErrors: UInt64 = 128
+    static let ageing: UInt64 = 2048
     static let queueSettings =
-        pauseIsSet | pauseIsOn | capacity | runningMax | retry | crashMax | finalErrors | sharing
+        pauseIsSet | pauseIsOn | capacity | runningMax | retry | crashMax | finalErrors | sharing | ageing
         | RetentionSettings.knownFlags
 
     static let cursorBytes: UInt64 = 1
@@ -363,6 +365,7 @@ extension Record {
         if settings.finalErrors != nil { flags |= RecordFlags.finalErrors }
         if !settings.sharing.isEmpty { flags |= RecordFlags.sharing }
         flags |= settings.retention.flags
+        if settings.ageing != nil { flags |= RecordFlags.ageing }
         writer.append(varint: flags)
         writer.append(counted: settings.queue)
         if let capacity = settings.capacity { writer.append(varint: UInt64(capacity)) }
@@ -372,6 +375,7 @@ extension Record {
         settings.finalErrors?.encode(into: &writer)
         if !settings.sharing.isEmpty { settings.sharing.encode(into: &writer) }
         settings.retention.encode(into: &writer)
+        if let ageing = settings.ageing { writer.append(varint: UInt64(ageing)) }
     }
 
     private func encode(_ set: CursorSet, into writer: inout ByteWriter) {

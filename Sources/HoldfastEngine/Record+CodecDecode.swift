@@ -288,6 +288,7 @@ extension QueueSettings {
         if flags & RecordFlags.finalErrors != 0 { finalErrors = try ErrorClasses(from: &reader) }
         if flags & RecordFlags.sharing != 0 { sharing = try SharingSettings(from: &reader) }
         retention = try RetentionSettings(flags: flags, from: &reader)
+        if flags & RecordFlags.ageing != 0 { ageing = Int64(try reader.varint(atMost: UInt64(QueueTerms.ageingMax))) }
     }
 }
 

@@ -325,11 +325,12 @@ package struct QueueSettings: Hashable, Sendable {
     package var finalErrors: ErrorClasses?
     package var sharing: SharingSettings
     package var retention: RetentionSettings
+    package var ageing: Int64?
 
     package init(
         queue: String, isPaused: Bool? = nil, capacity: Int? = nil, runningMax: Int? = nil, retry: RetryPolicy? = nil,
         crashMax: Int? = nil, finalErrors: ErrorClasses? = nil, sharing: SharingSettings = SharingSettings(),
-        retention: RetentionSettings = RetentionSettings()
+        retention: RetentionSettings = RetentionSettings(), ageing: Int64? = nil
     ) {
         self.queue = queue
         self.isPaused = isPaused
@@ -340,6 +341,7 @@ package struct QueueSettings: Hashable, Sendable {
         self.finalErrors = finalErrors
         self.sharing = sharing
         self.retention = retention
+        self.ageing = ageing
     }
 
     /// Returns what they make of `terms`.
@@ -353,6 +355,7 @@ package struct QueueSettings: Hashable, Sendable {
         if let finalErrors { terms.finalErrors = finalErrors }
         terms.sharing = sharing.applied(to: terms.sharing)
         terms.retention = retention.applied(to: terms.retention)
+        if let ageing { terms.ageing = ageing == 0 ? nil : ageing }
         return terms
     }
 }

@@ -2,12 +2,13 @@
 // free of cost where nothing of it is said.
 //
 //     sharing terms      u8(flags) · [1: varint(running at most in a group)]
-//                        · [8: rate] · [16: limiter]
+//                        · [8: rate] · [16: limiter] · [32: rate of each group]
 //                        flag 2: groups keep their order; flag 4: they do, and jobs that wait are passed over
 //     rate               varint(count) · varint(period, ms) · varint(burst)
 //     limiter            varint(size) · name
 //     sharing settings   varint(flags) · [1: varint(running at most in a group, 0: none)] · [2: u8(order)]
 //                        · [4: rate, or varint(0): none] · [8: limiter, or varint(0): none]
+//                        · [16: rate of each group, or varint(0): none]
 
 internal import HoldfastBytes
 
@@ -31,17 +32,19 @@ package struct SharingTerms: Hashable, Sendable {
     package var rate: RateLimit?
     /// Slots that it shares with other queues.
     package var limiter: SharedLimiter?
+    /// How often jobs of each group are leased.
+    package var groupRate: RateLimit?
 
     /// Nothing is said.
     package init() {}
 
-    /// Whether the state must know of each group how many of its jobs run.
-    var countsGroups: Bool { groupRunningMax != nil || order != .free }
+    /// Whether the state must know of each group how many of its jobs may run.
+    var countsGroups: Bool { groupRunningMax != nil || order != .free || groupRate != nil }
 
     /// Whether every part is within its bounds.
     var isValid: Bool {
         (groupRunningMax.map((1...QueueTerms.limitMax).contains) ?? true) && (rate?.isValid ?? true)
-            && (limiter?.isValid ?? true)
+            && (limiter?.isValid ?? true) && (groupRate?.isValid ?? true)
     }
 }
 
@@ -51,21 +54,24 @@ package struct SharingSettings: Hashable, Sendable {
     package var order: GroupOrder?
     package var rate: RateLimit?
     package var limiter: SharedLimiter?
+    package var groupRate: RateLimit?
 
     package init(
-        groupRunningMax: Int? = nil, order: GroupOrder? = nil, rate: RateLimit? = nil, limiter: SharedLimiter? = nil
+        groupRunningMax: Int? = nil, order: GroupOrder? = nil, rate: RateLimit? = nil, limiter: SharedLimiter? = nil,
+        groupRate: RateLimit? = nil
     ) {
         self.groupRunningMax = groupRunningMax
         self.order = order
         self.rate = rate
         self.limiter = limiter
+        self.groupRate = groupRate
     }
 
     /// Settings that lead to `terms` whatever was before.
     package init(_ terms: SharingTerms) {
         self.init(
             groupRunningMax: terms.groupRunningMax ?? 0, order: terms.order, rate: terms.rate ?? RateLimit.none,
-            limiter: terms.limiter ?? SharedLimiter.none)
+            limiter: terms.limiter ?? SharedLimiter.none, groupRate: terms.groupRate ?? RateLimit.none)
     }
 
     /// Whether they change nothing.
@@ -77,6 +83,7 @@ package struct SharingSettings: Hashable, Sendable {
         if let order { terms.order = order }
         if let rate { terms.rate = rate.count == 0 ? nil : rate }
         if let limiter { terms.limiter = limiter.size == 0 ? nil : limiter }
+        if let groupRate { terms.groupRate = groupRate.count == 0 ? nil : groupRate }
         return terms
     }
 }
@@ -89,7 +96,8 @@ extension SharingTerms {
     private static let parkingFlag: UInt8 = 4
     private static let rateFlag: UInt8 = 8
     private static let limiterFlag: UInt8 = 16
-    private static let knownFlags = runningFlag | strictFlag | parkingFlag | rateFlag | limiterFlag
+    private static let groupRateFlag: UInt8 = 32
+    private static let knownFlags = runningFlag | strictFlag | parkingFlag | rateFlag | limiterFlag | groupRateFlag
 
     func encode(into writer: inout ByteWriter) {
         var flags: UInt8 = groupRunningMax == nil ? 0 : Self.runningFlag
@@ -100,10 +108,12 @@ extension SharingTerms {
         }
         if rate != nil { flags |= Self.rateFlag }
         if limiter != nil { flags |= Self.limiterFlag }
+        if groupRate != nil { flags |= Self.groupRateFlag }
         writer.append(flags)
         if let groupRunningMax { writer.append(varint: UInt64(groupRunningMax)) }
         rate?.encode(into: &writer)
         limiter?.encode(into: &writer)
+        groupRate?.encode(into: &writer)
     }
 
     init(from reader: inout ByteReader) throws(ByteReaderError) {
@@ -121,6 +131,7 @@ extension SharingTerms {
         }
         if flags & Self.rateFlag != 0 { rate = try RateLimit(from: &reader) }
         if flags & Self.limiterFlag != 0 { limiter = try SharedLimiter(from: &reader) }
+        if flags & Self.groupRateFlag != 0 { groupRate = try RateLimit(from: &reader) }
         guard isValid, self != SharingTerms() else { throw ByteReaderError(.notCanonical, at: start) }
     }
 }
@@ -130,7 +141,8 @@ extension SharingSettings {
     private static let orderFlag: UInt64 = 2
     private static let rateFlag: UInt64 = 4
     private static let limiterFlag: UInt64 = 8
-    private static let knownFlags = runningFlag | orderFlag | rateFlag | limiterFlag
+    private static let groupRateFlag: UInt64 = 16
+    private static let knownFlags = runningFlag | orderFlag | rateFlag | limiterFlag | groupRateFlag
 
     func encode(into writer: inout ByteWriter) {
         var flags: UInt64 = 0
@@ -138,11 +150,13 @@ extension SharingSettings {
         if order != nil { flags |= Self.orderFlag }
         if rate != nil { flags |= Self.rateFlag }
         if limiter != nil { flags |= Self.limiterFlag }
+        if groupRate != nil { flags |= Self.groupRateFlag }
         writer.append(varint: flags)
         if let groupRunningMax { writer.append(varint: UInt64(groupRunningMax)) }
         if let order { writer.append(order.rawValue) }
         rate?.encode(into: &writer)
         limiter?.encode(into: &writer)
+        groupRate?.encode(into: &writer)
     }
 
     init(from reader: inout ByteReader) throws(ByteReaderError) {
@@ -162,5 +176,6 @@ extension SharingSettings {
         }
         if flags & Self.rateFlag != 0 { rate = try RateLimit(from: &reader) }
         if flags & Self.limiterFlag != 0 { limiter = try SharedLimiter(from: &reader) }
+        if flags & Self.groupRateFlag != 0 { groupRate = try RateLimit(from: &reader) }
     }
 }

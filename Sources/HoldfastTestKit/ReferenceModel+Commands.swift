@@ -15,9 +15,12 @@ extension ReferenceModel {
         let result: (reply: Reply, records: Int)
         switch command {
         case .enqueue(let enqueue, let collision): result = try add(enqueue, collision, at: now, next)
-        case .lease(let queues, let limit, let milliseconds, let worker):
+        case .lease(let queues, let limit, let milliseconds, let worker, let turns):
             let deadline = now.advanced(byMilliseconds: milliseconds)
-            let grants = lease(queues, limit, deadline, worker, at: now, next, observed)
+            let grants =
+                turns == nil
+                ? lease(queues, limit, deadline, worker, at: now, next, observed)
+                : leaseByWeight(queues, limit, deadline, worker, at: now, next, observed)
             result = (.leased(grants), grants.count)
         case .heartbeat(let job, let token, let milliseconds, _):
             let index = try index(of: job, leasedWith: token)
@@ -64,6 +67,9 @@ extension ReferenceModel {
             let before = terms(of: settings.queue)
             terms[settings.queue] = settings.applied(to: before)
             if terms(of: settings.queue).sharing.rate != before.sharing.rate { leaseTimes[settings.queue] = [] }
+            if terms(of: settings.queue).sharing.groupRate != before.sharing.groupRate {
+                groupLeaseTimes[settings.queue] = [:]
+            }
             result = (.done, terms[settings.queue] == before ? 0 : 1)
         case .advanceClock: result = (.done, 1)
         case .moveCursor(let name, let move): result = try moveCursor(name, move, next)
@@ -93,6 +99,25 @@ extension ReferenceModel {
         return (.enqueued(JobID(next)), 1)
     }
 
+    /// Follows the engine in whose turn it is: whoever has a job to give may be next, and while anybody has, somebody
+    /// is.
+    private mutating func leaseByWeight(
+        _ queues: [String], _ limit: Int, _ deadline: Timestamp, _ worker: String, at now: Timestamp,
+        _ next: SequenceNumber, _ observed: [LeaseGrant]
+    ) -> [LeaseGrant] {
+        var grants: [LeaseGrant] = []
+        while grants.count < limit {
+            let wish = grants.count < observed.count ? observed[grants.count...].prefix(1) : []
+            let turn = wish.first.flatMap { index(of: $0.job) }.map { jobs[$0].enqueue.lane.queue }
+            let order = queues.filter { $0 == turn } + queues.filter { $0 != turn }
+            let grant = lease(
+                order, 1, deadline, worker, at: now, next.advanced(by: UInt64(grants.count)), Array(wish))
+            if grant.isEmpty { break }
+            grants += grant
+        }
+        return grants
+    }
+
     private mutating func lease(
         _ queues: [String], _ limit: Int, _ deadline: Timestamp, _ worker: String, at now: Timestamp,
         _ next: SequenceNumber, _ observed: [LeaseGrant]
@@ -100,12 +125,13 @@ extension ReferenceModel {
         var grants: [LeaseGrant] = []
         for queue in queues {
             while grants.count < limit, mayLease(from: queue, at: now) {
-                let candidates = candidates(in: queue, at: now)
-                guard let lowest = candidates.first else { break }
                 let wish = grants.count < observed.count ? observed[grants.count].job : nil
+                let candidates = candidates(in: queue, at: now, wish: wish)
+                guard let lowest = candidates.first else { break }
                 let index = candidates.first { jobs[$0].id == wish } ?? lowest
                 countTurn(of: index, over: candidates)
                 leaseTimes[queue, default: []].append(now)
+                groupLeaseTimes[queue, default: [:]][jobs[index].enqueue.lane.group, default: []].append(now)
                 jobs[index].attempt += 1
                 jobs[index].startBy = nil
                 let limit = jobs[index].enqueue.terms?.timeLimit
@@ -125,14 +151,17 @@ extension ReferenceModel {
     }
 
     /// The first ready job of each group, among those of the highest priority that has any, lowest id first.
-    private func candidates(in queue: String, at now: Timestamp) -> [Int] {
+    private func candidates(in queue: String, at now: Timestamp, wish: JobID?) -> [Int] {
         let ready = jobs.indices.filter { index in
             guard jobs[index].enqueue.lane.queue == queue, case .waiting(let runAt) = jobs[index].state else {
                 return false
             }
             return runAt <= now && mayRun(jobs[index], at: now)
         }
-        guard let priority = ready.map({ jobs[$0].enqueue.lane.priority }).max() else { return [] }
+        guard let highest = ready.map({ jobs[$0].enqueue.lane.priority }).max() else { return [] }
+        // Where priorities age, any may be next: the model follows the engine.
+        let seen = terms(of: queue).ageing == nil ? nil : ready.first { jobs[$0].id == wish }
+        let priority = seen.map { jobs[$0].enqueue.lane.priority } ?? highest
         var groups: Set<String> = []
         return ready.filter {
             jobs[$0].enqueue.lane.priority == priority && groups.insert(jobs[$0].enqueue.lane.group).inserted

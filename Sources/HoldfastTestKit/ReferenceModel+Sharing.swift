@@ -12,6 +12,7 @@ extension ReferenceModel {
         let others = jobs.filter { $0.enqueue.lane.queue == lane.queue && $0.enqueue.lane.group == lane.group }
         let running = others.count { if case .leased = $0.state { true } else { false } }
         if let most = sharing.groupRunningMax, running >= most { return false }
+        if groupTokens(of: lane.group, in: lane.queue, sharing, at: now) == 0 { return false }
         guard sharing.order != .free else { return true }
         return running == 0
             && !others.contains { other in
@@ -35,6 +36,7 @@ extension ReferenceModel {
                 if case .leased = job.state { return true } else { return false }
             }
             var allowed = sharing.groupRunningMax.map { max(0, $0 - running) } ?? own.count
+            allowed = min(allowed, groupTokens(of: group, in: queue, sharing, at: now))
             if sharing.order != .free { allowed = min(allowed, own.count { mayRun($0, at: now) }) }
             held += max(0, own.count - allowed)
         }
@@ -61,7 +63,10 @@ extension ReferenceModel {
     func mayLease(from queue: String, at now: Timestamp) -> Bool {
         let terms = terms(of: queue)
         if terms.isPaused || counts(of: queue).leased >= terms.runningMax ?? .max { return false }
-        if let rate = terms.sharing.rate, drops(of: queue, rate, at: now) < rate.periodMilliseconds { return false }
+        if let rate = terms.sharing.rate {
+            let drops = drops(leaseTimes[queue] ?? [], rate, at: now)
+            if drops < rate.periodMilliseconds { return false }
+        }
         guard let limiter = terms.sharing.limiter else { return true }
         let sharers = self.terms.filter { $0.value.sharing.limiter?.name == limiter.name }.keys
         return sharers.reduce(0) { $0 + counts(of: $1).leased } < limiter.size
@@ -69,15 +74,21 @@ extension ReferenceModel {
 
     /// What is in the bucket after all leases since the rate was set; a token is as many as the period has
     /// milliseconds.
-    private func drops(of queue: String, _ rate: RateLimit, at now: Timestamp) -> Int64 {
+    private func drops(_ leases: [Timestamp], _ rate: RateLimit, at now: Timestamp) -> Int64 {
         let capacity = Int64(rate.burst) * rate.periodMilliseconds
         var (drops, time) = (capacity, now)
-        if let first = leaseTimes[queue]?.first { time = first }
-        for lease in leaseTimes[queue] ?? [] {
+        if let first = leases.first { time = first }
+        for lease in leases {
             drops = min(capacity, drops + (lease.milliseconds - time.milliseconds) * Int64(rate.count))
             drops -= rate.periodMilliseconds
             time = lease
         }
         return min(capacity, drops + (now.milliseconds - time.milliseconds) * Int64(rate.count))
+    }
+
+    /// How many jobs of a group its rate lets be leased.
+    private func groupTokens(of group: String, in queue: String, _ sharing: SharingTerms, at now: Timestamp) -> Int {
+        guard let rate = sharing.groupRate else { return .max }
+        return Int(drops(groupLeaseTimes[queue]?[group] ?? [], rate, at: now) / rate.periodMilliseconds)
     }
 }

@@ -52,6 +52,8 @@ public struct ReferenceModel {
     var terms: [String: QueueTerms] = [:]
     /// When jobs of a queue were leased since its rate was set.
     var leaseTimes: [String: [Timestamp]] = [:]
+    /// When jobs of its groups were, since the rate of these was set.
+    var groupLeaseTimes: [String: [String: [Timestamp]]] = [:]
     /// Where each consumer said that it goes on, and what it may hold.
     var cursors: [(name: String, cursor: Cursor)] = []
     /// For each record about a cursor, the last record before it that is not, while there are cursors.

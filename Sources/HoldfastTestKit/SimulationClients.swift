@@ -91,6 +91,10 @@ struct SimulationClients {
         if random.chance(1, in: 4) {
             configuration.rate = .init(random.pick(1...5), per: .seconds(random.pick(1...5)), burst: random.pick(1...5))
         }
+        if random.chance(1, in: 4) {
+            configuration.groupRate = .init(random.pick(1...3), per: .seconds(random.pick(1...9)))
+        }
+        if random.chance(1, in: 4) { configuration.ageing = .seconds(random.pick(1...20)) }
         if random.chance(1, in: 4) { configuration.limiter = .init(name: "slots", size: random.pick(1...4)) }
         if random.chance(1, in: 2) {
             configuration.retry = .fixed(.seconds(random.pick(0...20)), jitterPercent: random.pick(0...100))
@@ -182,7 +186,8 @@ struct SimulationClients {
         queues.removeLast(random.pick(0...2))
         return .lease(
             queues: queues, limit: random.chance(1, in: 2) ? 1 : random.pick(2...5),
-            milliseconds: Int64(random.pick(1...60)) * 1000, worker: random.chance(1, in: 2) ? "w\(client)" : "")
+            milliseconds: Int64(random.pick(1...60)) * 1000, worker: random.chance(1, in: 2) ? "w\(client)" : "",
+            weights: random.chance(1, in: 3) ? queues.map { _ in random.pick(1...3) } : [])
     }
 
     private mutating func settle(

@@ -8,7 +8,8 @@ internal import HoldfastEngine
 /// One request to the store.
 enum SimulationOperation {
     case enqueue(queue: String, payload: [UInt8], options: EnqueueOptions)
-    case lease(queues: [String], limit: Int, milliseconds: Int64, worker: String)
+    /// Earlier queues first, or by weights.
+    case lease(queues: [String], limit: Int, milliseconds: Int64, worker: String, weights: [Int] = [])
     /// An ack, a requeue or a burial, and a lease.
     indirect case settle(SimulationOperation, thenLease: SimulationOperation)
     case heartbeat(LeaseIdentity, milliseconds: Int64)
@@ -58,11 +59,11 @@ enum SimulationOperation {
 
     /// The same without new leases, as on a full disk.
     var settlingOnly: SimulationOperation {
-        guard case .settle(let settlement, .lease(let queues, _, let milliseconds, let worker)) = self else {
-            return self
-        }
+        guard case .settle(let settlement, .lease(let queues, _, let milliseconds, let worker, let weights)) = self
+        else { return self }
         return .settle(
-            settlement, thenLease: .lease(queues: queues, limit: 0, milliseconds: milliseconds, worker: worker))
+            settlement,
+            thenLease: .lease(queues: queues, limit: 0, milliseconds: milliseconds, worker: worker, weights: weights))
     }
 
     /// Decides the operation on `store`.
@@ -77,12 +78,13 @@ enum SimulationOperation {
         switch self {
         case .enqueue(let queue, let payload, let options):
             return wait(store.submitEnqueue(queue, payload: payload, options: options)) { .enqueued($0) }
-        case .lease(let queues, let limit, let milliseconds, let worker):
-            return wait(
-                store.submitLease(from: queues, limit: limit, for: .milliseconds(milliseconds), worker: worker)
-            ) { .leased($0) }
-        case .settle(let settlement, .lease(let queues, let limit, let milliseconds, let worker)):
-            let next = NextLease(from: queues, limit: limit, for: .milliseconds(milliseconds), worker: worker)
+        case .lease(let queues, let limit, let milliseconds, let worker, let weights):
+            var next = NextLease(from: queues, limit: limit, for: .milliseconds(milliseconds), worker: worker)
+            next.weights = weights
+            return wait(store.submitLease(next)) { .leased($0) }
+        case .settle(let settlement, .lease(let queues, let limit, let milliseconds, let worker, let weights)):
+            var next = NextLease(from: queues, limit: limit, for: .milliseconds(milliseconds), worker: worker)
+            next.weights = weights
             switch settlement {
             case .ack(let lease, let keepFor):
                 return wait(

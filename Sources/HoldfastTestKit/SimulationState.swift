@@ -167,8 +167,10 @@ struct SimulationState {
         case .enqueue(let queue, let payload, let options):
             .enqueue(Enqueue(queue, payload, options, at: now), KeyCollision(options))
         case .edit(let id, let edit): .edit(job: id, lane: nil, JobChanges(edit, at: now))
-        case .lease(let queues, let limit, let milliseconds, let worker):
-            .lease(queues: queues, limit: limit, milliseconds: milliseconds, worker: worker)
+        case .lease(let queues, let limit, let milliseconds, let worker, let weights):
+            .lease(
+                queues: queues, limit: limit, milliseconds: milliseconds, worker: worker,
+                turns: weights.isEmpty ? nil : LeaseTurns(weights: weights))
         case .heartbeat(let lease, let milliseconds):
             .heartbeat(job: lease.id, token: lease.token, milliseconds: milliseconds, progress: nil)
         case .ack(let lease, let keepFor):
@@ -229,17 +231,20 @@ extension QueueSettings {
             retention: RetentionSettings(
                 deadMax: configuration.deadMax ?? 0,
                 deadAge: (configuration.deadAge?.components.seconds ?? 0) * 1000,
-                results: (configuration.resultRetention?.components.seconds ?? 0) * 1000))
+                results: (configuration.resultRetention?.components.seconds ?? 0) * 1000),
+            ageing: configuration.ageing.map { $0.components.seconds * 1000 } ?? 0)
     }
 
     private static func sharing(_ configuration: QueueConfiguration) -> SharingSettings {
-        let rate = configuration.rate.map {
-            RateLimit(count: $0.count, periodMilliseconds: $0.period.components.seconds * 1000, burst: $0.burst)
+        let rates = [configuration.rate, configuration.groupRate].map { rate in
+            rate.map {
+                RateLimit(count: $0.count, periodMilliseconds: $0.period.components.seconds * 1000, burst: $0.burst)
+            } ?? RateLimit.none
         }
         let limiter = configuration.limiter.map { SharedLimiter(name: $0.name, size: $0.size) }
         return SharingSettings(
             groupRunningMax: configuration.groupRunningMax ?? 0, order: configuration.groupOrder.engineOrder,
-            rate: rate ?? RateLimit.none, limiter: limiter ?? SharedLimiter.none)
+            rate: rates[0], limiter: limiter ?? SharedLimiter.none, groupRate: rates[1])
     }
 }
 

@@ -101,6 +101,19 @@ struct CommandEndToEndTests {
         #expect(results == (1...40).map { "got file \($0)" })
     }
 
+    @Test func workSharesItsWorkersAmongQueues() throws {
+        let jobs = (1...6).map { "\($0)\n" }.joined()
+        for queue in ["mail", "sms"] {
+            _ = try CommandHarness.holdfast("enqueue", directory.store, "-q", queue, input: [UInt8](jobs.utf8))
+        }
+        let shared = try CommandHarness.holdfast(
+            "work", directory.store, "-q", "mail=2", "-q", "sms", "-j", "1", "--until-empty", "--print", "--", "sh",
+            "-c", "echo $HOLDFAST_QUEUE")
+        #expect(shared.exit == .code(0), "\(shared.errors)")
+        let lines = shared.lines
+        #expect(lines.count == 12 && lines.prefix(6).count { $0 == "mail" } == 4, "\(lines)")
+    }
+
     @Test func workFeedsStandardInputRetriesAndBuries() throws {
         _ = try CommandHarness.holdfast(
             "enqueue", directory.store, "-q", "in", "--max-attempts", "2", "good", "bad")

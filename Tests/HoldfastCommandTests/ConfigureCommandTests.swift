@@ -77,7 +77,15 @@ struct ConfigureCommandTests {
         #expect(
             try configure("--rate", "5/1m", "--json").lines.first?.hasSuffix(
                 #""rate":{"count":5,"period_ms":60000,"burst":5},"limiter":{"name":"gpu","size":4}}"#) == true)
-        #expect(try configure("--rate", "none", "--limiter", "none").lines == ["q: no limits, default retries"])
+        #expect(
+            try configure("--limiter", "none", "--rate", "none", "--group-rate", "2/1s").lines == [
+                "q: leases 2 in 1000 ms of a group"
+            ])
+        #expect(
+            try configure("--group-rate", "none", "--ageing", "10m").lines == [
+                "q: raises jobs by a priority every 600000 ms"
+            ])
+        #expect(try configure("--ageing", "none").lines == ["q: no limits, default retries"])
     }
 
     @Test func anOwnersQueueIsConfiguredAndShown() throws {
@@ -98,7 +106,9 @@ struct ConfigureCommandTests {
         ["--retry", "1000d"], ["--jitter", "5"], ["--retry", "default", "--jitter", "5"],
         ["--retry", "1s", "--jitter", "101"], ["--crashes", "0"], ["--final-error", ""],
         ["--final-error", "none", "--final-error", "exit-1"], ["--group-running", "0"], ["--group-order", "fifo"],
-        ["--rate", "5"], ["--rate", "0/1s"], ["--rate", "5/1s+"], ["--limiter", "gpu"], ["--limiter", ":4"],
+        ["--rate", "5"], ["--rate", "0/1s"], ["--rate", "5/1s+"], ["--group-rate", "5"], ["--ageing", "0"],
+        ["--limiter", "gpu"],
+        ["--limiter", ":4"],
     ])
     func whatMakesNoSenseIsRefused(arguments: [String]) throws {
         let refused = try configure(arguments)

@@ -73,10 +73,31 @@ struct ShellOperationTests {
         try shell.ask(#"{"op":"advance","ms":1000}"#)
         let expired = try shell.ask(#"{"op":"ack","id":1,"token":2}"#)["error"]
         #expect(expired?["code"]?.string == "lease_lost" && expired?["lease"]?["state"]?.string == "ready")
-        try shell.ask(#"{"op":"lease","queue":"q","worker":"w","lease_ms":1000}"#)
+        let second = try shell.ask(#"{"op":"lease","queue":"q","worker":"w","lease_ms":1000}"#)
+        let token = try #require(second["leases"]?.elements?.first?["token"]?.integer)
         let lease = try shell.ask(#"{"op":"heartbeat","id":1,"token":2}"#)["error"]?["lease"]
         #expect(lease?["state"]?.string == "leased" && lease?["worker"]?.string == "w")
-        #expect(lease?["token"] == nil && lease?["deadline_ms"]?.integer == start + 2000)
+        #expect(lease?["token"]?.integer == token && lease?["deadline_ms"]?.integer == start + 2000)
+        #expect(lease?["attempt"]?.integer == 2 && lease?["since_ms"]?.integer == start + 1000)
+        #expect(lease?["end"]?.string == "expired" && lease?["ended_at_ms"]?.integer == start + 1000)
+        let ops = #"{"op":"batch","ops":[{"op":"bury","id":1,"token":2}]}"#
+        let error = try shell.ask(ops)["error"]
+        #expect(error?["id"]?.integer == 1 && error?["lease"]?["end"]?.string == "expired")
+    }
+
+    @Test func queuesShareByWeight() throws {
+        for _ in 0..<6 {
+            for queue in ["mail", "sms"] { try shell.ask(#"{"op":"enqueue","queue":"\#(queue)","payload":"p"}"#) }
+        }
+        try shell.expect(
+            #"{"op":"lease","queue":{"mail":3,"sms":1},"limit":4}"#,
+            #"{"leases":[{"queue":"mail"},{"queue":"sms"},{"queue":"mail"},{"queue":"mail"}]}"#)
+        try shell.expect(
+            #"{"op":"ack","id":1,"token":13,"then_lease":{"queue":{"mail":3,"sms":1},"limit":2}}"#,
+            #"{"leases":[{"queue":"mail"},{"queue":"sms"}]}"#)
+        for bad in [#"{}"#, #"{"q":0}"#, #"{"q":1001}"#, #"{"q":"1"}"#, #"{"q":1.5}"#, #"{"":1}"#, "7"] {
+            try shell.refuse(#"{"op":"lease","queue":\#(bad)}"#, "bad_request")
+        }
     }
 
     @Test func aQueueIsConfiguredFieldByField() throws {
@@ -172,6 +193,37 @@ struct ShellOperationTests {
             try shell.refuse(#"{"op":"configure","queue":"q","rate":\#(rate)}"#, "bad_request")
         }
         try shell.refuse(#"{"op":"configure","queue":"q","limiter":{"name":"","size":1}}"#, "bad_request")
+    }
+
+    @Test func groupsHaveARateEach() throws {
+        try shell.expect(
+            #"{"op":"configure","queue":"q","group_rate":{"count":1,"period_ms":1000}}"#,
+            #"{"ok":true,"group_rate":{"count":1,"period_ms":1000,"burst":1}}"#)
+        for group in ["a", "a", "b"] {
+            try shell.ask(#"{"op":"enqueue","queue":"q","payload":"","group":"\#(group)"}"#)
+        }
+        try shell.expect(#"{"op":"lease","queue":"q","limit":5}"#, #"{"leases":[{"id":2},{"id":4}]}"#)
+        try shell.expect(
+            #"{"op":"explain","id":3}"#, #"{"reason":"group_rate_limited","until_ms":\#(start + 1000)}"#)
+        try shell.ask(#"{"op":"advance","ms":1000}"#)
+        try shell.expect(#"{"op":"lease","queue":"q","limit":5}"#, #"{"leases":[{"id":3}]}"#)
+        try shell.refuse(#"{"op":"configure","queue":"q","group_rate":5}"#, "bad_request")
+        let reply = try shell.ask(#"{"op":"configure","queue":"q","group_rate":null}"#)
+        #expect(reply["group_rate"] == nil)
+    }
+
+    @Test func prioritiesAge() throws {
+        try shell.expect(
+            #"{"op":"configure","queue":"q","ageing_ms":1000}"#, #"{"ok":true,"ageing_ms":1000}"#)
+        try shell.ask(#"{"op":"enqueue","queue":"q","payload":"old"}"#)
+        try shell.ask(#"{"op":"advance","ms":2000}"#)
+        try shell.ask(#"{"op":"enqueue","queue":"q","payload":"new","priority":1}"#)
+        try shell.expect(#"{"op":"lease","queue":"q"}"#, #"{"leases":[{"payload":"old"}]}"#)
+        for wrong in ["0", "1.5", "31622400001"] {
+            try shell.refuse(#"{"op":"configure","queue":"q","ageing_ms":\#(wrong)}"#, "bad_request")
+        }
+        let reply = try shell.ask(#"{"op":"configure","queue":"q","ageing_ms":null}"#)
+        #expect(reply["ageing_ms"] == nil)
     }
 
     @Test func groupsHaveTurnsByWeight() throws {

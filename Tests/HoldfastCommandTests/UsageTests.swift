@@ -54,6 +54,8 @@ import Testing
         (["enqueue", "s", "x"], "--queue"),
         (["enqueue", "s", "-q", "q", "-0", "x"], "-0"),
         (["work", "s", "-q", "q"], "after --"),
+        (["work", "s", "-q", "q=0", "--", "true"], "weight of 1 to 1000"),
+        (["work", "s", "-q", "q=2", "-q", "q", "--", "true"], "named twice"),
         (["work", "s", "-q", "q", "-j", "0", "--", "true"], "give 1 to 1024"),
         (["work", "s", "-q", "q", "--lease", "999ms", "--", "true"], "give 1s to 7d"),
         (["work", "s", "-q", "q", "--lease", "8d", "--", "true"], "give 1s to 7d"),

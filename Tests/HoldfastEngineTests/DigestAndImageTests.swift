@@ -135,8 +135,9 @@ import Testing
         // One chunk with key 0: a run from 1 to 3, as two words and as start and length.
         let (now, before): ([UInt8], [UInt8]) = ([1, 0, 1, 2, 1, 0, 3, 0], [1, 0, 1, 1, 2])
         let place = try #require((0..<bytes.count).first { bytes[$0...].starts(with: now) })
-        // Its last bytes say that there are no cursors, no edits, and neither effects nor results kept for a time.
-        let old = [1] + bytes[1..<place] + before + bytes[(place + now.count)...].dropLast(4)
+        // Its last bytes say that there are no cursors, no edits, neither effects nor results kept for a time, no rates
+        // of groups and no times.
+        let old = [1] + bytes[1..<place] + before + bytes[(place + now.count)...].dropLast(6)
         #expect(try restoredState(from: old).digest() == engine.state.digest())
         #expect(image(of: try restoredState(from: old)) == bytes)
     }
@@ -147,20 +148,20 @@ import Testing
         try engine.enqueue(key: "k")
         try engine.run(.moveCursor("c", .create(at: SequenceNumber(1), .standard)))
         let bytes = image(of: engine.state)
-        let old = [2] + bytes.dropFirst().dropLast(3)
+        let old = [2] + bytes.dropFirst().dropLast(5)
         #expect(try restoredState(from: old).digest(withCursors: true) == engine.state.digest(withCursors: true))
         #expect(image(of: try restoredState(from: old)) == bytes)
     }
 
     /// Stores of before hold such images.
-    @Test func anImageWithoutResultsIsRead() throws {
+    @Test func anImageWithoutResultsRatesOfGroupsAndTimesIsRead() throws {
         var engine = EngineHarness()
         let job = try engine.enqueue()
         var changes = JobChanges()
         changes.payload = [1]
         try engine.run(.edit(job: job, lane: Lane(queue: "q"), changes))
         let bytes = image(of: engine.state)
-        let old = [3] + bytes.dropFirst().dropLast(1)
+        let old = [3] + bytes.dropFirst().dropLast(3)
         #expect(try restoredState(from: old).digest() == engine.state.digest())
         #expect(image(of: try restoredState(from: old)) == bytes)
     }

@@ -200,7 +200,9 @@ extension ModelComparison {
         case 0...6:
             let queues = random.pick(from: [["q"], ["r"], ["q", "r"], ["r", "q", "r"], ["unknown"]])
             let milliseconds = Int64(random.pick(from: [1, 30_000, 604_800_000]))
-            return .lease(queues: queues, limit: random.pick(1...6), milliseconds: milliseconds, worker: "w")
+            let turns = Set(queues).count == queues.count && random.chance(1, in: 3) ? turns(queues.count) : nil
+            return .lease(
+                queues: queues, limit: random.pick(1...6), milliseconds: milliseconds, worker: "w", turns: turns)
         case 7:
             let lease = lease()
             let milliseconds = Int64(random.pick(from: [1, 60_000]))
@@ -217,13 +219,21 @@ extension ModelComparison {
                     retry: random.chance(1, in: 3) ? RecordSamples.retry(&random) : nil,
                     crashMax: random.pick(from: [nil, 0, 1, 2]),
                     finalErrors: random.chance(1, in: 4) ? RecordSamples.errorClasses(&random) : nil,
-                    sharing: sharing(), retention: retention()))
+                    sharing: sharing(), retention: retention(),
+                    ageing: random.pick(from: [nil, nil, 0, 1, 9000])))
         case 11:
             if random.chance(1, in: 2) { return .advanceClock }
             return .removeEffect(scope: random.pick(from: ["s", "t"]), key: random.pick(from: ["1", "2", "3", "4"]))
         case 12: return .moveCursor(random.pick(from: ["c", "d", "e"]), cursorMove())
         default: return settlingCommand()
         }
+    }
+
+    /// Weights, and some turns that were had.
+    private mutating func turns(_ count: Int) -> LeaseTurns {
+        var turns = LeaseTurns(weights: (0..<count).map { _ in random.pick(1...4) })
+        for _ in 0..<random.pick(0...3) { turns.serve(random.pick(0...count - 1)) }
+        return turns
     }
 
     private mutating func sharing() -> SharingSettings {
@@ -234,7 +244,11 @@ extension ModelComparison {
                 nil, RateLimit.none,
                 RateLimit(count: random.pick(1...5), periodMilliseconds: 1000, burst: random.pick(1...4)),
             ]),
-            limiter: random.pick(from: [nil, SharedLimiter.none, SharedLimiter(name: "l", size: random.pick(1...4))]))
+            limiter: random.pick(from: [nil, SharedLimiter.none, SharedLimiter(name: "l", size: random.pick(1...4))]),
+            groupRate: random.pick(from: [
+                nil, RateLimit.none,
+                RateLimit(count: random.pick(1...3), periodMilliseconds: 700, burst: random.pick(1...3)),
+            ]))
     }
 
     private mutating func retention() -> RetentionSettings {

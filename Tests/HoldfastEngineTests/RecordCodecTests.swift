@@ -89,6 +89,14 @@ import Testing
                     queue: "q", sharing: SharingSettings(rate: RateLimit.none, limiter: SharedLimiter.none))),
             "ac02 40 0171 0c 00 00"
         ),
+        (
+            .queueSettings(
+                QueueSettings(
+                    queue: "q",
+                    sharing: SharingSettings(groupRate: RateLimit(count: 5, periodMilliseconds: 300, burst: 7)))),
+            "ac02 40 0171 10 05 ac02 07"
+        ),
+        (.queueSettings(QueueSettings(queue: "q", ageing: 300)), "ac02 8010 0171 ac02"),
         (.queueSettings(QueueSettings(queue: "q", retry: .standard)), "ac02 10 0171 0a00"),
         (
             .queueSettings(

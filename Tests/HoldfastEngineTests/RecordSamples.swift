@@ -53,7 +53,10 @@ enum RecordSamples {
                 RateLimit(
                     count: random.pick(1...9), periodMilliseconds: RateLimit.periodMax, burst: RateLimit.countMax),
             ]),
-            limiter: random.pick(from: [nil, SharedLimiter.none, SharedLimiter(name: "l", size: random.pick(1...400))]))
+            limiter: random.pick(from: [nil, SharedLimiter.none, SharedLimiter(name: "l", size: random.pick(1...400))]),
+            groupRate: random.pick(from: [
+                nil, RateLimit.none, RateLimit(count: random.pick(1...9), periodMilliseconds: 5, burst: 1),
+            ]))
     }
 
     static func mutation(_ random: inout SeededRandom, before sequence: UInt64) -> Mutation {
@@ -113,7 +116,8 @@ enum RecordSamples {
                     retention: RetentionSettings(
                         deadMax: random.pick(from: [nil, 0, 1, QueueTerms.limitMax]),
                         deadAge: random.pick(from: [nil, 0, 1, RetentionTerms.longest]),
-                        results: random.pick(from: [nil, 0, 1, RetentionTerms.longest]))))
+                        results: random.pick(from: [nil, 0, 1, RetentionTerms.longest])),
+                    ageing: random.pick(from: [nil, 0, 1, QueueTerms.ageingMax])))
         case 13: return .edit(edit(&random, of: job))
         case 11: return .cursorRemove(CursorRemove(name: text(&random)))
         case 12:

@@ -66,6 +66,7 @@ enum FuzzSeeds {
         for number in 0..<12 {
             _ = try blocking.enqueue("mail", payload: [UInt8](repeating: UInt8(number), count: 40))
         }
+        try blocking.configure("mail", QueueConfiguration(groupRate: .init(1, per: .seconds(3600), burst: 2)))
         let leases = try blocking.lease(from: "mail", limit: 4, worker: "w")
         try blocking.ack(leases[0], result: Array("1".utf8))
         _ = try blocking.requeue(leases[1], error: "again")

@@ -101,6 +101,29 @@ import Testing
         }
     }
 
+    @Test(.timeLimit(.minutes(1))) func aLeaseThatWaitsGetsAJobWhenTheRateOfItsGroupLetsIt() async throws {
+        try await withStore { store, fixture in
+            try await store.configure("q", QueueConfiguration(groupRate: .init(2, per: .seconds(1), burst: 1)))
+            var jobs: [JobID] = []
+            for _ in 0..<3 { jobs.append(try await enqueue(store, "a")) }
+            #expect(try await store.lease(from: "q", limit: 9).count == 1)
+            let until = Timestamp(milliseconds: StoreFixture.start + 500)
+            #expect(try await store.explain(jobs[1])?.reason == .groupRateLimited(until: until))
+            async let waiting = store.lease(from: "q", limit: 9, waitingUpTo: .seconds(3600))
+            while store.waitingLeaseCount == 0 { await Task.yield() }
+            try await store.advanceClock(by: 499)
+            #expect(store.waitingLeaseCount == 1)
+            // Another group is not concerned.
+            let other = try await enqueue(store, "b")
+            #expect(try await waiting.map(\.id) == [other])
+            async let next = store.lease(from: "q", limit: 9, waitingUpTo: .seconds(3600))
+            while store.waitingLeaseCount == 0 { await Task.yield() }
+            try await store.advanceClock(by: 1)
+            #expect(try await next.map(\.id) == [jobs[1]])
+            _ = try await store.checkpoint()
+        }
+    }
+
     @Test(.timeLimit(.minutes(1))) func aWaitingLeaseIsWokenByTimeAlone() async throws {
         // On the system's clock nobody else does anything: the store's own timer must notice.
         let disk = SimulatedFileSystem()
@@ -139,6 +162,9 @@ import Testing
                 }
                 await expectRefusal(.badRequest) {
                     try await store.configure("q", QueueConfiguration(rate: .init(wrong, per: .seconds(1))))
+                }
+                await expectRefusal(.badRequest) {
+                    try await store.configure("q", QueueConfiguration(groupRate: .init(wrong, per: .seconds(1))))
                 }
                 await expectRefusal(.badRequest) {
                     try await store.configure("q", QueueConfiguration(limiter: .init(name: "l", size: wrong)))

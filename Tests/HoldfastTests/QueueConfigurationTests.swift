@@ -150,4 +150,22 @@ import Testing
             #expect(now.configuration == QueueConfiguration(runningMax: 2) && now.isPaused)
         }
     }
+
+    @Test func prioritiesThatAgeStarveNobody() async throws {
+        try await withStore { store, fixture in
+            try await store.configure("q", QueueConfiguration(ageing: .seconds(1)))
+            let low = try await store.enqueue("q", payload: []).id
+            try await store.advanceClock(by: 4000)
+            var options = EnqueueOptions()
+            options.priority = 3
+            for _ in 0..<3 { _ = try await store.enqueue("q", payload: [], options: options) }
+            _ = try await store.checkpoint()
+            #expect(try await store.lease(from: "q").map(\.id) == [low])
+            for wrong in [Duration.zero, .seconds(-1), .microseconds(1), .seconds(86_400 * 367)] {
+                await expectRefusal(.badRequest) {
+                    try await store.configure("q", QueueConfiguration(ageing: wrong))
+                }
+            }
+        }
+    }
 }

@@ -62,7 +62,7 @@ import Testing
             await expectRefusal(.leaseLost) { _ = try await store.requeue(wrong, thenLease: next) }
             await expectRefusal(.leaseLost) { _ = try await store.bury(wrong, thenLease: next) }
             for bad in [
-                NextLease(from: []), NextLease(from: ""), NextLease(from: "q", limit: 0),
+                NextLease(from: [String]()), NextLease(from: ""), NextLease(from: "q", limit: 0),
                 NextLease(from: "q", for: .zero),
             ] {
                 await expectRefusal(.badRequest) { _ = try await store.ack(lease, thenLease: bad) }

@@ -79,6 +79,17 @@ struct ConfigureCommand: ParsableCommand {
     var rate: RateLimit?
 
     @Option(
+        help: ArgumentHelp("Lease so many jobs of each group in such a time, as 10/1s+50; none.", valueName: "rate"),
+        transform: ConfigureCommand.rate)
+    var groupRate: RateLimit?
+
+    @Option(
+        help: ArgumentHelp(
+            "Count a job for one priority more after each so long that it waited; none.", valueName: "time"),
+        transform: ConfigureCommand.ageing)
+    var ageing: Int64?
+
+    @Option(
         help: ArgumentHelp("Share so many slots with other queues, as gpu:4; none.", valueName: "name:size"),
         transform: ConfigureCommand.limiter)
     var limiter: SharedLimiter?
@@ -129,7 +140,9 @@ struct ConfigureCommand: ParsableCommand {
                 if let crashes { Self.field("crash_max", crashes, &writer) }
                 if !finalErrors.isEmpty { writer.field("final_errors", finalErrors == ["none"] ? [] : finalErrors) }
                 if let groupRunning { Self.field("group_running_max", groupRunning, &writer) }
-                if let rate { Self.field(rate, &writer) }
+                if let rate { writer.field("rate", rate) }
+                if let groupRate { writer.field("group_rate", groupRate) }
+                if let ageing { Self.field("ageing_ms", Int(ageing), &writer) }
                 if let limiter { Self.field(limiter, &writer) }
                 if let groupOrder { writer.field("group_order", groupOrder.name) }
                 if let deadMax { Self.field("dead_max", deadMax, &writer) }
@@ -173,19 +186,18 @@ struct ConfigureCommand: ParsableCommand {
         text == "none" ? 0 : try Values.positiveTime(text).milliseconds
     }
 
+    /// Reads how long a step of ageing is; 0 for none.
+    @Sendable private static func ageing(_ text: String) throws -> Int64 {
+        if text == "none" { return 0 }
+        if let span = TimeSpan(argument: text), (1...QueueTerms.ageingMax).contains(span.milliseconds) {
+            return span.milliseconds
+        }
+        throw ValidationError("give a time of 1ms to 366d, such as 10m, or none")
+    }
+
     /// Reads how many crashes; 0 for any number.
     @Sendable private static func crashes(_ text: String) throws -> Int {
         text == "none" ? 0 : try Values.number(1...JobTerms.crashesMax)(text)
-    }
-
-    private static func field(_ rate: RateLimit, _ writer: inout JSONWriter) {
-        writer.key("rate")
-        if rate == .none { return writer.null() }
-        writer.beginObject()
-        writer.field("count", rate.count)
-        writer.field("period_ms", rate.periodMilliseconds)
-        writer.field("burst", rate.burst)
-        writer.endObject()
     }
 
     private static func field(_ limiter: SharedLimiter, _ writer: inout JSONWriter) {

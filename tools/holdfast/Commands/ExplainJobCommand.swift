@@ -128,6 +128,9 @@ extension JSONWriter {
         case .rateLimited(let until):
             field("reason", "rate_limited")
             field("until_ms", until.milliseconds)
+        case .groupRateLimited(let until):
+            field("reason", "group_rate_limited")
+            field("until_ms", until.milliseconds)
         case .slotsTaken(let limiter, let size):
             field("reason", "slots_taken")
             field("limiter", limiter)

@@ -2,6 +2,7 @@
 
 import ArgumentParser
 import Holdfast
+import HoldfastEngine
 
 /// Where the store is.
 struct StoreArgument: ParsableArguments {
@@ -27,6 +28,36 @@ struct QueueArgument: ParsableArguments {
         name: [.customShort("q"), .customLong("queue")], help: ArgumentHelp("The queue.", valueName: "name"),
         transform: Values.name)
     var name: String
+}
+
+/// Queues to take jobs from.
+struct QueuesArgument: ParsableArguments {
+    /// One of them.
+    struct Queue: Sendable {
+        let name: String
+        let weight: Int?
+    }
+
+    @Option(
+        name: [.customShort("q"), .customLong("queue")],
+        help: ArgumentHelp(
+            "The queue. Of several, earlier ones come first; with weights, as mail=3, they share.",
+            valueName: "name[=weight]"),
+        transform: Values.queue)
+    var list: [Queue]
+
+    /// Their names.
+    var names: [String] { list.map(\.name) }
+    /// Their weights; none where earlier ones come first.
+    var weights: [Int] { list.contains { $0.weight != nil } ? list.map { $0.weight ?? 1 } : [] }
+    /// Why they can't be shared; `nil` when they can.
+    var refusal: String? {
+        if names.count > LeaseTurns.queuesMax { return "give \(LeaseTurns.queuesMax) queues at most" }
+        let isTwice = Set(names.map { Array($0.utf8) }).count < names.count
+        return isTwice ? "a queue is named twice; give each once, with one weight" : nil
+    }
+    /// Which they are, for people.
+    var text: String { names.joined(separator: ", ") }
 }
 
 /// Settings with which a command opens a store that it will own for long.

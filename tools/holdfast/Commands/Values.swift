@@ -59,6 +59,17 @@ enum Values {
         return head
     }
 
+    /// Reads the name of a queue, and its weight behind an equals sign. A name that ends like that is given with both.
+    @Sendable static func queue(_ text: String) throws -> QueuesArgument.Queue {
+        guard let sign = text.lastIndex(of: "="), let weight = Int(text[text.index(after: sign)...]) else {
+            return QueuesArgument.Queue(name: try name(text), weight: nil)
+        }
+        guard (1...LeaseTurns.weightMax).contains(weight) else {
+            throw ValidationError("give a weight of 1 to \(LeaseTurns.weightMax)")
+        }
+        return QueuesArgument.Queue(name: try name(String(text[..<sign])), weight: weight)
+    }
+
     /// Reads the name of a queue, a group or a worker.
     @Sendable static func name(_ text: String) throws -> String {
         let bytes = text.utf8.count

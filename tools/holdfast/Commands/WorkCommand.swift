@@ -6,7 +6,7 @@ import Holdfast
 struct WorkCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "work",
-        abstract: "Runs a command for each job of a queue, surviving crashes of both.",
+        abstract: "Runs a command for each job of a queue or several, surviving crashes of both.",
         discussion: """
             For each job the command runs once, with {} replaced by the payload; without {} it reads the payload from \
             standard input. When it exits with 0 the job is done, and the end of its output is the job's result. \
@@ -15,6 +15,7 @@ struct WorkCommand: ParsableCommand {
 
               holdfast work /tmp/store --queue thumbs -j 8 -- convert {} -resize 200x {}.png
               holdfast work /tmp/store --queue sums --until-empty -- sh -c 'sha256sum "$1"' sum {}
+              holdfast work /tmp/store --queue mail=3 --queue sms -- ./send {}
 
             Kill it and run it again: no job is lost, and none that was done runs again. A job that was running runs \
             again at once, if the worker's name is the same. SIGTERM or Ctrl-C let running commands finish within the \
@@ -29,7 +30,7 @@ struct WorkCommand: ParsableCommand {
             """)
 
     @OptionGroup var store: StoreArgument
-    @OptionGroup var queue: QueueArgument
+    @OptionGroup var queues: QueuesArgument
 
     @Option(
         name: [.customShort("j"), .customLong("jobs")],
@@ -75,6 +76,7 @@ struct WorkCommand: ParsableCommand {
     var command: [String] = []
 
     func validate() throws {
+        if let refusal = queues.refusal { throw ValidationError(refusal) }
         if command.isEmpty { throw ValidationError("give the command after --, such as: -- echo {}") }
     }
 
@@ -102,9 +104,10 @@ struct WorkCommand: ParsableCommand {
         }
         let dead = counts.dead + counts.unreadable
         if dead > 0 {
+            let only = queues.names.count == 1 ? "--queue \(queues.text) " : ""
             throw CommandFailure(
                 "\(Terminal.count(dead, "job")) died; see "
-                    + "`holdfast jobs \(store.directory) --queue \(queue.name) --state dead`, then redrive or purge")
+                    + "`holdfast jobs \(store.directory) \(only)--state dead`, then redrive or purge")
         }
     }
 
@@ -113,7 +116,8 @@ struct WorkCommand: ParsableCommand {
         let pool = WorkPool(
             store: store,
             settings: WorkSettings(
-                queue: queue.name, command: CommandTemplate(command), workers: jobs ?? Terminal.processors,
+                queues: queues.names, weights: queues.weights, command: CommandTemplate(command),
+                workers: jobs ?? Terminal.processors,
                 lease: lease.duration, grace: grace.duration, retryDelay: retryDelay?.duration, untilEmpty: untilEmpty,
                 name: worker, printsOutput: printsOutput),
             signals: signals, failures: failures)
@@ -124,11 +128,10 @@ struct WorkCommand: ParsableCommand {
                     ? "1 job was running when the last worker died; it runs again\n"
                     : "\(Terminal.grouped(orphans)) jobs were running when the last worker died; they run again\n")
         }
-        let status = try store.blocking.stats().queues.first { $0.name == queue.name }
-        if status?.isPaused == true {
+        for status in try store.blocking.stats().queues where status.isPaused && queues.names.contains(status.name) {
             Descriptor.standardError.writeText(
-                "holdfast: \(queue.name) is paused; to go on: holdfast resume \(self.store.directory) "
-                    + "-q \(queue.name)\n"
+                "holdfast: \(status.name) is paused; to go on: holdfast resume \(self.store.directory) "
+                    + "-q \(status.name)\n"
             )
         }
         var progress = ProgressLine()

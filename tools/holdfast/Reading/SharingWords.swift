@@ -11,21 +11,25 @@ extension SharingTerms {
         if let name = reply["group_order"]?.string, let known = QueueConfiguration.GroupOrder(rawValue: name) {
             order = known.engineOrder
         }
-        if let count = reply["rate"]?["count"]?.integer, let period = reply["rate"]?["period_ms"]?.integer,
-            let burst = reply["rate"]?["burst"]?.integer
-        {
-            rate = RateLimit(count: Int(count), periodMilliseconds: period, burst: Int(burst))
-        }
+        rate = Self.rate(reply["rate"])
+        groupRate = Self.rate(reply["group_rate"])
         if let name = reply["limiter"]?["name"]?.string, let size = reply["limiter"]?["size"]?.integer {
             limiter = SharedLimiter(name: name, size: Int(size))
         }
+    }
+
+    private static func rate(_ value: JSONValue?) -> RateLimit? {
+        guard let count = value?["count"]?.integer, let period = value?["period_ms"]?.integer,
+            let burst = value?["burst"]?.integer
+        else { return nil }
+        return RateLimit(count: Int(count), periodMilliseconds: period, burst: Int(burst))
     }
 
     /// What was set; `nil` when nothing was.
     var words: String? {
         let parts = [
             groupRunningMax.map { "runs \($0) of a group at once" }, orderWords, rate.map { "leases \($0)" },
-            limiter.map { "shares \($0)" },
+            groupRate.map { "leases \($0) of a group" }, limiter.map { "shares \($0)" },
         ].compactMap(\.self)
         return parts.isEmpty ? nil : parts.joined(separator: ", ")
     }

@@ -216,6 +216,7 @@ extension QueueTerms {
         // An owner of another version may say what this one can't read: then it is not shown.
         if let value = reply["retry"], let policy = try? RetryPolicy(value) { retry = policy }
         crashMax = reply["crash_max"]?.integer.map { Int($0) }
+        ageing = reply["ageing_ms"]?.integer
         finalErrors = ErrorClasses(reply["final_errors"]?.elements?.compactMap(\.string) ?? [])
         retention = RetentionTerms(reply: reply)
     }
@@ -226,6 +227,7 @@ extension QueueTerms {
         if let capacity { parts.append("takes \(Terminal.count(capacity, "job"))") }
         if let runningMax { parts.append("runs \(runningMax) at once") }
         if retry != .standard { parts.append("retries after \(retry)") }
+        if let ageing { parts.append("raises jobs by a priority every \(ageing) ms") }
         if let crashMax { parts.append("gives up after \(Terminal.count(crashMax, "unreported attempt"))") }
         if !finalErrors.isEmpty {
             parts.append("does not try again after \(finalErrors.names.joined(separator: ", "))")

@@ -109,6 +109,7 @@ extension JSONWriter {
         key("retry")
         value(terms.retry)
         if let crashMax = terms.crashMax { field("crash_max", crashMax) }
+        if let ageing = terms.ageing { field("ageing_ms", ageing) }
         if !terms.finalErrors.isEmpty { field("final_errors", terms.finalErrors.names) }
         fields(of: terms.sharing)
         if let deadMax = terms.retention.deadMax { field("dead_max", deadMax) }
@@ -127,14 +128,8 @@ extension JSONWriter {
     mutating func fields(of sharing: SharingTerms) {
         if let most = sharing.groupRunningMax { field("group_running_max", most) }
         if sharing.order != .free { field("group_order", sharing.order.name) }
-        if let rate = sharing.rate {
-            key("rate")
-            beginObject()
-            field("count", rate.count)
-            field("period_ms", rate.periodMilliseconds)
-            field("burst", rate.burst)
-            endObject()
-        }
+        if let rate = sharing.rate { field("rate", rate) }
+        if let rate = sharing.groupRate { field("group_rate", rate) }
         if let limiter = sharing.limiter {
             key("limiter")
             beginObject()
@@ -142,6 +137,16 @@ extension JSONWriter {
             field("size", limiter.size)
             endObject()
         }
+    }
+
+    mutating func field(_ name: StaticString, _ rate: RateLimit) {
+        key(name)
+        if rate == .none { return null() }
+        beginObject()
+        field("count", rate.count)
+        field("period_ms", rate.periodMilliseconds)
+        field("burst", rate.burst)
+        endObject()
     }
 
     mutating func fields(of reply: BatchReply) {
@@ -224,15 +229,8 @@ extension JSONWriter {
         field("code", error.code.protocolName)
         field("message", error.message)
         if let index = error.index { field("index", index) }
-        if let lost = error.lostLease {
-            key("lease")
-            beginObject()
-            field("state", optional: lost.state?.rawValue)
-            field("worker", optional: lost.worker)
-            field("deadline_ms", optional: lost.deadline)
-            field("finished_at_ms", optional: lost.finishedAt)
-            endObject()
-        }
+        if let job = error.job { field("id", job.rawValue) }
+        if let lost = error.lostLease { field("lease", lost) }
         endObject()
     }
 

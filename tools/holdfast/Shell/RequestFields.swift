@@ -98,8 +98,8 @@ struct RequestFields {
     /// Reads what is to be said of a queue's groups.
     func sharing() throws(JobStoreError) -> SharingSettings {
         SharingSettings(
-            groupRunningMax: try limit("group_running_max"), order: try groupOrder(), rate: try rate(),
-            limiter: try limiter())
+            groupRunningMax: try limit("group_running_max"), order: try groupOrder(), rate: try rate("rate"),
+            limiter: try limiter(), groupRate: try rate("group_rate"))
     }
 
     /// Reads how long a queue keeps what has ended.
@@ -118,15 +118,15 @@ struct RequestFields {
         return span
     }
 
-    private func rate() throws(JobStoreError) -> RateLimit? {
-        guard let value = object["rate"] else { return nil }
+    private func rate(_ name: StaticString) throws(JobStoreError) -> RateLimit? {
+        guard let value = object[name] else { return nil }
         if value.kind == .null { return RateLimit.none }
         let wanted = "an object of count, period_ms and, if it is another, burst, or null for no limit"
         guard let count = value["count"]?.integer, let period = value["period_ms"]?.integer,
             let burst = value["burst"].map({ $0.integer }) ?? count
-        else { throw wrongType("rate", value, wanted) }
+        else { throw wrongType(name, value, wanted) }
         let limit = RateLimit(count: Int(count), periodMilliseconds: period, burst: Int(burst))
-        guard limit.isValid else { throw wrongType("rate", value, wanted + ", all in their bounds") }
+        guard limit.isValid else { throw wrongType(name, value, wanted + ", all in their bounds") }
         return limit
     }
 
@@ -148,9 +148,22 @@ struct RequestFields {
 
     /// Reads what a lease asks for.
     func lease() throws(JobStoreError) -> NextLease {
-        NextLease(
-            from: try queues(), limit: Int(try integer("limit") ?? 1),
-            for: try milliseconds("lease_ms") ?? .seconds(30), worker: try text("worker") ?? "")
+        let limit = Int(try integer("limit") ?? 1)
+        let duration = try milliseconds("lease_ms") ?? .seconds(30)
+        let worker = try text("worker") ?? ""
+        if let shares = try shares() { return NextLease(from: shares, limit: limit, for: duration, worker: worker) }
+        return NextLease(from: try queues(), limit: limit, for: duration, worker: worker)
+    }
+
+    /// Reads `queue` where it is an object of names and weights.
+    private func shares() throws(JobStoreError) -> [QueueShare]? {
+        guard let value = object["queue"], let fields = value.fields else { return nil }
+        var shares: [QueueShare] = []
+        for field in fields {
+            guard let weight = field.value.integer else { throw wrongType("queue", field.value, "numbers as weights") }
+            shares.append(QueueShare(field.name.string ?? "", weight: Int(clamping: weight)))
+        }
+        return shares
     }
 
     /// Reads a field that is an object of fields.
@@ -160,11 +173,13 @@ struct RequestFields {
         return try RequestFields(value)
     }
 
+    private static let queueForms = "a name, a list of names, or an object of names and weights"
+
     /// Reads `queue`, a name or a list of names.
     func queues() throws(JobStoreError) -> [String] {
-        guard let value = object["queue"] else { throw missing("queue", "a name or a list of names") }
+        guard let value = object["queue"] else { throw missing("queue", Self.queueForms) }
         if let name = value.string { return [name] }
-        guard let elements = value.elements else { throw wrongType("queue", value, "a name or a list of names") }
+        guard let elements = value.elements else { throw wrongType("queue", value, Self.queueForms) }
         if elements.isEmpty { throw JobStoreError(.badRequest, "`queue` is an empty list; give at least one name") }
         var names: [String] = []
         for element in elements {

@@ -67,10 +67,7 @@ struct ShellDispatcher: Sendable {
     // MARK: - Operations with more fields
 
     private func lease(_ fields: RequestFields) throws(JobStoreError) -> PendingReply.Body {
-        let lease = try fields.lease()
-        return PendingReply.body(
-            store.submitLease(from: lease.queues, limit: lease.limit, for: lease.duration, worker: lease.worker)
-        ) { $1.field("leases", $0) }
+        PendingReply.body(store.submitLease(try fields.lease())) { $1.field("leases", $0) }
     }
 
     /// Settles a job, and with `then_lease` leases the next in the same commit.
@@ -123,7 +120,8 @@ struct ShellDispatcher: Sendable {
             queue: try fields.requiredText("queue"), capacity: try fields.limit("capacity"),
             runningMax: try fields.limit("running_max"), retry: try fields.retry(),
             crashMax: try fields.limit("crash_max"), finalErrors: try fields.finalErrors().map { ErrorClasses($0) },
-            sharing: try fields.sharing(), retention: try fields.retention())
+            sharing: try fields.sharing(), retention: try fields.retention(),
+            ageing: try fields.limit("ageing_ms").map { Int64($0) })
         return PendingReply.body(store.submitConfigure(settings)) { $1.fields(of: $0) }
     }
 

@@ -7,7 +7,9 @@ import HoldfastLog
 
 /// What a pool does.
 struct WorkSettings: Sendable {
-    var queue: String
+    var queues: [String]
+    /// Of each queue; none where earlier ones come first.
+    var weights: [Int]
     var command: CommandTemplate
     var workers: Int
     var lease: Duration
@@ -66,7 +68,13 @@ final class WorkPool: @unchecked Sendable {
     ///
     /// - Returns: How many there were.
     func recoverOrphans() throws(JobStoreError) -> Int {
-        var filter = JobFilter(queue: settings.queue, state: .leased, limit: 1000)
+        var count = 0
+        for queue in settings.queues { count += try recoverOrphans(of: queue) }
+        return count
+    }
+
+    private func recoverOrphans(of queue: String) throws(JobStoreError) -> Int {
+        var filter = JobFilter(queue: queue, state: .leased, limit: 1000)
         var count = 0
         while true {
             let jobs = try store.blocking.jobs(filter)
@@ -161,12 +169,13 @@ final class WorkPool: @unchecked Sendable {
 
     /// Leases a job; `nil` when there was none for a while.
     private func nextLease() throws(JobStoreError) -> Lease? {
-        let leases = try store.blocking.lease(
-            from: settings.queue, for: settings.lease, worker: settings.name, waitingUpTo: Self.leaseWait)
+        var next = NextLease(from: settings.queues, for: settings.lease, worker: settings.name)
+        next.weights = settings.weights
+        let leases = try store.blocking.lease(next, waitingUpTo: Self.leaseWait)
         if let lease = leases.first { return lease }
         if settings.untilEmpty {
-            let queue = try store.blocking.stats().queues.first { $0.name == settings.queue }
-            if let queue, queue.ready + queue.scheduled + queue.leased > 0 { return nil }
+            let queues = try store.blocking.stats().queues.filter { settings.queues.contains($0.name) }
+            if queues.contains(where: { $0.ready + $0.scheduled + $0.leased > 0 }) { return nil }
             lock.withLock { isDone = true }
         }
         return nil
