@@ -17,7 +17,7 @@ extension QueueState {
         case .ack(let ack):
             if leasedEntry(ack.job, ack.token) != nil {
                 completedCount += 1
-                finish(ack.job.rawValue)
+                finish(ack.job.rawValue, as: .done, at: record.time)
             }
         case .requeue(let requeue): apply(requeue, record)
         case .expire(let expire): apply(expire, record)
@@ -27,7 +27,8 @@ extension QueueState {
                 kill(bury.job.rawValue, reason, record, setsError: bury.error != nil)
             }
         case .redrive(let redrive): apply(redrive)
-        case .cancel(let cancel): apply(cancel)
+        case .cancel(let cancel): apply(cancel, record)
+        case .release(let release): apply(release, record)
         case .edit(let edit): apply(edit, record)
         case .effect(let effect):
             let key = EffectKey(effect.scope, effect.key)
@@ -61,8 +62,13 @@ extension QueueState {
         let lane = table.intern(enqueue.lane)
         table.addJobs(1, to: lane)
         needed.insert(id)
+        let dependencies = enqueue.dependencies
+        if let blocked = dependencies?.before { addDependency(JobID(id), of: blocked) }
         let isDelayed = enqueue.runAt.map { $0 > record.time } ?? false
-        guard isDelayed || enqueue.uniqueKey != nil || enqueue.startBy != nil || enqueue.terms != nil else {
+        let isPlain =
+            !isDelayed && enqueue.uniqueKey == nil && enqueue.startBy == nil && enqueue.terms == nil
+            && !(dependencies?.concernsItself ?? false)
+        guard !isPlain else {
             table.insertReady(id, in: lane)
             return
         }
@@ -83,6 +89,7 @@ extension QueueState {
             if enqueue.isKeyFreedByLease { entry.flags.insert(.keyIsFreedByLease) }
             claim(UniqueKey(queue: table.lanes[lane].queue, key: Name(key)), id, enqueue.uniqueUntil, record.time)
         }
+        if let dependencies, remember(dependencies, of: id) { entry.flags.insert(.isBlocked) }
         entries[id] = entry
         entryIDs.insert(id)
         wait(id, entry)
@@ -104,7 +111,8 @@ extension QueueState {
             table.insertReady(job, in: entry.lane)
         } else {
             table.addScheduled(job, in: entry.lane)
-            pushRun(entry.runAt, job)
+            // Its time counts once it waits for nothing else.
+            if !entry.isBlocked { pushRun(entry.runAt, job) }
         }
     }
 
@@ -207,6 +215,9 @@ extension QueueState {
             windows[job.rawValue] = nil
             deadlinesChanged(of: job.rawValue)
         case .effect(let scope, let key): forgetEffect(EffectKey(scope, key))
+        case .dependency(let job, _):
+            guard waits.doomed.contains(job.rawValue) else { return }
+            kill(job.rawValue, .dependency, record, setsError: true)
         }
     }
 
@@ -256,6 +267,7 @@ extension QueueState {
         entry.attempt = 0
         entry.crashes = 0
         entry.flags.remove(.hasCrashed)
+        if isBlocked(job) { entry.flags.insert(.isBlocked) }
         entries[job] = entry
         table.queues[table.lanes[entry.lane].queue].dead.remove(job)
         if let key = keysOfJobs[job], !entry.flags.contains(.keyIsWindowed) {
@@ -265,13 +277,14 @@ extension QueueState {
         wait(job, entry)
     }
 
-    private mutating func apply(_ cancel: Cancel) {
+    private mutating func apply(_ cancel: Cancel, _ record: Record) {
         let job = cancel.job.rawValue
         if entries[job] != nil {
-            finish(job)
+            finish(job, as: .cancelled, at: record.time)
         } else if let lane = table.find(cancel.lane), table.removeReady(job, from: lane) {
             needed.remove(job)
             table.removeJob(from: lane)
+            tellDependents(of: job, .cancelled, at: record.time)
         }
     }
 
@@ -301,7 +314,8 @@ extension QueueState {
         leave(job, entry)
         releaseKey(of: job, entry)
         entry.phase = .dead
-        entry.flags.subtract([.hasStartBy, .isPromoted])
+        if entry.isBlocked { spare(job) }
+        entry.flags.subtract([.hasStartBy, .isPromoted, .isBlocked])
         entry.runAt = 0
         entry.token = 0
         entry.deadReason = reason.rawValue
@@ -310,10 +324,11 @@ extension QueueState {
         entries[job] = entry
         table.queues[table.lanes[entry.lane].queue].dead.insert(job)
         deadlinesChanged(of: job)
+        tellDependents(of: job, .dead, at: record.time)
     }
 
     /// Forgets a job that has an entry.
-    mutating func finish(_ job: UInt64) {
+    mutating func finish(_ job: UInt64, as end: DependencyEnd, at now: Timestamp) {
         guard let entry = entries[job] else { return }
         leave(job, entry)
         releaseKey(of: job, entry)
@@ -327,6 +342,8 @@ extension QueueState {
         entryIDs.remove(job)
         table.removeJob(from: entry.lane)
         deadlinesChanged(of: job)
+        forgetDependencies(of: job)
+        tellDependents(of: job, end, at: now)
     }
 
     /// Takes a job out of the figures and indexes of the phase it is in.

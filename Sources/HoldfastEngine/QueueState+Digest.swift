@@ -34,6 +34,7 @@ extension QueueState {
         if withCursors { encodeCursors(into: &writer) }
         if !edited.isEmpty { encodeEdited(into: &writer) }
         if !effectWindows.isEmpty { encodeEffectWindows(into: &writer) }
+        if !waits.jobs.isEmpty { encodeDependencies(into: &writer) }
         return StateDigest(hashing: writer.bytes)
     }
 

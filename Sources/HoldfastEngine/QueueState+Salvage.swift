@@ -58,12 +58,13 @@ extension QueueState {
             if let entry = entries[job] {
                 let queue = table.queues[table.lanes[entry.lane].queue].name
                 result.jobs.append(.init(id: JobID(job), queue: queue))
-                finish(job)
+                finish(job, as: .cancelled, at: latestTime)
             } else if let lane = table.lanes.slots.first(where: { table.lanes[$0].ready.contains(job) }) {
                 result.jobs.append(.init(id: JobID(job), queue: table.queues[table.lanes[lane].queue].name))
                 if table.removeReady(job, from: lane) {
                     needed.remove(job)
                     table.removeJob(from: lane)
+                    tellDependents(of: job, .cancelled, at: latestTime)
                 }
             }
         }

@@ -60,6 +60,8 @@ package struct QueueState: Sendable {
     var effects: [EffectKey: UInt64] = [:]
     /// Of effects that are kept for a time, by their record.
     var effectWindows: [UInt64: EffectWindow] = [:]
+    /// What jobs wait for besides a time.
+    var waits = DependencyTable()
     var cursors: [Name: Cursor] = [:]
     /// The last record that is not about a cursor, as far as a cursor depends on it.
     var lastShown = SequenceNumber.zero
@@ -81,6 +83,7 @@ package struct QueueState: Sendable {
 
     /// Whether an expire record is due. O(1).
     package func hasOverdue(at now: Timestamp) -> Bool {
+        if !waits.doomed.isEmpty { return true }
         guard let first = expiries.first else { return false }
         return first.deadline <= now
     }
@@ -88,6 +91,7 @@ package struct QueueState: Sendable {
     /// The earliest instant at which a run-at time, lease, start-by time or window falls due, or, after `now`, a queue
     /// may lease one more as its rate goes. O(queues with a rate).
     package func nextDeadline(after now: Timestamp) -> Timestamp? {
+        if !waits.doomed.isEmpty { return now }
         var first = expiries.first?.deadline
         if let run = runs.first?.deadline { first = min(first ?? run, run) }
         if let token = table.nextToken(after: now) { first = min(first ?? token, token) }
@@ -99,12 +103,15 @@ package struct QueueState: Sendable {
     ///
     /// - Complexity: O(k log k) in the number of elements due that were looked at.
     package func overdue(at now: Timestamp, limit: Int) -> [Mutation] {
+        if !waits.doomed.isEmpty { return endsOfDoomed(limit) }
         var previous: DeadlineHeap<Due>.Element?
         var mutations: [Mutation] = []
         for element in expiries.due(at: now, limit: limit, where: { isLive($0) }) {
             if let previous, !(previous < element) { continue }
             previous = element
             if let mutation = expiry(element) { mutations.append(mutation) }
+            // What follows from its end comes before what falls due later, however many are asked for.
+            if !waits.dependents.isEmpty, waits.dependents[element.job.rawValue] != nil { break }
         }
         return mutations
     }
@@ -164,7 +171,9 @@ package struct QueueState: Sendable {
         switch element.tag {
         case .lease: return entry.phase == .leased && entry.deadline == at
         case .startBy: return entry.phase == .waiting && entry.flags.contains(.hasStartBy) && entry.deadline == at
-        case .run: return entry.phase == .waiting && entry.runAt == at && !entry.flags.contains(.isPromoted)
+        case .run:
+            return entry.phase == .waiting && entry.runAt == at
+                && entry.flags.isDisjoint(with: [.isPromoted, .isBlocked])
         case .uniqueKey, .effect: return false
         }
     }

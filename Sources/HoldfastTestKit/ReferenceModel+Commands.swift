@@ -27,6 +27,7 @@ extension ReferenceModel {
         case .ack(let job, let token, _):
             jobs.remove(at: try index(of: job, leasedWith: token))
             releaseKey(of: job)
+            tell(.done, of: job)
             completedCount += 1
             result = (.done, 1)
         case .requeue(let job, let token, let delay, _, let countsAttempt, let errorClass):
@@ -42,6 +43,9 @@ extension ReferenceModel {
         case .redrive(let job):
             try redrive(job)
             result = (.redriven(count: 1, skipped: 0), 1)
+        case .release(let job):
+            try release(job)
+            result = (.done, 1)
         case .redriveQueue(let queue, let limit):
             let (count, skipped) = redrive(queue, limit)
             result = (.redriven(count: count, skipped: skipped), count)
@@ -73,6 +77,7 @@ extension ReferenceModel {
         if let key = enqueue.uniqueKey, let holder = holder(of: key, in: enqueue.lane.queue) {
             return try collide(enqueue, holder, collision, at: now)
         }
+        let dependencies = try dependencies(of: enqueue, before: next)
         try requireRoom(in: enqueue.lane.queue)
         if let key = enqueue.uniqueKey {
             keys.append(
@@ -81,7 +86,10 @@ extension ReferenceModel {
         noteWeight(of: enqueue.lane)
         let state = Job.State.waiting(runAt: enqueue.runAt ?? .zero)
         jobs.append(
-            Job(id: JobID(next), enqueue: enqueue, key: enqueue.uniqueKey, state: state, startBy: enqueue.startBy))
+            Job(
+                id: JobID(next), enqueue: enqueue, key: enqueue.uniqueKey, state: state, startBy: enqueue.startBy,
+                dependencies: dependencies))
+        addDependency(JobID(next), of: enqueue.dependencies?.before)
         return (.enqueued(JobID(next)), 1)
     }
 
@@ -119,10 +127,7 @@ extension ReferenceModel {
     /// The first ready job of each group, among those of the highest priority that has any, lowest id first.
     private func candidates(in queue: String, at now: Timestamp) -> [Int] {
         let ready = jobs.indices.filter { index in
-            guard jobs[index].enqueue.lane.queue == queue, case .waiting(let runAt) = jobs[index].state else {
-                return false
-            }
-            return runAt <= now && mayRun(jobs[index], at: now)
+            jobs[index].enqueue.lane.queue == queue && jobs[index].isReady(at: now) && mayRun(jobs[index], at: now)
         }
         guard let priority = ready.map({ jobs[$0].enqueue.lane.priority }).max() else { return [] }
         var groups: Set<String> = []
@@ -177,6 +182,7 @@ extension ReferenceModel {
         }
         jobs.remove(at: index)
         releaseKey(of: job)
+        tell(.cancelled, of: job)
     }
 
     private mutating func redrive(_ job: JobID) throws(EngineError) {

@@ -18,6 +18,7 @@ enum SimulationOperation {
     case cancel(JobID)
     case edit(JobID, JobEdit)
     case redrive(JobID)
+    case release(JobID)
     case redriveQueue(String, limit: Int)
     case effect(scope: String, key: String, fence: LeaseIdentity?, value: [UInt8])
     case keptEffect(scope: String, key: String, seconds: Int, value: [UInt8])
@@ -41,6 +42,7 @@ enum SimulationOperation {
     var isInTwoSteps: Bool {
         switch self {
         case .cancel, .edit, .redrive, .job, .batch: true
+        case .enqueue(_, _, let options): !options.after.isEmpty
         default: false
         }
     }
@@ -108,6 +110,7 @@ enum SimulationOperation {
         case .cancel(let id): return wait(store.submitCancel(id)) { .done }
         case .edit(let id, let edit): return wait(store.submitEdit(id, edit)) { .done }
         case .redrive(let id): return wait(store.submitRedrive(id)) { .done }
+        case .release(let id): return wait(store.submitRelease(id)) { .done }
         case .redriveQueue(let queue, let limit):
             return wait(store.submitRedrive(queue: queue, limit: limit)) { .redriven($0) }
         case .effect(let scope, let key, let fence, let value):

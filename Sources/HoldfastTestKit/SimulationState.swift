@@ -25,6 +25,8 @@ struct SimulationState {
     /// - Returns: How many records that takes.
     mutating func expire(at now: Timestamp, next: SequenceNumber) -> Int {
         let count = model.expire(at: now)
+        for job in model.cancelledByDependency { ended[job] = .cancelled }
+        model.cancelledByDependency = []
         // Numbers may be left out between two openings.
         if count > 0 { model.last = next.advanced(by: UInt64(count - 1)) }
         return count
@@ -97,10 +99,11 @@ struct SimulationState {
         } catch {
             switch command {
             case .edit where error.code == .queueFull: throw Refusal(codes: [.queueFull])
-            case .cancel(let job, _), .redrive(let job), .edit(let job, _, _):
+            case .cancel(let job, _), .redrive(let job), .edit(let job, _, _), .release(let job):
                 if ended[job] != nil { throw Refusal(codes: [.invalidState, .notFound]) }
                 throw Refusal(codes: [model.index(of: job) == nil ? .notFound : .invalidState])
             case .moveCursor: throw Refusal(codes: [error.code == .notFound ? .notFound : .invalidState])
+            case .enqueue where error.code == .notFound: throw Refusal(codes: [.notFound])
             case .enqueue: throw Refusal(codes: [error.code == .queueFull ? .queueFull : .invalidState])
             default: throw Refusal(codes: [error.code == .leaseLost ? .leaseLost : .notFound])
             }
@@ -114,11 +117,14 @@ struct SimulationState {
         for job in model.jobs where job.enqueue.lane.queue == queue {
             let isMeant =
                 switch job.state {
-                case .waiting(let runAt): states.contains(runAt <= now ? .ready : .scheduled)
+                case .waiting: states.contains(job.isReady(at: now) ? .ready : .scheduled)
                 case .dead: states.contains(.dead)
                 case .leased: false
                 }
-            guard isMeant else { continue }
+            // One that waited for another that is cancelled may be ready by now, and is not meant then.
+            guard isMeant, let index = model.index(of: job.id),
+                states.contains(.ready) || !model.jobs[index].isReady(at: now)
+            else { continue }
             let place = next.advanced(by: UInt64(count))
             do throws(Refusal) {
                 count += try perform(.cancel(job: job.id, lane: nil), at: now, next: place, observed: []).records
@@ -144,6 +150,7 @@ struct SimulationState {
         case .bury(let lease): .bury(job: lease.id, token: lease.token, reason: .buried, error: nil)
         case .cancel(let id): .cancel(job: id, lane: nil)
         case .redrive(let id): .redrive(job: id)
+        case .release(let id): .release(job: id)
         case .redriveQueue(let queue, let limit): .redriveQueue(queue: queue, limit: limit)
         case .effect(let scope, let key, let fence, let value):
             .effect(Effect(scope, key, fence, value))
@@ -266,5 +273,10 @@ extension Enqueue {
             uniqueUntil: after(options.uniqueFor), isKeyFreedByLease: options.uniqueScope == .queued,
             startBy: after(options.timeToLive), terms: terms.isEmpty ? nil : terms,
             headers: options.headers.map { Header(name: $0.name, value: $0.value) }, payload: payload)
+        if !options.after.isEmpty || options.hold || options.before != nil {
+            dependencies = EnqueueDependencies(
+                after: Set(options.after).sorted(), policy: options.ifOneFails.policy, isHeld: options.hold,
+                before: options.before)
+        }
     }
 }

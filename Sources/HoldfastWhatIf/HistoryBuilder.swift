@@ -85,7 +85,7 @@ package struct HistoryBuilder {
         case .edit(let edit): add(edit, at: time)
         case .queueSettings(let settings):
             configure(settings, at: time)
-        case .effect, .effectRemove, .clock, .cursorSet, .cursorRemove: break
+        case .effect, .effectRemove, .clock, .cursorSet, .cursorRemove, .release: break
         }
         return history.jobs.count < bounds.jobs && history.attempts.count < bounds.attempts
             && history.inputs.count < bounds.inputs
@@ -133,7 +133,8 @@ package struct HistoryBuilder {
         case .lease(let id, _, let isDead), .timeLimit(let id, _, let isDead):
             guard let job = end(id, .expire, at: time) else { return }
             if isDead { measurement.die(Int(job), at: time) } else { measurement.wait(Int(job), from: time) }
-        case .startBy(let id): if let job = indices[id.rawValue] { measurement.die(Int(job), at: time) }
+        case .startBy(let id), .dependency(let id, _):
+            if let job = indices[id.rawValue] { measurement.die(Int(job), at: time) }
         case .uniqueKey, .effect: break
         }
     }

@@ -192,7 +192,7 @@ package struct Simulation {
                     measurement.endLease(job, at: now, isExpired: true)
                     settled(job)
                     if isDead { die(job) } else { wait(job, from: now) }
-                case .startBy(let id):
+                case .startBy(let id), .dependency(let id, _):
                     let job = index(id)
                     noteWaiting(history.queue(of: job), -1)
                     die(job)

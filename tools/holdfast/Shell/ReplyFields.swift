@@ -273,6 +273,7 @@ extension JSONWriter {
         field("progress", given: job.progress)
         field("result", given: job.result)
         field("finished_at_ms", optional: job.finishedAt)
+        if let dependencies = job.dependencies { fields(of: dependencies) }
         field("unique_key", optional: job.uniqueKey)
         field("headers", job.headers)
         if withPayload, let payload = job.payload { text("payload", payload) }
