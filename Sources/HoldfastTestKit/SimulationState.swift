@@ -99,6 +99,8 @@ struct SimulationState {
         } catch {
             switch command {
             case .edit where error.code == .queueFull: throw Refusal(codes: [.queueFull])
+            case .release(let job) where model.index(of: job) == nil:
+                throw Refusal(codes: [.invalidState, .notFound])
             case .cancel(let job, _), .redrive(let job), .edit(let job, _, _), .release(let job):
                 if ended[job] != nil { throw Refusal(codes: [.invalidState, .notFound]) }
                 throw Refusal(codes: [model.index(of: job) == nil ? .notFound : .invalidState])
