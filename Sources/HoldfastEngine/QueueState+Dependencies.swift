@@ -198,6 +198,13 @@ extension QueueState {
             isHeld: own.isHeld)
     }
 
+    /// All jobs that the job waits for, ascending.
+    package func pendingDependencies(of job: JobID) -> [JobID] {
+        var jobs: [JobID] = []
+        waits.jobs[job.rawValue]?.pending.forEachRange { jobs += $0.map { JobID($0) } }
+        return jobs
+    }
+
     /// Returns those of `jobs` that were given an id and are not in the state (any more).
     ///
     /// - Complexity: O(jobs · lanes), and O(jobs) where they are of few lanes.
