@@ -86,17 +86,15 @@ extension QueueState {
         if let key = enqueue.uniqueKey, let holder = holder(of: key, in: queue, batch), Safeguard.uniqueKey.isOn {
             return try collide(enqueue, holder, collision, at: now, in: &batch)
         }
-        var enqueue = enqueue
-        if let asked = enqueue.dependencies {
-            enqueue.dependencies = try dependencies(asked, of: JobID(next), in: batch)
-        }
+        // Only what names others is copied.
+        let dependent = enqueue.hasDependencies ? try resolved(enqueue, at: next, in: batch) : nil
         try reserve(in: queue, &batch)
         if let key = enqueue.uniqueKey {
             batch.setHolder(JobID(next), queue: queue, key: key)
             batch.setLane(enqueue.lane, of: JobID(next))
         }
-        if let dependencies = enqueue.dependencies { batch.add(dependencies, of: JobID(next)) }
-        return Decision(.enqueue(enqueue), .enqueued(JobID(next)))
+        if let dependencies = dependent?.dependencies { batch.add(dependencies, of: JobID(next)) }
+        return Decision(.enqueue(dependent ?? enqueue), .enqueued(JobID(next)))
     }
 
     /// Notes that a job is about to come into a queue, if that takes one more.

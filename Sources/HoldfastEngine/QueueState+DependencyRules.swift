@@ -9,11 +9,22 @@ extension QueueState {
     /// How many jobs are looked at to find out whether two would wait for each other.
     private static let cycleStepsMax = 10_000
 
+    /// Returns an enqueue as its record has it.
+    func resolved(
+        _ enqueue: Enqueue, at next: SequenceNumber, in batch: BatchScope
+    ) throws(EngineError) -> Enqueue {
+        var result = enqueue
+        if let asked = enqueue.dependencies {
+            result.dependencies = try dependencies(asked, of: JobID(next), in: batch)
+        }
+        return result
+    }
+
     /// Returns what a new job says of others, with what has ended in this batch, or is dead and ends a wait, counted.
     ///
     /// - Throws: `.notFound` for a job that is not in the state; `.invalidState` for one that has failed already, or
     ///   that can't be waited for by one more.
-    func dependencies(
+    private func dependencies(
         _ asked: EnqueueDependencies, of new: JobID, in batch: BatchScope
     ) throws(EngineError) -> EnqueueDependencies {
         var result = asked

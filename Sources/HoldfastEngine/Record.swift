@@ -110,6 +110,8 @@ package struct Enqueue: Hashable, Sendable {
         get { if case .boxed(let value) = boxedDependencies { value } else { nil } }
         set { boxedDependencies = newValue.map { .boxed($0) } ?? .nothing }
     }
+    /// Whether it says anything of other jobs, without a look at what.
+    var hasDependencies: Bool { if case .boxed = boxedDependencies { true } else { false } }
     private var boxedDependencies = BoxedDependencies.nothing
     /// Pairs in the order given.
     package var headers: [Header]

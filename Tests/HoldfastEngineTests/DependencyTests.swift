@@ -303,6 +303,23 @@ import Testing
         #expect(engine.state.status(of: runs, at: engine.now)?.state == .ready)
     }
 
+    @Test mutating func aJobWhoseDependencyNobodyKnowsIsHeld() throws {
+        let first = try enqueue("a")
+        for policy in DependencyPolicy.allCases {
+            var lost = Enqueue(lane: Lane(queue: "q"))
+            lost.dependencies = EnqueueDependencies(
+                after: [first, JobID(900)], policy: policy, before: JobID(first.rawValue))
+            let mended = engine.state.mended(lost).dependencies
+            #expect(mended?.after == [first] && mended?.before == nil)
+            #expect(mended?.isHeld == (policy != .run) && mended?.cancelled == (policy == .run ? 1 : 0))
+            try engine.append(.enqueue(engine.state.mended(lost)))
+        }
+        var only = Enqueue(lane: Lane(queue: "q"))
+        only.dependencies = EnqueueDependencies(before: first)
+        #expect(engine.state.mended(only).dependencies == nil)
+        try settle()
+    }
+
     @Test mutating func recordsThatSayWhatCanNotBeAreCorrupt() throws {
         let first = try enqueue("a")
         let job = try enqueue(after: [first], .die)
