@@ -119,6 +119,9 @@ extension EnqueueOptions {
     /// Whether it names jobs to wait for.
     var namesJobs: Bool { !after.isEmpty || !afterIndex.isEmpty }
 
+    /// About how many bytes its record takes for the jobs that it names.
+    var dependencyBytes: Int { (after.count + afterIndex.count) * 8 }
+
     /// Whether it says anything of other jobs.
     var hasDependencies: Bool { namesJobs || hold || before != nil }
 

@@ -170,7 +170,7 @@ extension BatchOperation {
     /// The bytes that count towards a batch's limit.
     fileprivate var bytes: Int {
         switch self {
-        case .enqueue(_, let payload, _): payload.count
+        case .enqueue(_, let payload, let options): payload.count + options.dependencyBytes
         case .ack(_, let result): result?.count ?? 0
         case .requeue(_, _, let error, _, _), .bury(_, let error): error?.utf8.count ?? 0
         case .cancel: 0

@@ -42,7 +42,9 @@ struct EnqueueOperation: StoreOperation {
 
     var access: OperationAccess { .changes }
     var bytes: Int {
-        options.headers.reduce(payload.count) { $0 + $1.name.utf8.count + $1.value.utf8.count }
+        options.headers.reduce(payload.count + options.dependencyBytes) {
+            $0 + $1.name.utf8.count + $1.value.utf8.count
+        }
     }
 
     func validate(_ store: JobStoreOptions) throws(JobStoreError) { try validate(store, at: nil) }

@@ -23,8 +23,8 @@ package struct ForgottenContent: Sendable {
 }
 
 extension QueueState {
-    /// Returns an enqueue without the jobs that it is to wait for and of which nothing is left. Nobody knows whether they
-    /// had ended: the job is held until somebody says so, unless it runs however they end.
+    /// Returns an enqueue without the jobs that it is to wait for and of which nothing is left. Nobody knows whether
+    /// they had ended: the job is held until somebody says so, unless it runs however they end.
     package func mended(_ enqueue: Enqueue) -> Enqueue {
         guard var own = enqueue.dependencies else { return enqueue }
         var place: Slot<LaneRecord>?

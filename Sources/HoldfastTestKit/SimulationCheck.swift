@@ -218,6 +218,7 @@ extension SimulationState {
         guard isSame, info.queue == lane.queue, info.priority == Int(lane.priority), info.group ?? "" == lane.group,
             info.attempt == Int(job.attempt), info.maxAttempts == Int(lane.maxAttempts),
             Set(info.dependencies?.waitingFor ?? []) == job.dependencies?.pending ?? [],
+            info.dependencies?.isHeld ?? false == job.dependencies?.isHeld ?? false,
             info.uniqueKey == job.enqueue.uniqueKey, info.weight == Int(lane.weight),
             info.headers.map(\.value) == job.enqueue.headers.map(\.value)
         else { return "job \(job.id) is \(info), the model says \(job.state), attempt \(job.attempt), \(lane)" }
