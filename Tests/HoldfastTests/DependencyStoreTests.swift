@@ -199,6 +199,20 @@ import Testing
         }
     }
 
+    @Test func aLeaseThatWaitsIsServedWhenNothingIsLeftToWaitFor() async throws {
+        try await withStore { store, _ in
+            let first = try await store.enqueue("q", payload: []).id
+            let dying = try await store.enqueue("r", payload: [], options: after([first], .die)).id
+            let last = try await store.enqueue("s", payload: [], options: after([dying], .run)).id
+            let waiting = Task { try await store.lease(from: "s", waitingUpTo: .seconds(3600)) }
+            while store.waitingLeaseCount == 0 { await Task.yield() }
+            // The second ends because the first did, and that lets the third go on: nobody else asks for anything.
+            try await store.bury(try #require(try await store.lease(from: "q").first))
+            let leases = try await waiting.value
+            #expect(leases.map(\.id) == [last])
+        }
+    }
+
     @Test func thePastShowsWhatWasWaitedForThen() async throws {
         try await withStore { store, _ in
             let first = try await store.enqueue("q", payload: []).id
