@@ -37,6 +37,17 @@ public struct EnqueueOptions: Hashable, Sendable {
     public var retry: QueueConfiguration.Retry?
     /// The classes of errors after which it is not tried again, besides those that its queue names; 16 at most.
     public var finalErrors: [String] = []
+    /// The job is not leased before each of these has ended; 10,000 at most. One that completed before counts as ended;
+    /// so does one of which compaction has left nothing. Not for the holder of a unique key that is returned instead.
+    public var after: [JobID] = []
+    /// In a batch: the same of the jobs that earlier operations of it enqueue, by their places from 0 on.
+    public var afterIndex: [Int] = []
+    /// What becomes of it when one of those dies or is cancelled.
+    public var ifOneFails = DependencyFailure.wait
+    /// A job that waits for others, or is held: it waits for this one, too, from here on.
+    public var before: JobID?
+    /// It waits until `JobStore.release(_:)`, too, so that more jobs can be enqueued `before` it.
+    public var hold = false
 
     /// Creates the defaults.
     public init() {}

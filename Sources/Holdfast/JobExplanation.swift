@@ -11,6 +11,8 @@ public struct JobExplanation: Hashable, Sendable, CustomStringConvertible {
         case leased(worker: String, until: Timestamp)
         /// It may not run before then.
         case delayed(until: Timestamp)
+        /// It waits for other jobs, or to be released; those among the first that are dead wait for a redrive.
+        case waitsFor(JobInfo.Dependencies, dead: [JobID])
         /// Its queue is paused.
         case paused
         /// So many jobs of its queue are leased, and no more may be at once.
@@ -90,7 +92,12 @@ public struct JobExplanation: Hashable, Sendable, CustomStringConvertible {
         let reason: Reason
         switch standing.state {
         case .leased: reason = .leased(worker: standing.worker, until: standing.until ?? now)
-        case .scheduled: reason = .delayed(until: standing.until ?? now)
+        case .scheduled:
+            if let waitsFor = standing.waitsFor {
+                reason = .waitsFor(JobInfo.Dependencies(waitsFor), dead: waitsFor.deadPending)
+            } else {
+                reason = .delayed(until: standing.until ?? now)
+            }
         case .dead: reason = .dead(Self.words(standing.deadReason), at: standing.diedAt ?? now)
         case .ready, .completed, .cancelled:
             if standing.isPaused {
@@ -150,6 +157,7 @@ public struct JobExplanation: Hashable, Sendable, CustomStringConvertible {
         case .buried: "it was buried"
         case .unreadable: "its record is damaged"
         case .poison: "too many of its attempts ended without a report"
+        case .dependency: "a job that it waited for failed"
         case .finalError: "it failed with an error after which it is not tried again"
         case .attemptsUsedUp, nil: "its attempts are used up"
         }
@@ -166,6 +174,7 @@ public struct JobExplanation: Hashable, Sendable, CustomStringConvertible {
         case .delayed(let until):
             let also = isPaused ? ", and queue \(queue) is paused" : ""
             return "is delayed for \(until.milliseconds - at.milliseconds) ms more\(also)"
+        case .waitsFor(let dependencies, let dead): return Self.words(dependencies, dead)
         case .paused: return "waits because queue \(queue) is paused\(place)"
         case .limited(let runningMax):
             return "waits because queue \(queue) lets \(Self.jobs(runningMax)) run at once, and so many do\(place)"
@@ -196,6 +205,19 @@ public struct JobExplanation: Hashable, Sendable, CustomStringConvertible {
         case .cancelled: return "was cancelled"
         case .dropped: return "was dead, and was dropped as queue \(queue) limits its dead letters"
         }
+    }
+
+    private static func words(_ dependencies: JobInfo.Dependencies, _ dead: [JobID]) -> String {
+        let shown = dependencies.waitingFor.prefix(10).map { "\($0.rawValue)" }
+        let more = dependencies.pending - shown.count
+        var sentence = "is held: it waits to be released"
+        if !shown.isEmpty {
+            let list = shown.joined(separator: ", ") + (more > 0 ? " and \(more) more" : "")
+            let own = "\(dependencies.pending == 1 ? "job" : "jobs") \(list)"
+            sentence = "waits for \(own)" + (dependencies.isHeld ? ", and is held: it waits to be released" : "")
+        }
+        guard let first = dead.first else { return sentence }
+        return sentence + "; job \(first.rawValue) is dead: redrive it, or cancel one of the two"
     }
 
     /// What comes before it in a queue from which nothing is leased now.

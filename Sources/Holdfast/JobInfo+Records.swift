@@ -31,6 +31,7 @@ extension JobInfo {
         }
         attempt = Int(status.attempt)
         crashes = Int(status.crashes)
+        dependencies = status.dependencies.map { Dependencies($0) }
         if state == .scheduled { runAt = status.runAt }
         if state == .leased {
             deadline = status.deadline
@@ -100,6 +101,7 @@ extension JobInfo.DeadReason {
         case .unreadable: self = .unreadable
         case .poison: self = .poison
         case .finalError: self = .finalError
+        case .dependency: self = .dependency
         }
     }
 }
@@ -182,6 +184,7 @@ extension HistoryRecord {
         case .edit(let edit):
             describe(edit, &list)
             return "edit"
+        case .release: return "release"
         case .effect(let effect):
             list.add("scope", effect.scope)
             list.add("key", effect.key)
@@ -241,6 +244,7 @@ extension HistoryRecord {
         if enqueue.isKeyFreedByLease { list.add("unique_scope", UniqueScope.queued.rawValue) }
         list.add("start_by_ms", enqueue.startBy)
         if let terms = enqueue.terms { describe(terms, &list) }
+        if let dependencies = enqueue.dependencies { describe(dependencies, &list) }
         list.add("payload_bytes", Int64(enqueue.payload.count))
     }
 
@@ -249,6 +253,17 @@ extension HistoryRecord {
         if let crashMax = terms.crashMax { list.add("crash_max", Int64(crashMax)) }
         if let retry = terms.retry { list.add("retry", retry.description) }
         list.add("final_errors", terms.finalErrors.names.joined(separator: ", "))
+    }
+
+    private static func describe(_ dependencies: EnqueueDependencies, _ list: inout FieldList) {
+        if !dependencies.after.isEmpty {
+            let first = dependencies.after.prefix(DependencyStatus.listMax).map { "\($0)" }
+            let more = dependencies.after.count - first.count
+            list.add("after", first.joined(separator: ", ") + (more > 0 ? " and \(more) more" : ""))
+        }
+        if dependencies.policy != .wait { list.add("if_one_fails", DependencyFailure(dependencies.policy).rawValue) }
+        if dependencies.isHeld { list.add("hold", true) }
+        if let before = dependencies.before { list.add("before", Int64(clamping: before.rawValue)) }
     }
 
     private static func describe(_ edit: Edit, _ list: inout FieldList) {
@@ -287,6 +302,10 @@ extension HistoryRecord {
             list.add("state", isDead ? "dead" : "ready")
         case .startBy:
             list.add("reason", "ttl expired")
+            list.add("state", "dead")
+        case .dependency(_, let failed):
+            list.add("reason", "dependency failed")
+            list.add("dependency", Int64(clamping: failed.rawValue))
             list.add("state", "dead")
         case .uniqueKey(_, let key, _):
             list.add("reason", "unique key released")

@@ -34,6 +34,8 @@ public struct JobInfo: Hashable, Sendable {
         case poison
         /// It failed with an error after which it is not tried again.
         case finalError = "final_error"
+        /// A job that it waited for has failed.
+        case dependency
     }
 
     /// The job.
@@ -78,6 +80,8 @@ public struct JobInfo: Hashable, Sendable {
     public var deadReason: DeadReason?
     /// When it was acked, cancelled or died.
     public var finishedAt: Timestamp?
+    /// What it waits or waited for, of a job that waits for others or did, while it is unfinished or dead.
+    public var dependencies: Dependencies?
     /// Its unique key, if it was given one.
     public var uniqueKey: String?
     /// In the order given.
@@ -138,8 +142,8 @@ public struct HistoryRecord: Hashable, Sendable {
     public let sequence: SequenceNumber
     /// When it happened.
     public let time: Timestamp
-    /// What happened: `enqueue`, `lease`, `heartbeat`, `ack`, `requeue`, `expire`, `bury`, `redrive`, `cancel`, `edit`
-    /// or `effect`.
+    /// What happened: `enqueue`, `lease`, `heartbeat`, `ack`, `requeue`, `expire`, `bury`, `redrive`, `cancel`, `edit`,
+    /// `release` or `effect`.
     public let kind: String
     /// What it says, without what identifies the job.
     public let fields: [Field]

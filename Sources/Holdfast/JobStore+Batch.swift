@@ -27,6 +27,7 @@ extension JobStore {
 struct AtomicBatch: StoreOperation {
     let operations: [BatchOperation]
     private var lookups: [JobID: EnqueueLookup] = [:]
+    private var endings: [JobID: JobEnding] = [:]
 
     init(operations: [BatchOperation]) { self.operations = operations }
 
@@ -42,7 +43,7 @@ struct AtomicBatch: StoreOperation {
                     + "\(Limits.batchOperationsMax)")
         }
         for (index, operation) in operations.enumerated() {
-            do { try operation.validate(options) } catch { throw error.at(index) }
+            do { try operation.validate(options, at: index) } catch { throw error.at(index) }
         }
         guard bytes <= Limits.batchBytesMax else {
             throw JobStoreError(
@@ -52,10 +53,14 @@ struct AtomicBatch: StoreOperation {
 
     mutating func supply(_ lookup: EnqueueLookup, for job: JobID) { lookups[job] = lookup }
 
+    mutating func supply(_ endings: [JobID: JobEnding]) { self.endings.merge(endings) { $1 } }
+
     mutating func run(on core: StoreCore, at now: Timestamp) throws(JobStoreError) -> OperationOutcome<[BatchReply]> {
         // All that is missing is read at once: this runs twice, not once for each job to be cancelled.
         let unknown = unknownJobs(to: core)
         guard unknown.isEmpty else { return .needsRecords(unknown) }
+        let ended = finishedJobs(in: core)
+        guard ended.isEmpty else { return .needsEndings(ended) }
         var scope = BatchScope()
         var mutations: [Mutation] = []
         var replies: [BatchReply] = []
@@ -68,7 +73,12 @@ struct AtomicBatch: StoreOperation {
                     guard let known = try core.knownJob(id, lookups[id]) else { return .needsRecords([id]) }
                     lane = known.lane
                 }
-                let command = try operation.command(at: now, lane: lane)
+                var command = try operation.command(at: now, lane: lane)
+                switch try dependencies(of: operation, replies, scope, in: core) {
+                case .resolved(nil): break
+                case .resolved(let dependencies): command = command.adding(dependencies)
+                case .needsEndings(let jobs): return .needsEndings(jobs)
+                }
                 let next = first.advanced(by: UInt64(mutations.count))
                 let decision = try core.decide(command, at: now, next: next, in: &scope)
                 decision.mutations.forEach { mutations.append($0) }
@@ -105,6 +115,42 @@ extension AtomicBatch {
     }
 }
 
+extension AtomicBatch {
+    /// Returns the jobs that enqueues name to wait for and of whose end nothing is known yet.
+    private func finishedJobs(in core: StoreCore) -> [JobID] {
+        var jobs: Set<JobID> = []
+        for case .enqueue(_, _, let options) in operations { jobs.formUnion(options.after) }
+        return jobs.isEmpty ? [] : core.state.finished(among: jobs.sorted()).filter { endings[$0] == nil }
+    }
+
+    /// Returns what an operation says of other jobs, after those before it were answered with `replies`.
+    private func dependencies(
+        of operation: BatchOperation, _ replies: [BatchReply], _ scope: BatchScope, in core: StoreCore
+    ) throws(JobStoreError) -> ResolvedDependencies {
+        guard case .enqueue(let queue, _, let options) = operation, options.hasDependencies,
+            !core.state.isHeld(options.uniqueKey, in: queue, scope)
+        else { return .resolved(nil) }
+        var indexed: [JobID] = []
+        for index in options.afterIndex {
+            guard case .enqueued(let result) = replies[index] else {
+                throw JobStoreError(
+                    .badRequest, "`after_index` names operation \(index) of the batch, which enqueues no job")
+            }
+            indexed.append(result.id)
+        }
+        return try options.dependencies(in: core.state, indexed: indexed, endings)
+    }
+}
+
+extension Command {
+    /// The same enqueue, with what it says of other jobs.
+    fileprivate func adding(_ dependencies: EnqueueDependencies?) -> Command {
+        guard case .enqueue(var enqueue, let collision) = self else { return self }
+        enqueue.dependencies = dependencies
+        return .enqueue(enqueue, collision)
+    }
+}
+
 extension BatchOperation {
     fileprivate var isSettling: Bool {
         switch self {
@@ -124,7 +170,7 @@ extension BatchOperation {
     /// The bytes that count towards a batch's limit.
     fileprivate var bytes: Int {
         switch self {
-        case .enqueue(_, let payload, _): payload.count
+        case .enqueue(_, let payload, let options): payload.count + options.dependencyBytes
         case .ack(_, let result, _): result?.count ?? 0
         case .requeue(_, _, let error, _, _), .bury(_, let error): error?.utf8.count ?? 0
         case .cancel: 0
@@ -133,10 +179,10 @@ extension BatchOperation {
         }
     }
 
-    fileprivate func validate(_ options: JobStoreOptions) throws(JobStoreError) {
+    fileprivate func validate(_ options: JobStoreOptions, at index: Int) throws(JobStoreError) {
         switch self {
         case .enqueue(let queue, let payload, let enqueueOptions):
-            try EnqueueOperation(queue: queue, payload: payload, options: enqueueOptions).validate(options)
+            try EnqueueOperation(queue: queue, payload: payload, options: enqueueOptions).validate(options, at: index)
         case .ack(let lease, let result, let keepFor):
             try AckOperation(lease: lease, result: result, keepFor: keepFor).validate(options)
         case .requeue(let lease, let after, let error, let errorClass, let counts):

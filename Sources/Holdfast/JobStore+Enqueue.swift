@@ -7,9 +7,11 @@ extension JobStore {
     /// Adds a job, unless a live job of the queue holds its unique key.
     ///
     /// - Returns: The job's id; that of the holder when it is a duplicate.
-    /// - Throws: `.badRequest` or `.tooLarge` when a field is out of its limits; `.queueFull`; `.invalidState` for a
-    ///   duplicate that is to be rejected; `.noSpace`, `.closed` or the store's failure. No job is added then, except
-    ///   that after `.ioError` it may be there on the next open.
+    /// - Throws: `.badRequest` or `.tooLarge` when a field is out of its limits; `.queueFull`; `.notFound` for an
+    ///   unknown job in `after` or `before`; `.invalidState` for a duplicate that is to be rejected, for a job in
+    ///   `after` that has failed, unless this one runs all the same, and for one in `before` that does not wait;
+    ///   `.noSpace`, `.closed` or the store's failure. No job is added then, except that after `.ioError` it may be
+    ///   there on the next open.
     /// - Postcondition: The job is durable.
     /// - Complexity: O(log n), and one sync shared with all concurrent callers.
     public func enqueue(
@@ -31,13 +33,24 @@ struct EnqueueOperation: StoreOperation {
     let queue: String
     let payload: [UInt8]
     let options: EnqueueOptions
+    /// How jobs ended that it names, as far as that was looked up.
+    private var endings: [JobID: JobEnding] = [:]
+
+    init(queue: String, payload: [UInt8], options: EnqueueOptions) {
+        (self.queue, self.payload, self.options) = (queue, payload, options)
+    }
 
     var access: OperationAccess { .changes }
     var bytes: Int {
-        options.headers.reduce(payload.count) { $0 + $1.name.utf8.count + $1.value.utf8.count }
+        options.headers.reduce(payload.count + options.dependencyBytes) {
+            $0 + $1.name.utf8.count + $1.value.utf8.count
+        }
     }
 
-    func validate(_ store: JobStoreOptions) throws(JobStoreError) {
+    func validate(_ store: JobStoreOptions) throws(JobStoreError) { try validate(store, at: nil) }
+
+    /// - Parameter place: That in a batch; `nil` outside.
+    func validate(_ store: JobStoreOptions, at place: Int?) throws(JobStoreError) {
         try Limits.checkName(queue, "queue")
         try Limits.checkPayload(payload, store)
         try Limits.checkPriority(options.priority)
@@ -67,6 +80,7 @@ struct EnqueueOperation: StoreOperation {
         }
         try Limits.checkHeaders(options.headers)
         _ = try options.terms()
+        try options.validateDependencies(at: place)
         // Whether times end before the year 10000 depends on the clock; that they are no nonsense does not.
         if options.delay != nil || options.runAt != nil || options.uniqueFor != nil || options.timeToLive != nil {
             _ = try record(at: .zero)
@@ -100,8 +114,19 @@ struct EnqueueOperation: StoreOperation {
     }
 
     mutating func run(on core: StoreCore, at now: Timestamp) throws(JobStoreError) -> OperationOutcome<EnqueueResult> {
-        .value(EnqueueResult(try core.perform(.enqueue(record(at: now), KeyCollision(options.onCollision)), at: now)))
+        var enqueue = try record(at: now)
+        // Of whoever holds its key nothing is asked: the same enqueue again gives the same job.
+        if options.hasDependencies, !core.state.isHeld(options.uniqueKey, in: queue, BatchScope()) {
+            switch try options.dependencies(in: core.state, endings) {
+            case .resolved(let dependencies): enqueue.dependencies = dependencies
+            case .needsEndings(let jobs): return .needsEndings(jobs)
+            }
+        }
+        return .value(
+            EnqueueResult(try core.perform(.enqueue(enqueue, KeyCollision(options.onCollision)), at: now)))
     }
+
+    mutating func supply(_ endings: [JobID: JobEnding]) { self.endings.merge(endings) { $1 } }
 }
 
 extension EnqueueOptions {

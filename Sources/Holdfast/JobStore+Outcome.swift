@@ -84,7 +84,9 @@ struct OutcomeWaiters: Sendable {
         case .cancel(let cancel): job = cancel.job
         case .bury(let bury): job = bury.job
         case .requeue(let requeue) where requeue.outcome == .dead: job = requeue.job
-        case .expire(.lease(let id, _, true)), .expire(.timeLimit(let id, _, true)), .expire(.startBy(let id)): job = id
+        case .expire(.lease(let id, _, true)), .expire(.timeLimit(let id, _, true)), .expire(.startBy(let id)),
+            .expire(.dependency(let id, _)):
+            job = id
         default: return
         }
         if let callers = waiting.removeValue(forKey: job) { ended += callers }

@@ -168,6 +168,7 @@ extension Mutation {
         case .expire(.lease): "lease expired"
         case .expire(.timeLimit): "time limit passed"
         case .expire(.startBy): "ttl expired"
+        case .expire(.dependency(_, let failed)): "job \(failed), which it waited for, failed"
         default: nil
         }
     }

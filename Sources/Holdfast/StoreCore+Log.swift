@@ -137,12 +137,15 @@ extension Mutation {
         case .ack(let ack): ack.job
         case .requeue(let requeue): requeue.job
         case .expire(.lease(let job, _, _)), .expire(.timeLimit(let job, _, _)): job
-        case .expire(.startBy(let job)), .expire(.deadLetter(let job)), .expire(.result(let job)): job
+        case .expire(.startBy(let job)), .expire(.deadLetter(let job)), .expire(.result(let job)),
+            .expire(.dependency(let job, _)):
+            job
         case .expire(.uniqueKey(_, _, let job)): job
         case .bury(let bury): bury.job
         case .redrive(let redrive): redrive.job
         case .cancel(let cancel): cancel.job
         case .edit(let edit): edit.job
+        case .release(let release): release.job
         case .effect(let effect): effect.fence?.job
         case .expire(.effect), .effectRemove, .queueSettings, .clock, .cursorSet, .cursorRemove: nil
         }

@@ -74,6 +74,8 @@ final class StoreCore: @unchecked Sendable {
             case .done(let pending): return pending
             case .needsRoom: log.waitForRoomBlocking()
             case .needsRecords(let jobs): for job in jobs { operation.supply(lookUp(job), for: job) }
+            case .needsEndings(let jobs):
+                do { operation.supply(try endings(of: jobs)) } catch { return refusal(error) }
             }
         }
     }
@@ -89,6 +91,11 @@ final class StoreCore: @unchecked Sendable {
             case .needsRecords(let jobs):
                 let lookups = await readers.run { jobs.map(self.lookUp) }
                 for (job, lookup) in zip(jobs, lookups) { operation.supply(lookup, for: job) }
+            case .needsEndings(let jobs):
+                do throws(JobStoreError) {
+                    operation.supply(
+                        try await readers.run { () throws(JobStoreError) in try self.endings(of: jobs) })
+                } catch { return refusal(error) }
             }
         }
     }
@@ -97,6 +104,7 @@ final class StoreCore: @unchecked Sendable {
         case done(Pending<Value>)
         case needsRoom
         case needsRecords([JobID])
+        case needsEndings([JobID])
     }
 
     private func attempt<Operation: StoreOperation>(_ operation: inout Operation) -> Attempt<Operation.Value> {
@@ -132,6 +140,7 @@ final class StoreCore: @unchecked Sendable {
             case .value(let value): outcome = .value(value)
             case .deferred(let work, let atHand): outcome = .deferred(work, atHand: atHand)
             case .needsRecords(let jobs): return .needsRecords(jobs)
+            case .needsEndings(let jobs): return .needsEndings(jobs)
             }
         } catch { outcome = refused(error) }
         if !waiters.isEmpty { serveWaiters(at: now, &served) }

@@ -23,6 +23,8 @@ enum OperationOutcome<Value: Sendable>: Sendable {
     case deferred(@Sendable () throws(JobStoreError) -> Value, atHand: (@Sendable () -> Value?)? = nil)
     /// Nothing was changed: the operation runs again once it was supplied with these jobs' enqueue records.
     case needsRecords([JobID])
+    /// Nothing was changed: the operation runs again once it was told how these jobs ended.
+    case needsEndings([JobID])
 }
 
 /// What the log holds under a job's id.
@@ -47,6 +49,8 @@ protocol StoreOperation: Sendable {
     mutating func run(on core: StoreCore, at now: Timestamp) throws(JobStoreError) -> OperationOutcome<Value>
     /// Answers `needsRecords`, once for each job.
     mutating func supply(_ lookup: EnqueueLookup, for job: JobID)
+    /// Answers `needsEndings`.
+    mutating func supply(_ endings: [JobID: JobEnding])
 }
 
 extension StoreOperation {
@@ -54,6 +58,7 @@ extension StoreOperation {
     func validate(_ options: JobStoreOptions) throws(JobStoreError) {}
     mutating func prepare(_ core: StoreCore) {}
     mutating func supply(_ lookup: EnqueueLookup, for job: JobID) {}
+    mutating func supply(_ endings: [JobID: JobEnding]) {}
 }
 
 /// An operation that is one command to the engine, whose reply is the result.

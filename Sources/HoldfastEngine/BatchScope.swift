@@ -11,7 +11,10 @@ package struct BatchScope: Sendable {
     enum Fate: Hashable, Sendable {
         /// With so many attempts begun.
         case waiting(attempt: UInt32)
-        case dead, ended
+        case dead, ended, cancelled
+
+        /// Whether nothing more may happen to it.
+        var isEnd: Bool { self == .ended || self == .cancelled }
     }
 
     private var firstJob: (job: JobID, fate: Fate)?
@@ -21,6 +24,9 @@ package struct BatchScope: Sendable {
     /// The lanes of jobs that were changed, or enqueued with a key, by which a later enqueue may find them.
     private var lanes: [JobID: Lane] = [:]
     private var effects: [EffectKey: SequenceNumber] = [:]
+    /// What jobs wait for from this batch on, and how many more wait for a job.
+    private(set) var dependencies: [JobID: [JobID]] = [:]
+    private var dependents: [JobID: Int] = [:]
     /// By how many jobs that have not finished each queue with a capacity has grown.
     private var growths: [Name: Int] = [:]
 
@@ -35,6 +41,7 @@ package struct BatchScope: Sendable {
     /// Whether nothing in it can bear on a further operation.
     var isEmpty: Bool {
         firstJob == nil && keys.isEmpty && lanes.isEmpty && effects.isEmpty && growths.isEmpty
+            && dependencies.isEmpty
     }
 
     func fate(of job: JobID) -> Fate? {
@@ -74,4 +81,28 @@ package struct BatchScope: Sendable {
         assert(effects[key] == nil, "an effect is recorded once")
         effects[key] = sequence
     }
+}
+
+// MARK: - Dependencies
+
+extension BatchScope {
+    /// Notes what a new job waits for, and what waits for it.
+    mutating func add(_ new: EnqueueDependencies, of job: JobID) {
+        if !new.after.isEmpty {
+            dependencies[job] = new.after
+            for other in new.after { dependents[other, default: 0] += 1 }
+        }
+        guard let before = new.before else { return }
+        dependencies[before, default: []].append(job)
+        dependents[job, default: 0] += 1
+    }
+
+    /// Calls `body` with what becomes of each job that the batch settles, until it returns false.
+    func forEachFate(_ body: (JobID, Fate) -> Bool) {
+        guard let firstJob, body(firstJob.job, firstJob.fate) else { return }
+        for (job, fate) in otherJobs where !body(job, fate) { return }
+    }
+
+    /// How many more jobs wait for `job` from this batch on.
+    func dependentsGrowth(of job: JobID) -> Int { dependents.isEmpty ? 0 : dependents[job] ?? 0 }
 }

@@ -5,7 +5,8 @@ package import HoldfastBytes
 
 /// A wish to change the state.
 package enum Command: Hashable, Sendable {
-    /// A new job; delays and windows are already absolute times. What becomes of it when another job holds its key is
+    /// A new job; delays and windows are already absolute times, and jobs that it is to wait for and that have finished
+    /// are only counted. What becomes of it when another job holds its key is
     /// said by the second part.
     case enqueue(Enqueue, KeyCollision = .existing)
     /// Up to `limit` ready jobs: from earlier queues first, or, with turns, by the weights of the queues, of which none
@@ -29,6 +30,8 @@ package enum Command: Hashable, Sendable {
     case redrive(job: JobID)
     /// Those of the jobs that are dead, each at its time.
     case redriveJobs([Redrive])
+    /// A job that was held back goes on.
+    case release(job: JobID)
     /// Up to `limit` dead jobs of the queue, lowest id first.
     case redriveQueue(queue: String, limit: Int)
     /// A value under (scope, key), unless there is one.

@@ -23,6 +23,8 @@ struct JobEntry: Sendable {
         static let hasTerms = Flags(rawValue: 16)
         /// `crashes` is not 0.
         static let hasCrashed = Flags(rawValue: 32)
+        /// It waits for other jobs, or for a word: see `QueueState+Dependencies.swift`, whose table says so as well.
+        static let isBlocked = Flags(rawValue: 128)
         static let semantic: Flags = [
             .hasUniqueKey, .keyIsWindowed, .hasStartBy, .keyIsFreedByLease, .hasTerms, .hasCrashed,
         ]
@@ -51,14 +53,17 @@ struct JobEntry: Sendable {
     init(lane: Slot<LaneRecord>) { self.lane = lane }
 
     /// Whether the id is in its lane's bitmap.
-    var isInLane: Bool { phase == .waiting && (runAt == 0 || flags.contains(.isPromoted)) }
+    var isInLane: Bool { phase == .waiting && (runAt == 0 || flags.contains(.isPromoted)) && !isBlocked }
+
+    /// Whether it waits for more than a time.
+    var isBlocked: Bool { flags.contains(.isBlocked) }
 
     /// Whether it waits for a time that has not come.
-    func isScheduled(at now: Timestamp) -> Bool { phase == .waiting && runAt > now.milliseconds }
+    func isScheduled(at now: Timestamp) -> Bool { phase == .waiting && (isBlocked || runAt > now.milliseconds) }
 
     func state(at now: Timestamp) -> JobState {
         switch phase {
-        case .waiting: runAt > now.milliseconds ? .scheduled : .ready
+        case .waiting: isScheduled(at: now) ? .scheduled : .ready
         case .leased: .leased
         case .dead: .dead
         }
@@ -109,4 +114,6 @@ package struct JobStatus: Hashable, Sendable {
     package var payloadSequence: SequenceNumber?
     /// The edit record whose headers apply; `nil` for those of the enqueue record.
     package var headersSequence: SequenceNumber?
+    /// What it waits or waited for.
+    package var dependencies: DependencyStatus?
 }

@@ -19,6 +19,8 @@ package enum JobState: UInt8, Hashable, Sendable, CaseIterable {
         case (.leased, .bury): [.dead]
         case (.ready, .expireStart), (.scheduled, .expireStart): [.dead]
         case (.dead, .redrive): [.ready, .scheduled]
+        case (.scheduled, .expireDependency): [.dead]
+        case (.scheduled, .release): [.scheduled, .ready]
         case (.scheduled, .edit), (.ready, .edit): [.scheduled, .ready]
         case (.scheduled, .cancel), (.ready, .cancel), (.leased, .cancel), (.dead, .cancel): [.cancelled]
         default: []
@@ -33,6 +35,7 @@ package enum JobState: UInt8, Hashable, Sendable, CaseIterable {
         case .expireStart, .edit: self == .ready || self == .scheduled
         case .redrive: self == .dead
         case .cancel: !isFinished
+        case .expireDependency, .release: self == .scheduled
         }
     }
 }
@@ -40,6 +43,7 @@ package enum JobState: UInt8, Hashable, Sendable, CaseIterable {
 /// What can happen to a job after its enqueue. A scheduled job that falls due is ready without an event.
 package enum JobEvent: Hashable, Sendable, CaseIterable {
     case lease, heartbeat, ack, requeue, expireLease, expireStart, bury, redrive, cancel, edit
+    case expireDependency, release
 }
 
 /// Why a job is among the dead letters.
@@ -56,4 +60,6 @@ package enum DeadReason: UInt8, Hashable, Sendable, CaseIterable {
     case poison = 5
     /// Its last attempt failed with an error after which it is not tried again.
     case finalError = 6
+    /// A job that it waited for has failed.
+    case dependency = 7
 }

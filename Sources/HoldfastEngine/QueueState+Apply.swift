@@ -18,7 +18,7 @@ extension QueueState {
             if let entry = leasedEntry(ack.job, ack.token) {
                 completedCount += 1
                 if let until = ack.until { keepResult(of: ack.job.rawValue, entry, until: until, at: record.sequence) }
-                finish(ack.job.rawValue)
+                finish(ack.job.rawValue, as: .done, at: record.time)
             }
         case .requeue(let requeue): apply(requeue, record)
         case .expire(let expire): apply(expire, record)
@@ -28,7 +28,8 @@ extension QueueState {
                 kill(bury.job.rawValue, reason, record, setsError: bury.error != nil)
             }
         case .redrive(let redrive): apply(redrive, record)
-        case .cancel(let cancel): apply(cancel)
+        case .cancel(let cancel): apply(cancel, record)
+        case .release(let release): apply(release, record)
         case .edit(let edit): apply(edit, record)
         case .effect(let effect):
             let key = EffectKey(effect.scope, effect.key)
@@ -63,8 +64,13 @@ extension QueueState {
         table.addJobs(1, to: lane)
         table.noteTime(id, in: table.lanes[lane].queue, at: record.time)
         needed.insert(id)
+        let dependencies = enqueue.dependencies
+        if let blocked = dependencies?.before { addDependency(JobID(id), of: blocked) }
         let isDelayed = enqueue.runAt.map { $0 > record.time } ?? false
-        guard isDelayed || enqueue.uniqueKey != nil || enqueue.startBy != nil || enqueue.terms != nil else {
+        let isPlain =
+            !isDelayed && enqueue.uniqueKey == nil && enqueue.startBy == nil && enqueue.terms == nil
+            && !(dependencies?.concernsItself ?? false)
+        guard !isPlain else {
             table.insertReady(id, in: lane)
             return
         }
@@ -85,6 +91,7 @@ extension QueueState {
             if enqueue.isKeyFreedByLease { entry.flags.insert(.keyIsFreedByLease) }
             claim(UniqueKey(queue: table.lanes[lane].queue, key: Name(key)), id, enqueue.uniqueUntil, record.time)
         }
+        if let dependencies, remember(dependencies, of: id) { entry.flags.insert(.isBlocked) }
         entries[id] = entry
         entryIDs.insert(id)
         wait(id, entry)
@@ -106,7 +113,8 @@ extension QueueState {
             table.insertReady(job, in: entry.lane)
         } else {
             table.addScheduled(job, in: entry.lane)
-            pushRun(entry.runAt, job)
+            // Its time counts once it waits for nothing else.
+            if !entry.isBlocked { pushRun(entry.runAt, job) }
         }
     }
 
@@ -212,8 +220,11 @@ extension QueueState {
         case .effect(let scope, let key): forgetEffect(EffectKey(scope, key))
         case .deadLetter(let job):
             guard entries[job.rawValue]?.phase == .dead else { return }
-            finish(job.rawValue)
+            finish(job.rawValue, as: .cancelled, at: record.time)
         case .result(let job): forgetResult(of: job.rawValue)
+        case .dependency(let job, _):
+            guard waits.doomed.contains(job.rawValue) else { return }
+            kill(job.rawValue, .dependency, record, setsError: true)
         }
     }
 
@@ -269,6 +280,7 @@ extension QueueState {
         entry.runAt = redrive.runAt.map { $0 > record.time ? $0.milliseconds : 0 } ?? 0
         entry.crashes = 0
         entry.flags.remove(.hasCrashed)
+        if isBlocked(job) { entry.flags.insert(.isBlocked) }
         entries[job] = entry
         table.queues[table.lanes[entry.lane].queue].dead.remove(job)
         if let key = keysOfJobs[job], !entry.flags.contains(.keyIsWindowed) {
@@ -279,13 +291,14 @@ extension QueueState {
         deadLettersChanged(in: table.lanes[entry.lane].queue)
     }
 
-    private mutating func apply(_ cancel: Cancel) {
+    private mutating func apply(_ cancel: Cancel, _ record: Record) {
         let job = cancel.job.rawValue
         if entries[job] != nil {
-            finish(job)
+            finish(job, as: .cancelled, at: record.time)
         } else if let lane = table.find(cancel.lane), table.removeReady(job, from: lane) {
             needed.remove(job)
             table.removeJob(from: lane)
+            tellDependents(of: job, .cancelled, at: record.time)
         }
     }
 
@@ -315,7 +328,8 @@ extension QueueState {
         leave(job, entry)
         releaseKey(of: job, entry)
         entry.phase = .dead
-        entry.flags.subtract([.hasStartBy, .isPromoted])
+        if entry.isBlocked { spare(job) }
+        entry.flags.subtract([.hasStartBy, .isPromoted, .isBlocked])
         entry.runAt = 0
         entry.token = 0
         entry.deadReason = reason.rawValue
@@ -325,10 +339,11 @@ extension QueueState {
         table.queues[table.lanes[entry.lane].queue].dead.insert(job)
         deadlinesChanged(of: job)
         deadLetterCame(job, in: table.lanes[entry.lane].queue, at: record.time)
+        tellDependents(of: job, .dead, at: record.time)
     }
 
     /// Forgets a job that has an entry.
-    mutating func finish(_ job: UInt64) {
+    mutating func finish(_ job: UInt64, as end: DependencyEnd, at now: Timestamp) {
         guard let entry = entries[job] else { return }
         leave(job, entry)
         releaseKey(of: job, entry)
@@ -344,6 +359,8 @@ extension QueueState {
         table.removeJob(from: entry.lane)
         deadlinesChanged(of: job)
         if entry.phase == .dead { deadLettersChanged(in: queue) }
+        forgetDependencies(of: job)
+        tellDependents(of: job, end, at: now)
     }
 
     /// Takes a job out of the figures and indexes of the phase it is in.

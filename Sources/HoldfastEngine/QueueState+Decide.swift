@@ -54,6 +54,9 @@ extension QueueState {
         case .redriveJobs(let jobs):
             try requireAlone(batch)
             return redrive(jobs, at: now, in: &batch)
+        case .release(let job):
+            try requireAlone(batch)
+            return try release(job)
         case .redriveQueue(let queue, let limit):
             try requireAlone(batch)
             return redrive(queue, limit, in: batch)
@@ -91,12 +94,15 @@ extension QueueState {
         if let key = enqueue.uniqueKey, let holder = holder(of: key, in: queue, batch), Safeguard.uniqueKey.isOn {
             return try collide(enqueue, holder, collision, at: now, in: &batch)
         }
+        // Only what names others is copied.
+        let dependent = enqueue.hasDependencies ? try resolved(enqueue, at: next, in: batch) : nil
         try reserve(in: queue, &batch)
         if let key = enqueue.uniqueKey {
             batch.setHolder(JobID(next), queue: queue, key: key)
             batch.setLane(enqueue.lane, of: JobID(next))
         }
-        return Decision(.enqueue(enqueue), .enqueued(JobID(next)))
+        if let dependencies = dependent?.dependencies { batch.add(dependencies, of: JobID(next)) }
+        return Decision(.enqueue(dependent ?? enqueue), .enqueued(JobID(next)))
     }
 
     /// Notes that a job is about to come into a queue, if that takes one more.
@@ -112,6 +118,11 @@ extension QueueState {
 
     /// What a queue does with its jobs.
     package func terms(of queue: String) -> QueueTerms { table.queue(queue).map { table.queues[$0].terms } ?? .init() }
+
+    /// Whether a job holds the key, also one of the batch.
+    package func isHeld(_ key: String?, in queue: String, _ batch: BatchScope) -> Bool {
+        key.map { holder(of: $0, in: queue, batch) != nil } ?? false
+    }
 
     func holder(of key: String, in queue: String, _ batch: BatchScope) -> JobID? {
         if let pending = batch.holder(queue: queue, key: key) { return pending }
@@ -210,14 +221,14 @@ extension QueueState {
     private func cancel(_ job: JobID, _ lane: Lane?, in batch: inout BatchScope) throws(EngineError) -> Decision {
         let finished = EngineError(
             .invalidState, "job \(job) has already finished; only an unfinished or dead job can be cancelled", job: job)
-        if batch.fate(of: job) == .ended { throw finished }
+        if batch.fate(of: job)?.isEnd ?? false { throw finished }
         if let entry = entries[job.rawValue] {
-            settle(job, entry, as: .ended, in: &batch)
+            settle(job, entry, as: .cancelled, in: &batch)
             return Decision(.cancel(Cancel(job: job, lane: batch.lane(of: job) ?? table.lane(entry.lane))), .done)
         }
         guard let lane else { throw .notFound(job) }
         guard isPlainReady(job, lane: lane) else { throw job.sequence <= lastSequence ? finished : .notFound(job) }
-        batch.settle(job, as: .ended)
+        batch.settle(job, as: .cancelled)
         let last = batch.lane(of: job) ?? lane
         shrink(last.queue, in: &batch)
         return Decision(.cancel(Cancel(job: job, lane: last)), .done)
@@ -280,7 +291,7 @@ extension QueueState {
         return Decision(.effect(effect), .effect(recorded: true, sequence: next))
     }
 
-    private func requireAlone(_ batch: BatchScope) throws(EngineError) {
+    func requireAlone(_ batch: BatchScope) throws(EngineError) {
         guard batch.isEmpty else {
             throw EngineError(.invalidState, "a lease or redrive can't be part of a batch; send it on its own")
         }

@@ -36,6 +36,7 @@ extension QueueState {
         if !effectWindows.isEmpty { encodeEffectWindows(into: &writer) }
         if !results.isEmpty { encodeResults(into: &writer) }
         if hasOpenGroupBuckets { encodeGroupBuckets(into: &writer) }
+        if !waits.jobs.isEmpty { encodeDependencies(into: &writer) }
         return StateDigest(hashing: writer.bytes)
     }
 

@@ -87,7 +87,7 @@ extension QueueState {
         let pending = batch.lane(of: job)
         let entry = entries[job.rawValue]
         switch batch.fate(of: job) {
-        case .dead, .ended: return nil
+        case .dead, .ended, .cancelled: return nil
         case .waiting(let attempt):
             return entry.map { WaitingJob(lane: pending ?? table.lane($0.lane), attempt: attempt) }
         case nil: break

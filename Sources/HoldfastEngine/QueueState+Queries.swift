@@ -64,6 +64,7 @@ extension QueueState {
             if content.payload != 0 { status.payloadSequence = SequenceNumber(content.payload) }
             if content.headers != 0 { status.headersSequence = SequenceNumber(content.headers) }
         }
+        status.dependencies = dependencyStatus(of: job.rawValue)
         return status
     }
 

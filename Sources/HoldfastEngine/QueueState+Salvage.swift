@@ -23,6 +23,23 @@ package struct ForgottenContent: Sendable {
 }
 
 extension QueueState {
+    /// Returns an enqueue without the jobs that it is to wait for and of which nothing is left. Nobody knows whether
+    /// they had ended: the job is held until somebody says so, unless it runs however they end.
+    package func mended(_ enqueue: Enqueue) -> Enqueue {
+        guard var own = enqueue.dependencies else { return enqueue }
+        var place: Slot<LaneRecord>?
+        let asked = own.after
+        own.after = asked.filter { job in
+            holds(job.rawValue, near: &place) && (own.policy == .wait || entries[job.rawValue]?.phase != .dead)
+        }
+        let lost = asked.count - own.after.count
+        if lost > 0, own.policy == .run { own.cancelled += lost } else if lost > 0 { own.isHeld = true }
+        if let before = own.before, !(entries[before.rawValue]?.isBlocked ?? false) { own.before = nil }
+        var result = enqueue
+        result.dependencies = own.isValid ? own : nil
+        return result
+    }
+
     /// Removes the jobs and effects whose records are not in `kept`, and the errors and progress notes that are not.
     ///
     /// - Postcondition: `neededRecords` holds kept records only.
@@ -62,12 +79,13 @@ extension QueueState {
             if let entry = entries[job] {
                 let queue = table.queues[table.lanes[entry.lane].queue].name
                 result.jobs.append(.init(id: JobID(job), queue: queue))
-                finish(job)
+                finish(job, as: .cancelled, at: latestTime)
             } else if let lane = table.lanes.slots.first(where: { table.lanes[$0].ready.contains(job) }) {
                 result.jobs.append(.init(id: JobID(job), queue: table.queues[table.lanes[lane].queue].name))
                 if table.removeReady(job, from: lane) {
                     needed.remove(job)
                     table.removeJob(from: lane)
+                    tellDependents(of: job, .cancelled, at: latestTime)
                 }
             }
         }

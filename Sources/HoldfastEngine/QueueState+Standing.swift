@@ -11,6 +11,8 @@ package struct JobStanding: Hashable, Sendable {
     package let lane: Lane
     /// Scheduled, ready, leased or dead.
     package let state: JobState
+    /// What it waits for besides a time.
+    package let waitsFor: DependencyStatus?
     /// Whether its queue gives nothing out.
     package let isPaused: Bool
     /// How many jobs its queue lets run at once, when so many run.
@@ -63,7 +65,8 @@ extension QueueState {
         let status = status(of: job, at: now)
         let queue = table.queues[table.lanes[slot].queue]
         return JobStanding(
-            lane: table.lane(slot), state: state, isPaused: queue.terms.isPaused,
+            lane: table.lane(slot), state: state,
+            waitsFor: entry?.isBlocked ?? false ? status?.dependencies : nil, isPaused: queue.terms.isPaused,
             runningMax: queue.terms.runningMax.flatMap { $0 <= queue.leased ? $0 : nil },
             heldBy: state == .ready ? hold(of: id, in: slot, at: now) : nil,
             until: state == .scheduled ? status?.runAt : status?.deadline, worker: status?.worker ?? "",

@@ -48,6 +48,7 @@ extension QueueState {
                 throw illegal(record, "cancels job \(cancel.job), which is not in the state")
             }
         case .edit(let edit): try validate(edit, record)
+        case .release(let release): try validate(release, record)
         case .effect(let effect): try validate(effect, record)
         case .effectRemove(let remove):
             guard effects[EffectKey(remove.scope, remove.key)] != nil || Safeguard.replayedEffect.isOff else {
@@ -86,6 +87,7 @@ extension QueueState {
         guard isWeightLegal || Safeguard.replayedEnqueue.isOff else {
             throw illegal(record, "has an impossible weight")
         }
+        if let dependencies = enqueue.dependencies { try validate(dependencies, record) }
         if let key = enqueue.uniqueKey, let queue = table.queue(lane.queue) {
             let isFree = uniqueKeys[UniqueKey(queue: queue, key: Name(key))] == nil
             guard isFree || Safeguard.replayedUniqueKey.isOff else {
@@ -159,6 +161,7 @@ extension QueueState {
             }
         case .deadLetter(let job): try validate(deadLetter: job, record)
         case .result(let job): try validate(resultOf: job, record)
+        case .dependency(let job, let failed): try validate(job, failed, record)
         }
     }
 

@@ -64,6 +64,8 @@ package struct QueueState: Sendable {
     var results: [UInt64: KeptResult] = [:]
     /// Of queues that limit their dead letters.
     var deadLetters: [Slot<QueueRecord>: DeadLetterOrder] = [:]
+    /// What jobs wait for besides a time.
+    var waits = DependencyTable()
     var cursors: [Name: Cursor] = [:]
     /// The last record that is not about a cursor, as far as a cursor depends on it.
     var lastShown = SequenceNumber.zero
@@ -85,6 +87,7 @@ package struct QueueState: Sendable {
 
     /// Whether an expire record is due. O(1).
     package func hasOverdue(at now: Timestamp) -> Bool {
+        if !waits.doomed.isEmpty { return true }
         guard let first = expiries.first else { return false }
         return first.deadline <= now
     }
@@ -92,6 +95,7 @@ package struct QueueState: Sendable {
     /// The earliest instant at which a run-at time, lease, start-by time or window falls due, or, after `now`, a queue
     /// or a group may lease one more as its rate goes. O(queues with a rate).
     package func nextDeadline(after now: Timestamp) -> Timestamp? {
+        if !waits.doomed.isEmpty { return now }
         var first = expiries.first?.deadline
         if let run = runs.first?.deadline { first = min(first ?? run, run) }
         if let token = table.nextToken(after: now) { first = min(first ?? token, token) }
@@ -104,17 +108,26 @@ package struct QueueState: Sendable {
     ///
     /// - Complexity: O(k log k) in the number of elements due that were looked at.
     package func overdue(at now: Timestamp, limit: Int) -> [Mutation] {
+        if !waits.doomed.isEmpty { return endsOfDoomed(limit) }
         var previous: DeadlineHeap<Due>.Element?
         var mutations: [Mutation] = []
-        for element in expiries.due(at: now, limit: limit, where: { isLive($0) }) {
+        var letters: [JobID] = []
+        for element in expiries.due(at: now, limit: limit + deadLetters.count, where: { isLive($0) }) {
             if let previous, !(previous < element) { continue }
             previous = element
             if element.tag == .deadLetter {
-                mutations += dueDeadLetters(from: element.job, at: now, limit: limit - mutations.count)
-            } else if let mutation = expiry(element) {
-                mutations.append(mutation)
+                letters.append(element.job)
+                continue
             }
-            if mutations.count >= limit { break }
+            guard mutations.count < limit else { break }
+            if let mutation = expiry(element) { mutations.append(mutation) }
+            // What follows from its end comes before what falls due later, however many are asked for.
+            if !waits.dependents.isEmpty, waits.dependents[element.job.rawValue] != nil { return mutations }
+        }
+        // Dead letters go once nothing else is due, whenever they fell due: what else falls due makes more of them.
+        guard mutations.isEmpty else { return mutations }
+        for job in letters where mutations.count < limit {
+            mutations += dueDeadLetters(from: job, at: now, limit: limit - mutations.count)
         }
         return mutations
     }
@@ -174,7 +187,9 @@ package struct QueueState: Sendable {
         switch element.tag {
         case .lease: return entry.phase == .leased && entry.deadline == at
         case .startBy: return entry.phase == .waiting && entry.flags.contains(.hasStartBy) && entry.deadline == at
-        case .run: return entry.phase == .waiting && entry.runAt == at && !entry.flags.contains(.isPromoted)
+        case .run:
+            return entry.phase == .waiting && entry.runAt == at
+                && entry.flags.isDisjoint(with: [.isPromoted, .isBlocked])
         case .uniqueKey, .effect, .deadLetter, .result: return false
         }
     }

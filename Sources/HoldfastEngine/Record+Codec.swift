@@ -16,6 +16,7 @@
 //
 //      1 enqueue        lane · [8: instant(run at)] · [16: name(unique key)] · [32: instant(unique until)]
 //                       · [64: instant(start by)] · [256: job terms, see JobTerms.swift]
+//                       · [16384: dependencies, see JobDependencies.swift]
 //                       · [128: varint(pairs) · (name · counted bytes) ...] · rest(payload)
 //                       flag 1024: a lease frees the key; with 16, not with 32
 //      2 lease          lane · [8: varint(attempt); default 1] · [16: name(worker); default ""] · instant(deadline)
@@ -30,6 +31,7 @@
 //                       2 (window of a unique key):       name(queue) · name(key) · ref(job)
 //                       16 (an effect's time):            name(scope) · name(key)
 //                       32 (a dead letter too many or too old), 64 (a result's time): ref(job)
+//                       128 (a dependency failed):        ref(job) · ref(dependency)
 //      7 bury           u8(reason) · ref(job) · ref(token) · [1: rest(error)]
 //      8 redrive        [1: instant(run at)] · ref(job)
 //      9 cancel         lane · ref(job)
@@ -48,6 +50,7 @@
 //     20 edit           lane · [8: name(new queue)] · [16: new priority as u8] · [32: varint(new max attempts)]
 //                       · [64: instant(run at)] · ref(job) · [128: varint(pairs) · (name · counted bytes) ...]
 //                       · [512: rest(payload)]; the lane is the one before
+//     23 release        ref(job)
 
 package import HoldfastBytes
 
@@ -67,7 +70,9 @@ enum RecordFlags {
     static let headers: UInt64 = 128
     static let terms: UInt64 = 256
     static let keyFreedByLease: UInt64 = 1024
-    static let enqueue = lane | runAt | uniqueKey | uniqueUntil | startBy | headers | terms | keyFreedByLease
+    static let dependencies: UInt64 = 16384
+    static let enqueue =
+        lane | runAt | uniqueKey | uniqueUntil | startBy | headers | terms | keyFreedByLease | dependencies
 
     static let attempt: UInt64 = 8
     static let worker: UInt64 = 16
@@ -91,8 +96,10 @@ enum RecordFlags {
     static let expireEffect: UInt64 = 16
     static let expireDeadLetter: UInt64 = 32
     static let expireResult: UInt64 = 64
+    static let expireDependency: UInt64 = 128
     static let expire =
         expireStartBy | expireUniqueKey | expireDead | expireTimeLimit | expireEffect | expireDeadLetter | expireResult
+        | expireDependency
 
     static let fence: UInt64 = 1
     static let tag: UInt64 = 2
@@ -148,6 +155,7 @@ extension Mutation {
         case .clock: .clock
         case .cursorSet: .cursorSet
         case .cursorRemove: .cursorRemove
+        case .release: .release
         }
     }
 }
@@ -209,6 +217,9 @@ extension Record {
         case .cursorRemove(let remove):
             writer.append(varint: 0)
             writer.append(counted: remove.name)
+        case .release(let release):
+            writer.append(varint: 0)
+            append(release.job, to: &writer)
         }
     }
 
@@ -240,6 +251,7 @@ extension Record {
         if enqueue.terms != nil { flags |= RecordFlags.terms }
         if !enqueue.headers.isEmpty { flags |= RecordFlags.headers }
         if enqueue.isKeyFreedByLease { flags |= RecordFlags.keyFreedByLease }
+        if enqueue.dependencies != nil { flags |= RecordFlags.dependencies }
         assert(enqueue.uniqueUntil == nil || enqueue.uniqueKey != nil, "a window needs a key")
         writer.append(varint: flags)
         encode(enqueue.lane, into: &writer)
@@ -248,6 +260,7 @@ extension Record {
         if let until = enqueue.uniqueUntil { append(until, to: &writer) }
         if let startBy = enqueue.startBy { append(startBy, to: &writer) }
         enqueue.terms?.encode(into: &writer)
+        enqueue.dependencies?.encode(into: &writer, from: sequence)
         if !enqueue.headers.isEmpty { encode(enqueue.headers, into: &writer) }
         writer.append(enqueue.payload)
     }
@@ -336,6 +349,10 @@ extension Record {
         case .result(let job):
             writer.append(varint: RecordFlags.expireResult)
             append(job, to: &writer)
+        case .dependency(let job, let failed):
+            writer.append(varint: RecordFlags.expireDependency)
+            append(job, to: &writer)
+            append(failed, to: &writer)
         }
     }
 

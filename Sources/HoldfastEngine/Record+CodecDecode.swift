@@ -102,6 +102,9 @@ extension Mutation {
         case .cursorRemove:
             _ = try reader.flags(known: 0)
             self = .cursorRemove(CursorRemove(name: try reader.name()))
+        case .release:
+            _ = try reader.flags(known: 0)
+            self = .release(Release(job: try reader.job(in: context)))
         }
     }
 }
@@ -147,6 +150,9 @@ extension Enqueue {
         if flags & RecordFlags.uniqueUntil != 0 { uniqueUntil = try reader.instant(in: context) }
         if flags & RecordFlags.startBy != 0 { startBy = try reader.instant(in: context) }
         if flags & RecordFlags.terms != 0 { terms = try JobTerms(from: &reader) }
+        if flags & RecordFlags.dependencies != 0 {
+            dependencies = try EnqueueDependencies(from: &reader, at: context.sequence)
+        }
         if flags & RecordFlags.headers != 0 {
             headers = try reader.headers()
             guard !headers.isEmpty else { throw ByteReaderError(.notCanonical, at: start) }
@@ -234,6 +240,8 @@ extension Expire {
         case RecordFlags.expireEffect: self = .effect(scope: try reader.name(), key: try reader.name())
         case RecordFlags.expireDeadLetter: self = .deadLetter(job: try reader.job(in: context))
         case RecordFlags.expireResult: self = .result(job: try reader.job(in: context))
+        case RecordFlags.expireDependency:
+            self = .dependency(job: try reader.job(in: context), failed: try reader.job(in: context))
         default: throw ByteReaderError(.notCanonical, at: start)
         }
     }

@@ -40,6 +40,7 @@ package enum Mutation: Hashable, Sendable {
     case clock(ClockAdvance)
     case cursorSet(CursorSet)
     case cursorRemove(CursorRemove)
+    case release(Release)
 }
 
 /// The stable number of a record's kind.
@@ -60,6 +61,7 @@ package enum RecordKind: UInt8, CaseIterable, Sendable {
     case cursorSet = 18
     case cursorRemove = 19
     case edit = 20
+    case release = 23
 }
 
 /// Where a job waits: jobs of one lane differ in nothing but their id, so a ready job needs no entry of its own.
@@ -103,9 +105,23 @@ package struct Enqueue: Hashable, Sendable {
     package var startBy: Timestamp?
     /// What it says about its attempts; `nil` when nothing.
     package var terms: JobTerms?
+    /// What it says of other jobs; `nil` when nothing.
+    package var dependencies: EnqueueDependencies? {
+        get { if case .boxed(let value) = boxedDependencies { value } else { nil } }
+        set { boxedDependencies = newValue.map { .boxed($0) } ?? .nothing }
+    }
+    /// Whether it says anything of other jobs, without a look at what.
+    var hasDependencies: Bool { if case .boxed = boxedDependencies { true } else { false } }
+    private var boxedDependencies = BoxedDependencies.nothing
     /// Pairs in the order given.
     package var headers: [Header]
     package var payload: [UInt8]
+
+    /// Behind a reference, since rare and large: others stay small.
+    private enum BoxedDependencies: Hashable, Sendable {
+        case nothing
+        indirect case boxed(EnqueueDependencies)
+    }
 
     package struct Header: Hashable, Sendable {
         package var name: String
@@ -227,6 +243,8 @@ package enum Expire: Hashable, Sendable {
     case deadLetter(job: JobID)
     /// The result of a job was kept for as long as it was to be.
     case result(job: JobID)
+    /// A job that the job waited for has failed: it is dead.
+    case dependency(job: JobID, failed: JobID)
 }
 
 /// The job goes to the dead letters at once.
@@ -393,4 +411,10 @@ package enum RecordLimits {
     package static let weightMax: UInt32 = 1000
     /// Cursors in a store.
     package static let cursorsMax = 1024
+    /// Jobs that a new one may name to wait for.
+    package static let dependenciesMax = 10_000
+    /// Jobs that one waits for at once, those added later included.
+    package static let pendingMax = 100_000
+    /// Jobs that wait for one.
+    package static let dependentsMax = 10_000
 }

@@ -32,6 +32,7 @@ extension ReferenceModel {
             keepResult(of: index, ackResult, span, at: now)
             jobs.remove(at: index)
             releaseKey(of: job)
+            tell(.done, of: job)
             completedCount += 1
             result = (.done, 1)
         case .requeue(let job, let token, let delay, let error, let countsAttempt, let errorClass):
@@ -53,6 +54,9 @@ extension ReferenceModel {
         case .redriveJobs(let list):
             let (count, skipped) = redrive(list, at: now)
             result = (.redriven(count: count, skipped: skipped), count)
+        case .release(let job):
+            try release(job)
+            result = (.done, 1)
         case .redriveQueue(let queue, let limit):
             let (count, skipped) = redrive(queue, limit)
             result = (.redriven(count: count, skipped: skipped), count)
@@ -87,6 +91,7 @@ extension ReferenceModel {
         if let key = enqueue.uniqueKey, let holder = holder(of: key, in: enqueue.lane.queue) {
             return try collide(enqueue, holder, collision, at: now)
         }
+        let dependencies = try dependencies(of: enqueue, before: next)
         try requireRoom(in: enqueue.lane.queue)
         if let key = enqueue.uniqueKey {
             keys.append(
@@ -95,7 +100,10 @@ extension ReferenceModel {
         noteWeight(of: enqueue.lane)
         let state = Job.State.waiting(runAt: enqueue.runAt ?? .zero)
         jobs.append(
-            Job(id: JobID(next), enqueue: enqueue, key: enqueue.uniqueKey, state: state, startBy: enqueue.startBy))
+            Job(
+                id: JobID(next), enqueue: enqueue, key: enqueue.uniqueKey, state: state, startBy: enqueue.startBy,
+                dependencies: dependencies))
+        addDependency(JobID(next), of: enqueue.dependencies?.before)
         return (.enqueued(JobID(next)), 1)
     }
 
@@ -153,10 +161,7 @@ extension ReferenceModel {
     /// The first ready job of each group, among those of the highest priority that has any, lowest id first.
     private func candidates(in queue: String, at now: Timestamp, wish: JobID?) -> [Int] {
         let ready = jobs.indices.filter { index in
-            guard jobs[index].enqueue.lane.queue == queue, case .waiting(let runAt) = jobs[index].state else {
-                return false
-            }
-            return runAt <= now && mayRun(jobs[index], at: now)
+            jobs[index].enqueue.lane.queue == queue && jobs[index].isReady(at: now) && mayRun(jobs[index], at: now)
         }
         guard let highest = ready.map({ jobs[$0].enqueue.lane.priority }).max() else { return [] }
         // Where priorities age, any may be next: the model follows the engine.
@@ -214,6 +219,7 @@ extension ReferenceModel {
         }
         jobs.remove(at: index)
         releaseKey(of: job)
+        tell(.cancelled, of: job)
     }
 
     private mutating func redrive(_ job: JobID) throws(EngineError) {

@@ -16,6 +16,7 @@ extension ReferenceModel {
             }
         }
         jobs.removeAll { dropped.contains($0.id) }
+        for job in dropped.sorted() { tell(.cancelled, of: job) }
         return dropped.count
     }
 

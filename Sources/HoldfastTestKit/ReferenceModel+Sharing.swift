@@ -16,8 +16,8 @@ extension ReferenceModel {
         guard sharing.order != .free else { return true }
         return running == 0
             && !others.contains { other in
-                guard other.id < job.id, case .waiting(let runAt) = other.state else { return false }
-                return sharing.order == .strict || runAt <= now
+                guard other.id < job.id, case .waiting = other.state else { return false }
+                return sharing.order == .strict || other.isReady(at: now)
             }
     }
 
@@ -25,8 +25,7 @@ extension ReferenceModel {
     package func heldCount(of queue: String, at now: Timestamp) -> Int {
         let sharing = terms(of: queue).sharing
         let ready = jobs.filter { job in
-            guard job.enqueue.lane.queue == queue, case .waiting(let runAt) = job.state else { return false }
-            return runAt <= now && !job.enqueue.lane.group.isEmpty
+            job.enqueue.lane.queue == queue && job.isReady(at: now) && !job.enqueue.lane.group.isEmpty
         }
         var held = 0
         for group in Set(ready.map(\.enqueue.lane.group)) {

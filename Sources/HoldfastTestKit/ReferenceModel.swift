@@ -33,6 +33,8 @@ public struct ReferenceModel {
         var deadReason = DeadReason.buried
         /// The text of its last error.
         var error: String?
+        /// What it waits for besides a time, or waited for.
+        var dependencies: Dependencies?
         /// How often each other group was served while this job's group waited.
         var overtakenBy: [String: Int] = [:]
     }
@@ -58,6 +60,10 @@ public struct ReferenceModel {
     var cursors: [(name: String, cursor: Cursor)] = []
     /// For each record about a cursor, the last record before it that is not, while there are cursors.
     var cursorRecords: [SequenceNumber: SequenceNumber] = [:]
+    /// How jobs ended that are no more.
+    var endings: [JobID: End] = [:]
+    /// Jobs that were cancelled because of others, in order; whoever looks empties it.
+    var cancelledByDependency: [JobID] = []
     /// How many jobs were acked.
     package internal(set) var completedCount: UInt64 = 0
     /// The last sequence number used.
@@ -80,7 +86,7 @@ public struct ReferenceModel {
         for job in jobs {
             var counts = result[job.enqueue.lane.queue] ?? QueueCounts()
             switch job.state {
-            case .waiting(let runAt): if runAt <= now { counts.ready += 1 } else { counts.scheduled += 1 }
+            case .waiting: if job.isReady(at: now) { counts.ready += 1 } else { counts.scheduled += 1 }
             case .leased: counts.leased += 1
             case .dead: counts.dead += 1
             }
@@ -111,26 +117,21 @@ public struct ReferenceModel {
     /// Lets everything fall due that is due at `now`; returns how many records that takes.
     package mutating func expire(at now: Timestamp) -> Int {
         var count = 0
-        for index in jobs.indices {
-            if case .leased(_, let deadline) = jobs[index].state, deadline <= now {
+        // What follows from one end comes before the next; ends come as they fall due, and dead letters go last.
+        while true {
+            if endDoomed(at: now) {
                 count += 1
-                let isCrash = deadline != jobs[index].mustEndBy
-                jobs[index].error = isCrash ? "lease expired" : "time limit passed"
-                if isCrash { jobs[index].crashes += 1 }
-                let own = jobs[index].enqueue.terms?.crashMax
-                let crashMax = own ?? terms(of: jobs[index].enqueue.lane.queue).crashMax ?? .max
-                let isPoison = isCrash && jobs[index].crashes >= crashMax
-                if jobs[index].attempt >= jobs[index].enqueue.lane.maxAttempts || isPoison {
-                    bury(index, isPoison ? .poison : .attemptsUsedUp, at: now)
-                } else {
-                    jobs[index].state = .waiting(runAt: .zero)
-                    jobs[index].overtakenBy = [:]
-                }
-            } else if case .waiting = jobs[index].state, let startBy = jobs[index].startBy, startBy <= now {
-                count += 1
-                jobs[index].error = "ttl expired"
-                bury(index, .startByPassed, at: now)
+                continue
             }
+            let due = jobs.indices.compactMap { index in jobs[index].due.map { (time: $0, index: index) } }
+            if let first = due.min(by: { ($0.time, $0.index) < ($1.time, $1.index) }), first.time <= now {
+                expire(first.index, at: now)
+                count += 1
+                continue
+            }
+            let dropped = dropDeadLetters(at: now)
+            if dropped == 0 { break }
+            count += dropped
         }
         count += keys.count { $0.until.map { $0 <= now } ?? false }
         keys.removeAll { $0.until.map { $0 <= now } ?? false }
@@ -138,18 +139,39 @@ public struct ReferenceModel {
         effects.removeAll { $0.until.map { $0 <= now } ?? false }
         count += results.values.count { $0 <= now }
         results = results.filter { $0.value > now }
-        count += dropDeadLetters(at: now)
         last = last.advanced(by: UInt64(count))
         return count
     }
 
     // MARK: - Parts of commands
 
+    /// Ends what has fallen due of a job: its lease, or its time to live.
+    private mutating func expire(_ index: Int, at now: Timestamp) {
+        guard case .leased(_, let deadline) = jobs[index].state else {
+            jobs[index].error = "ttl expired"
+            return bury(index, .startByPassed, at: now)
+        }
+        let isCrash = deadline != jobs[index].mustEndBy
+        jobs[index].error = isCrash ? "lease expired" : "time limit passed"
+        if isCrash { jobs[index].crashes += 1 }
+        let own = jobs[index].enqueue.terms?.crashMax
+        let crashMax = own ?? terms(of: jobs[index].enqueue.lane.queue).crashMax ?? .max
+        let isPoison = isCrash && jobs[index].crashes >= crashMax
+        if jobs[index].attempt >= jobs[index].enqueue.lane.maxAttempts || isPoison {
+            bury(index, isPoison ? .poison : .attemptsUsedUp, at: now)
+        } else {
+            jobs[index].state = .waiting(runAt: .zero)
+            jobs[index].overtakenBy = [:]
+        }
+    }
+
     mutating func bury(_ index: Int, _ reason: DeadReason, at now: Timestamp) {
         (jobs[index].diedAt, jobs[index].deadReason) = (now, reason)
         jobs[index].state = .dead
         jobs[index].startBy = nil
+        jobs[index].dependencies?.failed = nil
         releaseKey(of: jobs[index].id)
+        tell(.dead, of: jobs[index].id)
     }
 
     mutating func releaseKey(of job: JobID) { keys.removeAll { $0.job == job && $0.until == nil } }
@@ -163,5 +185,16 @@ public struct ReferenceModel {
 
     func holder(of key: String, in queue: String) -> JobID? {
         keys.first { $0.queue == queue && $0.key == key }?.job
+    }
+}
+
+extension ReferenceModel.Job {
+    /// When its lease ends, or its time to live, if it has either.
+    fileprivate var due: Timestamp? {
+        switch state {
+        case .leased(_, let deadline): deadline
+        case .waiting: startBy
+        case .dead: nil
+        }
     }
 }

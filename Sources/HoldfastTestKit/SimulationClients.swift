@@ -17,6 +17,9 @@ struct SimulationClients {
     private var known: [LeaseIdentity] = []
     /// The newest jobs ever enqueued.
     private var jobs: [JobID] = []
+    /// Jobs that have not ended, as far as is known, and those of them that wait for others.
+    private var live: [JobID] = []
+    private var blocked: [JobID] = []
     /// Whether the store's clock is moved by operations.
     var canAdvance = true
 
@@ -30,6 +33,12 @@ struct SimulationClients {
             for case .enqueued(let result) in replies { jobs = (jobs + [result.id]).suffix(80) }
         default: break
         }
+    }
+
+    /// Notes what there is.
+    mutating func look(at model: ReferenceModel) {
+        live = model.jobIDs
+        blocked = model.blockedJobs
     }
 
     /// Draws who acts next.
@@ -63,7 +72,10 @@ struct SimulationClients {
         case 89: return .drain(random.pick(from: Self.queues))
         case 90: return .purge(random.pick(from: Self.queues), PurgeStates(rawValue: UInt8(random.pick(0...7))))
         case 91..<96 where canAdvance: return .advance(Self.span(&random))
-        case 96..<98: return random.chance(1, in: 3) ? .result(someJob(&random)) : .job(someJob(&random))
+        case 96: return random.chance(1, in: 3) ? .result(someJob(&random)) : .job(someJob(&random))
+        case 97:
+            let isBlocked = !blocked.isEmpty && random.chance(3, in: 4)
+            return .release(isBlocked ? random.pick(from: blocked) : someJob(&random))
         case 98: return random.chance(1, in: 3) ? .stats : cursor(&random)
         default: return .now
         }
@@ -128,7 +140,7 @@ struct SimulationClients {
 
     private func enqueue(_ random: inout SeededRandom) -> SimulationOperation {
         .enqueue(
-            queue: random.pick(from: Self.queues), payload: payload(&random), options: Self.options(&random))
+            queue: random.pick(from: Self.queues), payload: payload(&random), options: options(&random))
     }
 
     private func payload(_ random: inout SeededRandom) -> [UInt8] {
@@ -140,8 +152,23 @@ struct SimulationClients {
         }
     }
 
-    private static func options(_ random: inout SeededRandom) -> EnqueueOptions {
+    /// Draws which jobs a new one waits for, and which one waits for it.
+    private func dependencies(_ options: inout EnqueueOptions, _ random: inout SeededRandom) {
+        if !live.isEmpty, random.chance(1, in: 6) {
+            options.after = (0..<random.pick(1...3)).map { _ in random.pick(from: live) }
+            if random.chance(1, in: 20) { options.after = [JobID(1 << 50)] }
+        }
+        options.hold = random.chance(1, in: 25)
+        if options.hold || !options.after.isEmpty {
+            options.ifOneFails = random.pick(from: DependencyFailure.allCases)
+        }
+        guard !blocked.isEmpty, random.chance(1, in: 8) else { return }
+        options.before = random.pick(from: blocked)
+    }
+
+    private func options(_ random: inout SeededRandom) -> EnqueueOptions {
         var options = EnqueueOptions()
+        dependencies(&options, &random)
         if random.chance(1, in: 3) { options.priority = random.pick(-1...2) }
         if random.chance(1, in: 6) { options.delay = .seconds(random.pick(0...90)) }
         if options.delay == nil, random.chance(1, in: 20) {
@@ -253,7 +280,7 @@ struct SimulationClients {
         case 6: return .edit(someJob(&random), edit(&random))
         case 0, 1:
             return .enqueue(
-                queue: random.pick(from: Self.queues), payload: payload(&random), options: Self.options(&random))
+                queue: random.pick(from: Self.queues), payload: payload(&random), options: options(&random))
         case 2: return .cancel(someJob(&random))
         case 3:
             guard case .effect(let scope, let key, let fence, let value) = effect(client, &random) else { break }

@@ -19,6 +19,7 @@ enum SimulationOperation {
     case cancel(JobID)
     case edit(JobID, JobEdit)
     case redrive(JobID)
+    case release(JobID)
     case redriveQueue(String, limit: Int)
     case redriveWhere(String, DeadFilter, perSecond: Int?)
     case purgeWhere(String, DeadFilter)
@@ -45,6 +46,7 @@ enum SimulationOperation {
     var isInTwoSteps: Bool {
         switch self {
         case .cancel, .edit, .redrive, .redriveWhere, .purgeWhere, .job, .batch: true
+        case .enqueue(_, _, let options): !options.after.isEmpty
         default: false
         }
     }
@@ -117,6 +119,7 @@ enum SimulationOperation {
         case .cancel(let id): return wait(store.submitCancel(id)) { .done }
         case .edit(let id, let edit): return wait(store.submitEdit(id, edit)) { .done }
         case .redrive(let id): return wait(store.submitRedrive(id)) { .done }
+        case .release(let id): return wait(store.submitRelease(id)) { .done }
         case .redriveQueue(let queue, let limit):
             return wait(store.submitRedrive(queue: queue, limit: limit)) { .redriven($0) }
         case .redriveWhere(let queue, let filter, let speed):

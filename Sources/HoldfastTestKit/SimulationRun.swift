@@ -105,6 +105,7 @@ final class SimulationRun {
         var flights: [Flight] = []
         for _ in 0..<count {
             let client = clients.client(&random)
+            clients.look(at: ledger.state.model)
             let operation = clients.operation(
                 of: client, unfinished: ledger.state.model.unfinishedCount, &random)
             flights.append(submit(operation, client, to: store))

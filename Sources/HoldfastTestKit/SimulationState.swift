@@ -31,6 +31,8 @@ struct SimulationState {
             let left = Set(model.jobIDs)
             for job in before where !left.contains(job) { ended[job] = .dead }
         }
+        for job in model.cancelledByDependency { ended[job] = .cancelled }
+        model.cancelledByDependency = []
         // Numbers may be left out between two openings.
         if count > 0 { model.last = next.advanced(by: UInt64(count - 1)) }
         return count
@@ -110,10 +112,13 @@ struct SimulationState {
         } catch {
             switch command {
             case .edit where error.code == .queueFull: throw Refusal(codes: [.queueFull])
-            case .cancel(let job, _), .redrive(let job), .edit(let job, _, _):
+            case .release(let job) where model.index(of: job) == nil:
+                throw Refusal(codes: [.invalidState, .notFound])
+            case .cancel(let job, _), .redrive(let job), .edit(let job, _, _), .release(let job):
                 if ended[job] != nil { throw Refusal(codes: [.invalidState, .notFound]) }
                 throw Refusal(codes: [model.index(of: job) == nil ? .notFound : .invalidState])
             case .moveCursor: throw Refusal(codes: [error.code == .notFound ? .notFound : .invalidState])
+            case .enqueue where error.code == .notFound: throw Refusal(codes: [.notFound])
             case .enqueue: throw Refusal(codes: [error.code == .queueFull ? .queueFull : .invalidState])
             default: throw Refusal(codes: [error.code == .leaseLost ? .leaseLost : .notFound])
             }
@@ -123,17 +128,21 @@ struct SimulationState {
     private mutating func purge(
         _ queue: String, _ states: PurgeStates, at now: Timestamp, next: SequenceNumber
     ) -> Int {
-        var meant: [JobID] = []
+        var count = 0
         for job in model.jobs where job.enqueue.lane.queue == queue {
             let isMeant =
                 switch job.state {
-                case .waiting(let runAt): states.contains(runAt <= now ? .ready : .scheduled)
+                case .waiting: states.contains(job.isReady(at: now) ? .ready : .scheduled)
                 case .dead: states.contains(.dead)
                 case .leased: false
                 }
-            if isMeant { meant.append(job.id) }
+            // One that waited for another that is cancelled may be ready by now, and is not meant then.
+            guard isMeant, let index = model.index(of: job.id),
+                states.contains(.ready) || !model.jobs[index].isReady(at: now)
+            else { continue }
+            count += cancel([job.id], at: now, next: next.advanced(by: UInt64(count)))
         }
-        return cancel(meant, at: now, next: next)
+        return count
     }
 
     /// Makes dead letters ready again, each at its time, where it is one of several a second.
@@ -182,6 +191,7 @@ struct SimulationState {
         case .bury(let lease): .bury(job: lease.id, token: lease.token, reason: .buried, error: "bad")
         case .cancel(let id): .cancel(job: id, lane: nil)
         case .redrive(let id): .redrive(job: id)
+        case .release(let id): .release(job: id)
         case .redriveQueue(let queue, let limit): .redriveQueue(queue: queue, limit: limit)
         case .effect(let scope, let key, let fence, let value):
             .effect(Effect(scope, key, fence, value))
@@ -314,5 +324,10 @@ extension Enqueue {
             uniqueUntil: after(options.uniqueFor), isKeyFreedByLease: options.uniqueScope == .queued,
             startBy: after(options.timeToLive), terms: terms.isEmpty ? nil : terms,
             headers: options.headers.map { Header(name: $0.name, value: $0.value) }, payload: payload)
+        if !options.after.isEmpty || options.hold || options.before != nil {
+            dependencies = EnqueueDependencies(
+                after: Set(options.after).sorted(), policy: options.ifOneFails.policy, isHeld: options.hold,
+                before: options.before)
+        }
     }
 }

@@ -24,6 +24,7 @@ package struct HistoryBuilder {
     /// The last attempt of each job; -1 for none.
     private var lastAttempts: [Int32] = []
     private var leasedNow: [Int] = []
+    private var waits = RecordedWaits()
     /// What was there before the range.
     private let base: QueueState
     private let bounds: RecordedHistory.Bounds
@@ -59,6 +60,10 @@ package struct HistoryBuilder {
                 id: record.sequence.rawValue, lane: lane(enqueue.lane), arrivedAt: time,
                 runAt: runAt > time ? runAt : 0, startBy: enqueue.startBy?.milliseconds ?? 0)
             arrive(job, runnableAt: runAt)
+            if let said = enqueue.dependencies {
+                let after = said.after.compactMap { indices[$0.rawValue] }
+                depend(record.sequence.rawValue, after, said.policy, said.isHeld, before: said.before, runAt, at: time)
+            }
         case .lease(let grant):
             guard let job = indices[grant.job.rawValue] else { break }
             lease(job, until: grant.deadline.milliseconds, at: time)
@@ -70,10 +75,11 @@ package struct HistoryBuilder {
             guard let job = end(ack.job, .ack, at: time) else { break }
             measurement.complete(Int(job), at: time)
             indices[ack.job.rawValue] = nil
+            go(on: waits.end(job, isDone: true), at: time)
         case .requeue(let requeue): add(requeue, at: time)
         case .bury(let bury):
             guard let job = end(bury.job, .bury, at: time) else { break }
-            measurement.die(Int(job), at: time)
+            die(job, at: time)
         case .expire(let expire): add(expire, at: time)
         case .redrive(let redrive): add(redrive, at: time)
         case .cancel(let cancel):
@@ -81,7 +87,13 @@ package struct HistoryBuilder {
             _ = end(cancel.job, .open, at: time)
             measurement.cancel(Int(job), at: time)
             indices[cancel.job.rawValue] = nil
-            history.inputs.append(RecordedInput(time: time, action: .cancel(job)))
+            // What follows from another end follows again, or not.
+            if !waits.isDoomed(job) { history.inputs.append(RecordedInput(time: time, action: .cancel(job))) }
+            go(on: waits.end(job), at: time)
+        case .release(let release):
+            guard let job = indices[release.job.rawValue] else { break }
+            history.inputs.append(RecordedInput(time: time, action: .release(job)))
+            go(on: waits.release(job), at: time)
         case .edit(let edit): add(edit, at: time)
         case .queueSettings(let settings):
             configure(settings, at: time)
@@ -124,7 +136,7 @@ package struct HistoryBuilder {
         case .scheduled(let runAt):
             history.attempts[Int(lease.attempt)].delay = runAt.milliseconds - time
             measurement.wait(Int(job), from: runAt.milliseconds)
-        case .dead: measurement.die(Int(job), at: time)
+        case .dead: die(job, at: time)
         }
     }
 
@@ -132,9 +144,11 @@ package struct HistoryBuilder {
         switch expire {
         case .lease(let id, _, let isDead), .timeLimit(let id, _, let isDead):
             guard let job = end(id, .expire, at: time) else { return }
-            if isDead { measurement.die(Int(job), at: time) } else { measurement.wait(Int(job), from: time) }
-        case .startBy(let id): if let job = indices[id.rawValue] { measurement.die(Int(job), at: time) }
-        case .uniqueKey, .effect, .deadLetter, .result: break
+            if isDead { die(job, at: time) } else { measurement.wait(Int(job), from: time) }
+        case .startBy(let id), .dependency(let id, _):
+            if let job = indices[id.rawValue] { die(job, at: time) }
+        case .deadLetter(let id): if let job = indices[id.rawValue] { go(on: waits.end(job), at: time) }
+        case .uniqueKey, .effect, .result: break
         }
     }
 
@@ -144,6 +158,7 @@ package struct HistoryBuilder {
             let delay = Int32(clamping: runAt - time)
             history.inputs.append(RecordedInput(time: time, action: .redrive(job, delay: delay)))
             measurement.arrive(Int(job), history.queue(of: Int(job)), runnableAt: runAt)
+            if waits.redrive(job) { measurement.postpone(Int(job), to: RecordedWaits.never, at: time) }
         } else if let status = base.status(of: redrive.job) {
             // It was dead before the range.
             let job = RecordedJob(
@@ -163,6 +178,30 @@ package struct HistoryBuilder {
             history.jobs[Int(job)].runAt = runAt > history.jobs[Int(job)].arrivedAt ? runAt : 0
         }
         measurement.postpone(Int(job), to: runAt, at: time)
+    }
+
+    // MARK: - Jobs that wait for others
+
+    /// Keeps what a job says of others.
+    private mutating func depend(
+        _ id: UInt64, _ after: [Int32], _ policy: DependencyPolicy, _ isHeld: Bool, before: JobID? = nil,
+        _ runAt: Int64, at time: Int64
+    ) {
+        guard let job = indices[id] else { return }
+        let said = RecordedDependencies(
+            policy: policy, isHeld: isHeld, after: after, before: before.flatMap { indices[$0.rawValue] })
+        guard isHeld || !after.isEmpty || said.before != nil else { return }
+        history.dependencies[job] = said
+        if waits.add(job, said, runAt: runAt) { measurement.postpone(Int(job), to: RecordedWaits.never, at: time) }
+    }
+
+    private mutating func go(on unblocked: [(job: Int32, runAt: Int64)], at time: Int64) {
+        for (job, runAt) in unblocked { measurement.postpone(Int(job), to: max(runAt, time), at: time) }
+    }
+
+    private mutating func die(_ job: Int32, at time: Int64) {
+        measurement.die(Int(job), at: time)
+        go(on: waits.end(job, isDead: true), at: time)
     }
 
     // MARK: - Jobs
@@ -255,6 +294,12 @@ package struct HistoryBuilder {
             let status = base.status(of: id, at: Timestamp(milliseconds: start))
             guard let lane = status?.lane ?? lane else { continue }
             carry(id, status, lane, attemptsBefore: status?.attempt ?? 0)
+        }
+        for (id, _) in waiting {
+            // Those that came later, or were dead before the range, count as ended.
+            guard let own = base.status(of: id)?.dependencies, let job = indices[id.rawValue] else { continue }
+            let after = base.pendingDependencies(of: id).compactMap { indices[$0.rawValue] }.filter { $0 < job }
+            depend(id.rawValue, after, own.policy, own.isHeld, history.jobs[Int(job)].runAt, at: start)
         }
     }
 

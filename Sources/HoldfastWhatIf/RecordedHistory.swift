@@ -53,7 +53,7 @@ package struct RecordedInput: Hashable, Sendable {
     /// What was done.
     package enum Action: Hashable, Sendable {
         /// Jobs are meant by their index; one that is redriven may have to wait for so many milliseconds.
-        case cancel(Int32), redrive(Int32, delay: Int32)
+        case cancel(Int32), redrive(Int32, delay: Int32), release(Int32)
         /// A queue, and what was set, by their index.
         case configure(queue: Int32, settings: Int32)
     }
@@ -90,6 +90,8 @@ package struct RecordedHistory: Sendable {
     package internal(set) var attempts: [RecordedAttempt] = []
     /// In the order in which they were done.
     package internal(set) var inputs: [RecordedInput] = []
+    /// What jobs say of others, of those that say anything.
+    package internal(set) var dependencies: [Int32: RecordedDependencies] = [:]
     /// What queues were set to, each once.
     package internal(set) var settings: [QueueSettings] = []
     /// How many jobs of each queue were leased at once, at most.

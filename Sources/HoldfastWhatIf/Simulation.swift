@@ -56,6 +56,9 @@ package struct Simulation {
     /// Jobs of each queue that are leased, and that wait.
     private var leased: [Int]
     private var waiting: [Int]
+    /// Jobs that wait for others, and who waits for a job.
+    private var blocked: Set<Int> = []
+    private var dependents: [Int: [Int]] = [:]
     private var arrivals = 0
     private var inputs = 0
     private var now: Int64
@@ -83,6 +86,10 @@ package struct Simulation {
         for job in history.jobs { jobs.append(Job(next: job.firstAttempt, attempts: job.attemptsBefore)) }
         unrecordedMax = Self.unrecordedFactor * (history.attempts.count + history.jobs.count)
         ids.reserveCapacity(history.jobs.count)
+        for (job, said) in history.dependencies {
+            for other in said.after { dependents[Int(other), default: []].append(Int(job)) }
+            if let before = said.before { dependents[Int(job), default: []].append(Int(before)) }
+        }
         var shared = Pool(queues: [], free: settings.sharedWorkers ?? 0)
         for (queue, own) in settings.queues.enumerated() {
             if own.workers == nil, settings.sharedWorkers != nil {
@@ -154,6 +161,7 @@ package struct Simulation {
         let time = Timestamp(milliseconds: now)
         mutations.forEach { mutation in
             state.apply(Record(sequence: state.lastSequence.next, time: time, mutation: mutation))
+            if !blocked.isEmpty { goOn(after: mutation) }
         }
     }
 
@@ -184,6 +192,7 @@ package struct Simulation {
             if mutations.isEmpty { break }
             for mutation in mutations {
                 apply(.one(mutation))
+                if case .cancel(let cancel) = mutation { endCancelled(index(cancel.job)) }
                 guard case .expire(let expire) = mutation else { continue }
                 switch expire {
                 case .lease(let id, _, let isDead), .timeLimit(let id, _, let isDead):
@@ -192,7 +201,7 @@ package struct Simulation {
                     measurement.endLease(job, at: now, isExpired: true)
                     settled(job)
                     if isDead { die(job) } else { wait(job, from: now) }
-                case .startBy(let id):
+                case .startBy(let id), .dependency(let id, _):
                     let job = index(id)
                     noteWaiting(history.queue(of: job), -1)
                     die(job)
@@ -276,6 +285,7 @@ package struct Simulation {
             switch history.inputs[inputs].action {
             case .cancel(let job): try cancel(Int(job))
             case .redrive(let job, let delay): try redrive(Int(job), runAt: now + Int64(delay))
+            case .release(let job): if let release = release(Int(job)) { apply(release.mutations) }
             case .configure(let queue, let number):
                 var recorded = history.settings[Int(number)]
                 if settings.queues[Int(queue)].limit != nil { recorded.runningMax = nil }
@@ -293,9 +303,10 @@ package struct Simulation {
             startBy: recorded.startBy > 0 ? Timestamp(milliseconds: recorded.startBy) : nil)
         jobs[job].id = state.lastSequence.next.rawValue
         ids.append((jobs[job].id, Int32(job)))
-        apply(try decide(.enqueue(enqueue)).mutations)
+        let isBlocked = try enter(enqueue, job)
         noteWaiting(queue, 1)
-        measurement.arrive(job, queue, runnableAt: max(recorded.runAt, recorded.arrivedAt))
+        measurement.arrive(
+            job, queue, runnableAt: isBlocked ? RecordedWaits.never : max(recorded.runAt, recorded.arrivedAt))
     }
 
     /// The lane of a job under the settings.
@@ -310,6 +321,10 @@ package struct Simulation {
         // Done, or left out.
         guard jobs[job].id > 0, isUnfinished(job) else { return }
         apply(try decide(.cancel(job: JobID(jobs[job].id), lane: lane(of: job))).mutations)
+        endCancelled(job)
+    }
+
+    private mutating func endCancelled(_ job: Int) {
         if jobs[job].token > 0 {
             settled(job)
         } else if !jobs[job].isDead {
@@ -326,7 +341,75 @@ package struct Simulation {
         jobs[job].isDead = false
         jobs[job].attempts = 0
         noteWaiting(history.queue(of: job), 1)
-        measurement.arrive(job, history.queue(of: job), runnableAt: runAt)
+        if isBlocked(job) { blocked.insert(job) }
+        let runnableAt = blocked.contains(job) ? RecordedWaits.never : runAt
+        measurement.arrive(job, history.queue(of: job), runnableAt: runnableAt)
+    }
+
+    // MARK: - Jobs that wait for others
+
+    /// Adds a job; returns whether it waits for others.
+    private mutating func enter(_ enqueue: Enqueue, _ job: Int) throws(EngineError) -> Bool {
+        guard let said = history.dependencies[Int32(job)] else {
+            apply(try decide(.enqueue(enqueue)).mutations)
+            return false
+        }
+        var dependent = enqueue
+        dependent.dependencies = dependencies(said)
+        let decision: Decision
+        // What has failed this time, and had not when it was recorded, is not waited for.
+        do throws(EngineError) { decision = try decide(.enqueue(dependent)) } catch {
+            decision = try decide(.enqueue(enqueue))
+        }
+        apply(decision.mutations)
+        if isBlocked(job) { blocked.insert(job) }
+        return blocked.contains(job)
+    }
+
+    /// What a job says of those that are left.
+    private func dependencies(_ said: RecordedDependencies) -> EnqueueDependencies? {
+        func id(_ job: Int32) -> JobID? {
+            let id = jobs[Int(job)].id
+            return id > 0 && isUnfinished(Int(job)) ? JobID(id) : nil
+        }
+        let before = said.before.flatMap { blocked.contains(Int($0)) ? id($0) : nil }
+        let after = said.after.compactMap(id)
+        let isWaiting = said.isHeld || !after.isEmpty
+        guard isWaiting || before != nil else { return nil }
+        return EnqueueDependencies(
+            after: after.sorted(), policy: isWaiting ? said.policy : .wait, isHeld: said.isHeld, before: before)
+    }
+
+    private func isBlocked(_ job: Int) -> Bool {
+        guard jobs[job].id > 0, let own = state.status(of: JobID(jobs[job].id))?.dependencies else { return false }
+        return own.pendingCount > 0 || own.isHeld
+    }
+
+    /// Nothing when it is not held this time.
+    private func release(_ job: Int) -> Decision? {
+        guard blocked.contains(job) else { return nil }
+        return try? decide(.release(job: JobID(jobs[job].id)))
+    }
+
+    /// Notes from when on jobs may run that waited for the one that a record ends.
+    private mutating func goOn(after mutation: Mutation) {
+        let candidates: [Int]
+        switch mutation {
+        case .release(let release): candidates = [index(release.job)]
+        case .ack(let ack): candidates = dependents[index(ack.job)] ?? []
+        case .cancel(let cancel): candidates = dependents[index(cancel.job)] ?? []
+        case .bury(let bury): candidates = dependents[index(bury.job)] ?? []
+        case .requeue(let requeue) where requeue.outcome == .dead: candidates = dependents[index(requeue.job)] ?? []
+        case .expire(.lease(let job, _, true)), .expire(.timeLimit(let job, _, true)), .expire(.startBy(let job)),
+            .expire(.dependency(let job, _)), .expire(.deadLetter(let job)):
+            candidates = dependents[index(job)] ?? []
+        default: return
+        }
+        for job in candidates where blocked.contains(job) && !isBlocked(job) {
+            blocked.remove(job)
+            if jobs[job].isDead { continue }
+            measurement.postpone(job, to: max(now, history.jobs[job].runAt), at: now)
+        }
     }
 
     private func isUnfinished(_ job: Int) -> Bool {

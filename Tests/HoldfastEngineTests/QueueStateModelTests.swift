@@ -208,6 +208,7 @@ extension ModelComparison {
             let milliseconds = Int64(random.pick(from: [1, 60_000]))
             return .heartbeat(job: lease.job, token: lease.token, milliseconds: milliseconds, progress: [1])
         case 8: return random.chance(1, in: 2) ? .redrive(job: anyJob()) : .redriveJobs(redrives())
+        case 9 where random.chance(1, in: 2): return .release(job: anyJob())
         case 9: return .redriveQueue(queue: random.pick(from: ["q", "r"]), limit: random.pick(1...4))
         case 10:
             let queue = random.pick(from: ["q", "r"])
@@ -335,7 +336,22 @@ extension ModelComparison {
         }
         if random.chance(1, in: 6) { enqueue.startBy = now.advanced(byMilliseconds: Int64(random.pick(1...40_000))) }
         if random.chance(1, in: 5) { enqueue.terms = RecordSamples.terms(&random) }
+        if random.chance(1, in: 3) { enqueue.dependencies = dependencies() }
         return enqueue
+    }
+
+    /// Jobs that there are mostly: what has finished the store tells apart before.
+    private mutating func dependencies() -> EnqueueDependencies? {
+        let known = model.jobIDs
+        var result = EnqueueDependencies(policy: random.pick(from: DependencyPolicy.allCases))
+        if !known.isEmpty, random.chance(2, in: 3) {
+            result.after = Set((0..<random.pick(1...4)).map { _ in random.pick(from: known) }).sorted()
+            if random.chance(1, in: 30) { result.after.append(JobID(1 << 50)) }
+        }
+        result.isHeld = random.chance(1, in: 8)
+        if !known.isEmpty, random.chance(1, in: 3) { result.before = random.pick(from: known) }
+        if result.after.isEmpty && !result.isHeld { result.policy = .wait }
+        return result.isValid ? result : nil
     }
 
     private mutating func changes() -> JobChanges {

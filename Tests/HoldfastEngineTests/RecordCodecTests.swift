@@ -142,7 +142,20 @@ import Testing
             "ac02 ff05 0171 fe ac02 0167 0172 00 05 e0d403 e707 01 0161 026263 09"
         ),
         (.edit(Edit(job: JobID(1), from: lane, to: lane, headers: [])), "ac02 8001 046d61696c e707 00"),
+        (waiting(EnqueueDependencies(after: [JobID(1), JobID(301)])), "ac02 808001 046d61696c 00 02 e707 ac02 09"),
+        (
+            waiting(EnqueueDependencies(policy: .die, isHeld: true, before: JobID(1))),
+            "ac02 808001 046d61696c 0f e707 00 09"
+        ),
+        (.expire(.dependency(job: JobID(2), failed: JobID(1))), "ac02 8001 e607 e707"),
+        (.release(Release(job: JobID(1))), "ac02 00 e707"),
     ]
+
+    private static func waiting(_ dependencies: EnqueueDependencies) -> Mutation {
+        var enqueue = Enqueue(lane: lane, payload: [9])
+        enqueue.dependencies = dependencies
+        return .enqueue(enqueue)
+    }
 
     @Test(arguments: 0..<golden.count) func theBytesOfEveryKindArePinned(index: Int) throws {
         let (mutation, hex) = Self.golden[index]
@@ -153,7 +166,7 @@ import Testing
 
     @Test func everyKindHasGoldenBytesAndAStableNumber() {
         #expect(Set(Self.golden.map(\.0.kind)) == Set(RecordKind.allCases))
-        #expect(RecordKind.allCases.map(\.rawValue) == [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 16, 17, 18, 19, 20])
+        #expect(RecordKind.allCases.map(\.rawValue) == [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 16, 17, 18, 19, 20, 23])
     }
 
     @Test func randomRecordsComeBackAsTheyWere() throws {

@@ -62,8 +62,8 @@ enum RecordSamples {
     static func mutation(_ random: inout SeededRandom, before sequence: UInt64) -> Mutation {
         let job = JobID(UInt64.random(in: 1..<sequence, using: &random))
         let token = LeaseToken(UInt64.random(in: 1..<sequence, using: &random))
-        switch random.pick(0...15) {
-        case 0: return .enqueue(enqueue(&random))
+        switch random.pick(0...16) {
+        case 0: return .enqueue(enqueue(&random, before: sequence))
         case 1:
             let attempt = UInt32(random.pick(from: [0, 1, 2, 300, Int(UInt32.max)]))
             return .lease(
@@ -90,6 +90,7 @@ enum RecordSamples {
                     .timeLimit(job: job, token: token, isDead: random.chance(1, in: 2)), .startBy(job: job),
                     .uniqueKey(queue: text(&random), key: text(&random), job: job),
                     .effect(scope: text(&random), key: text(&random)), .deadLetter(job: job), .result(job: job),
+                    .dependency(job: job, failed: JobID(token.rawValue)),
                 ]))
         case 6:
             let reason = random.pick(from: [Bury.Reason.buried, .unreadable])
@@ -126,12 +127,24 @@ enum RecordSamples {
                 age: random.pick(from: [CursorCaps.standard.age, 0, CursorCaps.ageMax]))
             let next = SequenceNumber(UInt64.random(in: 1...sequence, using: &random))
             return .cursorSet(CursorSet(name: text(&random), cursor: Cursor(next: next, caps: caps)))
+        case 15: return .release(Release(job: job))
         case 14: return .effectRemove(EffectRemove(scope: text(&random), key: text(&random)))
         default: return .clock(ClockAdvance())
         }
     }
 
-    private static func enqueue(_ random: inout SeededRandom) -> Enqueue {
+    private static func dependencies(_ random: inout SeededRandom, before sequence: UInt64) -> EnqueueDependencies? {
+        var result = EnqueueDependencies(policy: random.pick(from: DependencyPolicy.allCases))
+        let ids = (0..<random.pick(0...5)).map { _ in JobID(UInt64.random(in: 1..<sequence, using: &random)) }
+        result.after = Set(ids).sorted()
+        result.isHeld = random.chance(1, in: 2)
+        if random.chance(1, in: 2) { result.done = random.pick(from: [1, 300]) }
+        if result.policy == .run { (result.dead, result.cancelled) = (random.pick(0...2), random.pick(0...2)) }
+        if random.chance(1, in: 2) { result.before = JobID(UInt64.random(in: 1..<sequence, using: &random)) }
+        return result.isValid ? result : nil
+    }
+
+    private static func enqueue(_ random: inout SeededRandom, before sequence: UInt64) -> Enqueue {
         var enqueue = Enqueue(lane: lane(&random), payload: bytes(&random) ?? [])
         if random.chance(1, in: 3) { enqueue.runAt = instant(&random) }
         if random.chance(1, in: 3) { enqueue.uniqueKey = text(&random) }
@@ -139,6 +152,7 @@ enum RecordSamples {
         enqueue.isKeyFreedByLease = enqueue.uniqueKey != nil && enqueue.uniqueUntil == nil && random.chance(1, in: 2)
         if random.chance(1, in: 3) { enqueue.startBy = instant(&random) }
         if random.chance(1, in: 3) { enqueue.terms = terms(&random) }
+        if random.chance(1, in: 3) { enqueue.dependencies = dependencies(&random, before: sequence) }
         enqueue.headers = headers(&random)
         return enqueue
     }

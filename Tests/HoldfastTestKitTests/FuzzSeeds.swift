@@ -81,11 +81,23 @@ enum FuzzSeeds {
         options.onCollision = .replace
         for _ in 0..<2 { _ = try blocking.enqueue("kept", payload: [7], options: options) }
         try blocking.pause("other")
+        try addWaiting(blocking)
         if compacts {
             _ = try blocking.compact()
             _ = try blocking.checkpoint()
             _ = try blocking.enqueue("late", payload: [9])
         }
+    }
+
+    /// Jobs that wait for others.
+    private static func addWaiting(_ blocking: BlockingJobStore) throws {
+        var held = EnqueueOptions()
+        (held.hold, held.ifOneFails) = (true, .run)
+        var member = EnqueueOptions()
+        member.before = try blocking.enqueue("end", payload: [8], options: held).id
+        var next = EnqueueOptions()
+        (next.after, next.ifOneFails) = ([try blocking.enqueue("part", payload: [9], options: member).id], .die)
+        _ = try blocking.enqueue("part", payload: [10], options: next)
     }
 
     /// The pieces of a store's file as inputs of the targets that read pieces.
@@ -189,6 +201,16 @@ enum FuzzSeeds {
         {"op":"enqueue","queue":"a","payload":"z","unique_key":"k","on_collision":"postpone"}
         {"op":"edit","id":1,"queue":"b","priority":1,"max_attempts":3,"payload":"w","headers":{},"run_at_ms":0}
         {"op":"batch","ops":[{"op":"edit","id":1,"delay_ms":5},{"op":"cancel","id":1}]}
+        {"op":"compact","prove":true}
+        """#,
+        "depend": #"""
+        {"op":"enqueue","queue":"end","payload":"x","hold":true,"if_one_fails":"die"}
+        {"op":"enqueue","queue":"a","payload":"y","before":1}
+        {"op":"batch","ops":[{"op":"cancel","id":2},{"op":"enqueue","queue":"a","payload":"z","after":[1]}]}
+        {"op":"release","id":1}
+        {"op":"job","id":3}
+        {"op":"cancel","id":2}
+        {"op":"explain","id":3}
         {"op":"compact","prove":true}
         """#,
         "queue": #"""

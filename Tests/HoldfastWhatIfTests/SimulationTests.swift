@@ -110,6 +110,40 @@ import Testing
         #expect(run.tally(0).jobs == 0 && run.tally(1).latency.sorted == [10, 20])
     }
 
+    @Test func jobsThatWaitedForOthersDoSoAgain() throws {
+        var log = Recording()
+        let parts = [try log.enqueue("a", at: 0), try log.enqueue("a", at: 0)]
+        func wait(_ policy: DependencyPolicy, _ queue: String) throws -> JobID {
+            var enqueue = Enqueue(lane: Lane(queue: queue))
+            enqueue.dependencies = EnqueueDependencies(after: parts, policy: policy)
+            try log.add(.enqueue(enqueue), at: 0)
+            return JobID(log.state.lastSequence)
+        }
+        let end = try wait(.run, "b")
+        _ = try wait(.cancel, "c")
+        for (index, part) in parts.enumerated() {
+            try log.lease("a", at: Int64(100 * index))
+            if index == 0 {
+                try log.ack(part, at: 100)
+            } else {
+                try log.add(.bury(job: part, token: log.token(part), reason: .buried, error: nil), at: 200)
+            }
+        }
+        try log.lease("b", at: 250)
+        try log.ack(end, at: 280)
+        let (history, measurement) = try log.history()
+        #expect(measurement.tally(1).wait.sorted == [50] && measurement.tally(1).latency.sorted == [80])
+        #expect(measurement.tally(2).cancelled == 1 && history.inputs.isEmpty)
+        var settings = WhatIfSettings(queues: 3)
+        for workers in [1, 2] {
+            settings.queues[0].workers = workers
+            let run = try Simulation(history, settings).run()
+            #expect(run.tally(1).wait.sorted == [0] && run.tally(1).latency.sorted == [30])
+            #expect(run.tally(1).completed == 1)
+            #expect(run.tally(2).cancelled == 1 && run.tally(0).dead == 1)
+        }
+    }
+
     // MARK: - Retries
 
     /// One job that fails twice, 10 ms each, and is done in the third attempt; recorded delays 1000 and 2000.

@@ -18,7 +18,8 @@ import Testing
 
     static let pages = [
         "README.md", "Sources/Holdfast/Holdfast.docc/GettingStarted.md",
-        "Sources/Holdfast/Holdfast.docc/Effects.md", "Sources/Holdfast/Holdfast.docc/Testing.md",
+        "Sources/Holdfast/Holdfast.docc/Dependencies.md", "Sources/Holdfast/Holdfast.docc/Effects.md",
+        "Sources/Holdfast/Holdfast.docc/Testing.md",
     ]
 
     /// The Swift blocks of a page, by name.

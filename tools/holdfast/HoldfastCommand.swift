@@ -39,8 +39,8 @@ import Holdfast
                 name: "Jobs",
                 subcommands: [
                     EnqueueCommand.self, WorkCommand.self, JobCommand.self, JobsCommand.self, ExplainJobCommand.self,
-                    CancelCommand.self, EditCommand.self, MoveCommand.self, DeadCommand.self, RedriveCommand.self,
-                    ResultCommand.self, EffectsCommand.self, EffectCommand.self,
+                    CancelCommand.self, EditCommand.self, MoveCommand.self, ReleaseCommand.self, DeadCommand.self,
+                    RedriveCommand.self, ResultCommand.self, EffectsCommand.self, EffectCommand.self,
                 ]),
             CommandGroup(
                 name: "Queues",

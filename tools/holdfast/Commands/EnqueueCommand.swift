@@ -101,6 +101,8 @@ struct EnqueueCommand: ParsableCommand {
         transform: Values.name)
     var finalErrors: [String] = []
 
+    @OptionGroup var dependencies: DependencyOptions
+
     @Flag(name: [.customShort("0"), .customLong("null")], help: "Payloads in standard input end with NUL.")
     var isNullSeparated = false
 
@@ -195,6 +197,7 @@ struct EnqueueCommand: ParsableCommand {
         options.crashMax = crashes
         options.retry = retry.map { QueueConfiguration.Retry($0) }
         options.finalErrors = finalErrors
+        dependencies.apply(to: &options)
         return options
     }
 

@@ -10,10 +10,10 @@ struct ExplainJobCommand: ParsableCommand {
         commandName: "explain-job",
         abstract: "Says why a job is not running.",
         discussion: """
-            Paused, delayed until when, behind how many jobs of which priority, leased by whom until when, dead or \
-            finished. Asks the holdfast process that owns the store, if there is one that answers; else reads the \
-            files, and changes nothing. Beside an owner that can't be asked it says what was true at the last record \
-            that the files show to be durable.
+            Paused, delayed until when, waiting for which jobs, behind how many jobs of which priority, leased by \
+            whom until when, dead or finished. Asks the holdfast process that owns the store, if there is one that \
+            answers; else reads the files, and changes nothing. Beside an owner that can't be asked it says what was \
+            true at the last record that the files show to be durable.
             """)
 
     @OptionGroup var store: StoreArgument
@@ -118,6 +118,13 @@ extension JSONWriter {
         case .delayed(let until):
             field("reason", "delayed")
             field("until_ms", until.milliseconds)
+        case .waitsFor(let dependencies, let dead):
+            field("reason", "waits_for")
+            fields(of: dependencies)
+            key("dead")
+            beginArray()
+            for id in dead { value(id.rawValue) }
+            endArray()
         case .paused: field("reason", "paused")
         case .limited(let runningMax):
             field("reason", "limited")

@@ -121,14 +121,25 @@ struct StoreSalvage {
         do throws(EngineError) {
             try state.validate(record)
         } catch {
-            // What was recorded happened, also where the lease that it was recorded under is lost.
-            guard case .effect(var effect) = record.mutation, effect.fence != nil else { return error.message }
-            effect.fence = nil
-            let unfenced = Record(sequence: record.sequence, time: record.time, mutation: .effect(effect))
-            guard (try? state.validate(unfenced)) != nil else { return error.message }
+            let mended = Record(sequence: record.sequence, time: record.time, mutation: mended(record.mutation))
+            guard mended != record, (try? state.validate(mended)) != nil else { return error.message }
+            state.apply(mended)
+            return nil
         }
         state.apply(record)
         return nil
+    }
+
+    /// Returns what is left of a record when others are lost.
+    private func mended(_ mutation: Mutation) -> Mutation {
+        switch mutation {
+        case .effect(var effect):
+            // What was recorded happened, also where the lease that it was recorded under is lost.
+            effect.fence = nil
+            return .effect(effect)
+        case .enqueue(let enqueue): return .enqueue(state.mended(enqueue))
+        default: return mutation
+        }
     }
 
     private mutating func drop(_ record: Record, _ reason: String) {

@@ -158,6 +158,15 @@ final class EnqueuePipeline: @unchecked Sendable {
             writer.value(policy)
         }
         if !options.finalErrors.isEmpty { writer.field("final_errors", options.finalErrors) }
+        if !options.after.isEmpty {
+            writer.key("after")
+            writer.beginArray()
+            for id in options.after { writer.value(id.rawValue) }
+            writer.endArray()
+        }
+        if options.ifOneFails != .wait { writer.field("if_one_fails", options.ifOneFails.rawValue) }
+        if let before = options.before { writer.field("before", before.rawValue) }
+        if options.hold { writer.field("hold", true) }
         writer.field("headers", options.headers)
         writer.endObject()
         writer.endLine()

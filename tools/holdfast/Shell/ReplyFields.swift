@@ -275,6 +275,7 @@ extension JSONWriter {
         field("result", given: job.result)
         if let until = job.resultKeptUntil { field("result_until_ms", until.milliseconds) }
         field("finished_at_ms", optional: job.finishedAt)
+        if let dependencies = job.dependencies { fields(of: dependencies) }
         field("unique_key", optional: job.uniqueKey)
         field("headers", job.headers)
         if withPayload, let payload = job.payload { text("payload", payload) }

@@ -236,7 +236,7 @@ struct RequestFields {
     }
 
     /// Reads one of several words.
-    private func choice<Choice: RawRepresentable<String> & CaseIterable>(
+    func choice<Choice: RawRepresentable<String> & CaseIterable>(
         _ name: StaticString
     ) throws(JobStoreError) -> Choice? {
         guard let text = try text(name) else { return nil }
@@ -270,6 +270,7 @@ struct RequestFields {
         options.crashMax = try integer("crash_max").map { Int($0) }
         options.retry = try retry().map { QueueConfiguration.Retry($0) }
         options.finalErrors = try finalErrors() ?? []
+        try dependencies(into: &options)
         return options
     }
 
@@ -313,7 +314,7 @@ struct RequestFields {
         JobStoreError(.badRequest, "`\(name)` is missing; give \(wanted)")
     }
 
-    private func wrongType(_ name: StaticString, _ value: JSONValue, _ wanted: String) -> JobStoreError {
+    func wrongType(_ name: StaticString, _ value: JSONValue, _ wanted: String) -> JobStoreError {
         let given =
             value.kind == .number ? String(decoding: value.raw.prefix(40), as: UTF8.self) : value.kind.name
         return JobStoreError(.badRequest, "`\(name)` is \(given); give \(wanted)")

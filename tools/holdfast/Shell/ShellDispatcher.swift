@@ -45,6 +45,7 @@ struct ShellDispatcher: Sendable {
             return PendingReply.body(store.submitCancel(try fields.id())) { $1.fieldsOfCancelled() }
         case "edit":
             return PendingReply.body(store.submitEdit(try fields.id(), try fields.jobEdit())) { _, _ in }
+        case "release": return PendingReply.body(store.submitRelease(try fields.id())) { _, _ in }
         case "batch": return try batch(fields)
         case "redrive": return try redrive(fields)
         case "purge": return try purge(fields)
