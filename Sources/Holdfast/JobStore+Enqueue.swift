@@ -27,14 +27,20 @@ extension JobStore {
 }
 
 /// A job to be added.
-struct EnqueueOperation: StoreOperation {
+struct EnqueueOperation: JobAddingOperation {
     let queue: String
-    let payload: [UInt8]
+    private(set) var payload: [UInt8]
     let options: EnqueueOptions
 
     var access: OperationAccess { .changes }
     var bytes: Int {
         options.headers.reduce(payload.count) { $0 + $1.name.utf8.count + $1.value.utf8.count }
+    }
+
+    var targets: [String] { [queue] }
+
+    mutating func encode(with codec: any PayloadCodec, _ store: JobStoreOptions) throws(JobStoreError) {
+        payload = try PayloadEnvelope.seal(payload, with: codec, store)
     }
 
     func validate(_ store: JobStoreOptions) throws(JobStoreError) {
@@ -67,6 +73,14 @@ struct EnqueueOperation: StoreOperation {
         }
         try Limits.checkHeaders(options.headers)
         _ = try options.terms()
+        _ = try options.jobLabels()
+        guard !options.isSecret || options.onCollision != .replace else {
+            throw JobStoreError(
+                .badRequest,
+                "`secret` does not go with `on_collision` replace: the job that is there may show its payload; "
+                    + "leave one out"
+            )
+        }
         // Whether times end before the year 10000 depends on the clock; that they are no nonsense does not.
         if options.delay != nil || options.runAt != nil || options.uniqueFor != nil || options.timeToLive != nil {
             _ = try record(at: .zero)
@@ -93,6 +107,8 @@ struct EnqueueOperation: StoreOperation {
             enqueue.startBy = try Limits.instant(now, plus: milliseconds, "ttl_ms")
         }
         enqueue.terms = try options.terms()
+        enqueue.labels = try options.jobLabels()
+        enqueue.isSecret = options.isSecret
         if !options.headers.isEmpty {
             enqueue.headers = options.headers.map { Enqueue.Header(name: $0.name, value: $0.value) }
         }

@@ -1,7 +1,9 @@
 // What a lease asks for, and how what was granted gets its payloads. Payloads are read after the commit, outside the
 // lock. One that can't be read costs that job only: it is dead-lettered as `unreadable`, and the rest of the lease goes
 // on. What would pass the limit on bytes is given back with its attempt; a crash before that only lets those leases
-// expire. What the lease itself was is not undone: a token of the queue's rate, a turn, a key that a lease frees.
+// expire. So is, for a minute and with the reason as its error, a job whose payload can't be decoded: a process with
+// the key may lease it then; if no job is left, the lease is refused with that reason. What the lease itself was is not
+// undone: a token of the queue's rate, a turn, a key that a lease frees.
 
 internal import HoldfastBytes
 internal import HoldfastEngine
@@ -68,10 +70,14 @@ private struct LeaseReader {
     let firstToken: SequenceNumber
     let contents: [LeasedContent]
 
+    /// How long a job waits whose payload can't be decoded, so that others have their turn.
+    private static let undecodedMilliseconds: Int64 = 60_000
+
     func read() throws(JobStoreError) -> [Lease] {
         var leases: [Lease] = []
         leases.reserveCapacity(grants.count)
         var bytes = 0
+        var undecoded: JobStoreError?
         for (index, grant) in grants.enumerated() {
             let enqueue: Enqueue
             let enqueuedAt: Timestamp
@@ -85,7 +91,15 @@ private struct LeaseReader {
                 bury(index, "a record of what it is about is not in the log")
                 continue
             }
-            bytes += enqueue.payload.count
+            let payload: [UInt8]
+            do throws(JobStoreError) {
+                payload = try PayloadEnvelope.open(enqueue.payload, with: core.options.payloadCodec)
+            } catch {
+                giveBack(index, after: Self.undecodedMilliseconds, error.message)
+                undecoded = undecoded ?? error
+                continue
+            }
+            bytes += payload.count
             if bytes > Limits.leasedBytesMax, !leases.isEmpty {
                 giveBack(from: index)
                 break
@@ -94,11 +108,13 @@ private struct LeaseReader {
                 Lease(
                     id: grant.job, token: token(index), attempt: Int(grant.attempt), queue: grant.lane.queue,
                     priority: Int(grant.lane.priority),
-                    group: grant.lane.group.isEmpty ? nil : grant.lane.group, payload: enqueue.payload,
+                    group: grant.lane.group.isEmpty ? nil : grant.lane.group, payload: payload,
                     headers: enqueue.headers.map { JobHeader(name: $0.name, value: $0.value) },
                     enqueuedAt: enqueuedAt, deadline: grant.deadline, mustEndBy: contents[index].mustEndBy,
-                    lastError: lastError(index)))
+                    lastError: lastError(index), labels: [String: String](enqueue.labels), owner: enqueue.labels.owner,
+                    isSecret: enqueue.isSecret))
         }
+        if leases.isEmpty, let undecoded { throw undecoded }
         return leases
     }
 
@@ -140,15 +156,17 @@ private struct LeaseReader {
     }
 
     private func giveBack(from index: Int) {
-        for index in index..<grants.count {
-            let job = grants[index].job
-            let token = token(index)
-            _ = core.submit(
-                CommandOperation<Void>(.settles) {
-                    .requeue(job: job, token: token, delayMilliseconds: 0, error: nil, countsAttempt: false)
-                } value: { _ in
-                })
-        }
+        for index in index..<grants.count { giveBack(index, after: 0, nil) }
+    }
+
+    private func giveBack(_ index: Int, after milliseconds: Int64, _ error: String?) {
+        let job = grants[index].job
+        let token = token(index)
+        _ = core.submit(
+            CommandOperation<Void>(.settles) {
+                .requeue(job: job, token: token, delayMilliseconds: milliseconds, error: error, countsAttempt: false)
+            } value: { _ in
+            })
     }
 }
 

@@ -32,9 +32,14 @@ package struct EngineError: Error, Hashable, Sendable, CustomStringConvertible {
     package let job: JobID?
     /// Of a lost lease: where its job is now; `nil` when the state has no entry of it.
     package let status: JobStatus?
+    /// Of a full queue: which one; `nil` when it is the store that is full.
+    package let queue: String?
 
     /// Creates an error.
-    package init(_ code: Code, _ message: String, job: JobID? = nil, status: JobStatus? = nil) {
+    package init(
+        _ code: Code, _ message: String, job: JobID? = nil, status: JobStatus? = nil, queue: String? = nil
+    ) {
+        self.queue = queue
         self.code = code
         self.message = message
         self.job = job
@@ -67,7 +72,7 @@ package struct EngineError: Error, Hashable, Sendable, CustomStringConvertible {
         EngineError(
             .queueFull,
             "queue \(queue) holds the \(capacity) jobs that it takes; try again when some have ended, or raise its "
-                + "capacity")
+                + "capacity", queue: queue)
     }
 
     static func notFound(_ job: JobID) -> EngineError {

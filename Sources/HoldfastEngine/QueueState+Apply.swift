@@ -45,6 +45,7 @@ extension QueueState {
         case .clock: break
         case .cursorSet(let set): apply(set, at: record.sequence)
         case .cursorRemove(let remove): apply(remove, at: record.sequence)
+        case .storeSettings(let settings): apply(settings)
         }
         if !record.mutation.isAboutCursor { lastShown = record.sequence }
         lastSequence = record.sequence
@@ -61,6 +62,8 @@ extension QueueState {
         let lane = table.intern(enqueue.lane)
         table.addJobs(1, to: lane)
         needed.insert(id)
+        countInStore(id, bytes: enqueue.payload.count)
+        labels.insert(enqueue.labels, of: id)
         let isDelayed = enqueue.runAt.map { $0 > record.time } ?? false
         guard isDelayed || enqueue.uniqueKey != nil || enqueue.startBy != nil || enqueue.terms != nil else {
             table.insertReady(id, in: lane)
@@ -258,6 +261,7 @@ extension QueueState {
         entry.flags.remove(.hasCrashed)
         entries[job] = entry
         table.queues[table.lanes[entry.lane].queue].dead.remove(job)
+        countInStore(job)
         if let key = keysOfJobs[job], !entry.flags.contains(.keyIsWindowed) {
             let unique = UniqueKey(queue: table.lanes[entry.lane].queue, key: key)
             if uniqueKeys[unique] == nil { uniqueKeys[unique] = UniqueHolder(job: job, until: nil) }
@@ -270,9 +274,17 @@ extension QueueState {
         if entries[job] != nil {
             finish(job)
         } else if let lane = table.find(cancel.lane), table.removeReady(job, from: lane) {
-            needed.remove(job)
-            table.removeJob(from: lane)
+            forgetPlain(job, in: lane)
         }
+    }
+
+    /// Forgets a job without an entry that was just taken out of its lane.
+    mutating func forgetPlain(_ job: UInt64, in lane: Slot<LaneRecord>) {
+        needed.remove(job)
+        table.removeJob(from: lane)
+        uncountInStore(job)
+        forgetSize(of: job)
+        labels.remove(job)
     }
 
     // MARK: - What transitions share
@@ -299,6 +311,7 @@ extension QueueState {
     private mutating func kill(_ job: UInt64, _ reason: DeadReason, _ record: Record, setsError: Bool) {
         guard var entry = entries[job], entry.phase != .dead else { return }
         leave(job, entry)
+        uncountInStore(job)
         releaseKey(of: job, entry)
         entry.phase = .dead
         entry.flags.subtract([.hasStartBy, .isPromoted])
@@ -323,6 +336,9 @@ extension QueueState {
         if entry.progress != 0 { needed.remove(entry.progress) }
         needed.remove(job)
         forgetContent(of: job)
+        if entry.phase != .dead { uncountInStore(job) }
+        forgetSize(of: job)
+        labels.remove(job)
         entries[job] = nil
         entryIDs.remove(job)
         table.removeJob(from: entry.lane)

@@ -34,6 +34,8 @@ extension QueueState {
         if withCursors { encodeCursors(into: &writer) }
         if !edited.isEmpty { encodeEdited(into: &writer) }
         if !effectWindows.isEmpty { encodeEffectWindows(into: &writer) }
+        if !labels.isEmpty { encodeLabels(into: &writer) }
+        if storeTally != nil { encodeCapacity(into: &writer) }
         return StateDigest(hashing: writer.bytes)
     }
 

@@ -6,9 +6,10 @@
 package import HoldfastBytes
 
 extension QueueState {
-    static let imageVersion: UInt8 = 3
-    /// Earlier ones that are read as well: without changes of jobs and without how long effects are kept; and with the
-    /// sets of ready jobs as a digest has them, and without cursors.
+    static let imageVersion: UInt8 = 4
+    /// Earlier ones that are read as well: without labels and the store's capacity; without changes of jobs and without
+    /// how long effects are kept; and with the sets of ready jobs as a digest has them, and without cursors.
+    private static let labellessVersion: UInt8 = 3
     private static let editlessVersion: UInt8 = 2
     private static let digestSetsVersion: UInt8 = 1
 
@@ -22,6 +23,8 @@ extension QueueState {
         encodeCursors(into: &writer)
         encodeEdited(into: &writer)
         encodeEffectWindows(into: &writer)
+        encodeLabels(into: &writer)
+        encodeCapacity(into: &writer)
     }
 
     /// Restores a state from its image.
@@ -60,6 +63,10 @@ extension QueueState {
         if version > Self.editlessVersion {
             try decodeEdited(&reader)
             try decodeEffectWindows(&reader)
+        }
+        if version > Self.labellessVersion {
+            try decodeLabels(&reader)
+            try decodeCapacity(&reader)
         }
         guard reader.isAtEnd else { throw Self.corruptImage("bytes follow its end") }
         for lane in lanes where table.lanes[lane].population == 0 { throw Self.corruptImage("a lane holds no job") }

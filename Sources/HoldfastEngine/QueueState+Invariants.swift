@@ -36,6 +36,8 @@ extension QueueState {
             if !entry.isInLane { populations[entry.lane, default: 0] += 1 }
         }
         checkSideTables()
+        checkLabels()
+        checkCapacity()
         for lane in table.lanes.slots {
             let record = table.lanes[lane]
             precondition(record.population == record.ready.count + (populations[lane] ?? 0), "a lane counts its jobs")

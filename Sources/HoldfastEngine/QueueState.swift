@@ -60,6 +60,10 @@ package struct QueueState: Sendable {
     var effects: [EffectKey: UInt64] = [:]
     /// Of effects that are kept for a time, by their record.
     var effectWindows: [UInt64: EffectWindow] = [:]
+    /// Of jobs that were enqueued with labels or an owner.
+    var labels = LabelIndex()
+    /// What the store holds; `nil` while it takes any number of jobs and bytes.
+    var storeTally: StoreTally?
     var cursors: [Name: Cursor] = [:]
     /// The last record that is not about a cursor, as far as a cursor depends on it.
     var lastShown = SequenceNumber.zero

@@ -16,8 +16,9 @@
 //
 //      1 enqueue        lane · [8: instant(run at)] · [16: name(unique key)] · [32: instant(unique until)]
 //                       · [64: instant(start by)] · [256: job terms, see JobTerms.swift]
+//                       · [4096: labels, see JobLabels.swift]
 //                       · [128: varint(pairs) · (name · counted bytes) ...] · rest(payload)
-//                       flag 1024: a lease frees the key; with 16, not with 32
+//                       flag 1024: a lease frees the key; with 16, not with 32; flag 2048: the payload is secret
 //      2 lease          lane · [8: varint(attempt); default 1] · [16: name(worker); default ""] · instant(deadline)
 //                       · ref(job)
 //      3 heartbeat      instant(deadline) · ref(job) · ref(token) · [1: rest(progress)]
@@ -46,6 +47,7 @@
 //     20 edit           lane · [8: name(new queue)] · [16: new priority as u8] · [32: varint(new max attempts)]
 //                       · [64: instant(run at)] · ref(job) · [128: varint(pairs) · (name · counted bytes) ...]
 //                       · [512: rest(payload)]; the lane is the one before
+//     29 storeSettings  [1: varint(jobs, 0: no limit)] · [2: varint(payload bytes, 0: no limit)]; at least one of them
 
 package import HoldfastBytes
 
@@ -65,7 +67,10 @@ enum RecordFlags {
     static let headers: UInt64 = 128
     static let terms: UInt64 = 256
     static let keyFreedByLease: UInt64 = 1024
-    static let enqueue = lane | runAt | uniqueKey | uniqueUntil | startBy | headers | terms | keyFreedByLease
+    static let secret: UInt64 = 2048
+    static let labels: UInt64 = 4096
+    static let enqueue =
+        lane | runAt | uniqueKey | uniqueUntil | startBy | headers | terms | keyFreedByLease | secret | labels
 
     static let attempt: UInt64 = 8
     static let worker: UInt64 = 16
@@ -107,6 +112,10 @@ enum RecordFlags {
     static let cursorAge: UInt64 = 2
     static let cursorSet = cursorBytes | cursorAge
 
+    static let storeJobs: UInt64 = 1
+    static let storeBytes: UInt64 = 2
+    static let storeSettings = storeJobs | storeBytes
+
     static let newQueue: UInt64 = 8
     static let newPriority: UInt64 = 16
     static let newMaxAttempts: UInt64 = 32
@@ -138,6 +147,7 @@ extension Mutation {
         case .clock: .clock
         case .cursorSet: .cursorSet
         case .cursorRemove: .cursorRemove
+        case .storeSettings: .storeSettings
         }
     }
 }
@@ -196,6 +206,7 @@ extension Record {
         case .cursorRemove(let remove):
             writer.append(varint: 0)
             writer.append(counted: remove.name)
+        case .storeSettings(let settings): encode(settings, into: &writer)
         }
     }
 
@@ -227,6 +238,8 @@ extension Record {
         if enqueue.terms != nil { flags |= RecordFlags.terms }
         if !enqueue.headers.isEmpty { flags |= RecordFlags.headers }
         if enqueue.isKeyFreedByLease { flags |= RecordFlags.keyFreedByLease }
+        if enqueue.isSecret { flags |= RecordFlags.secret }
+        if !enqueue.labels.isEmpty { flags |= RecordFlags.labels }
         assert(enqueue.uniqueUntil == nil || enqueue.uniqueKey != nil, "a window needs a key")
         writer.append(varint: flags)
         encode(enqueue.lane, into: &writer)
@@ -235,6 +248,7 @@ extension Record {
         if let until = enqueue.uniqueUntil { append(until, to: &writer) }
         if let startBy = enqueue.startBy { append(startBy, to: &writer) }
         enqueue.terms?.encode(into: &writer)
+        if !enqueue.labels.isEmpty { enqueue.labels.encode(into: &writer) }
         if !enqueue.headers.isEmpty { encode(enqueue.headers, into: &writer) }
         writer.append(enqueue.payload)
     }
@@ -365,6 +379,15 @@ extension Record {
         append(reference: set.cursor.next.rawValue, to: &writer)
         if caps.bytes != standard.bytes { writer.append(varint: caps.bytes) }
         if caps.age != standard.age { writer.append(varint: caps.age) }
+    }
+
+    private func encode(_ settings: StoreSettings, into writer: inout ByteWriter) {
+        assert(settings != StoreSettings(), "settings say something")
+        writer.append(
+            varint: (settings.jobs == nil ? 0 : RecordFlags.storeJobs)
+                | (settings.payloadBytes == nil ? 0 : RecordFlags.storeBytes))
+        if let jobs = settings.jobs { writer.append(varint: UInt64(jobs)) }
+        if let bytes = settings.payloadBytes { writer.append(varint: UInt64(bytes)) }
     }
 
     private func append(_ instant: Timestamp, to writer: inout ByteWriter) {

@@ -40,6 +40,7 @@ package enum Mutation: Hashable, Sendable {
     case clock(ClockAdvance)
     case cursorSet(CursorSet)
     case cursorRemove(CursorRemove)
+    case storeSettings(StoreSettings)
 }
 
 /// The stable number of a record's kind.
@@ -60,6 +61,7 @@ package enum RecordKind: UInt8, CaseIterable, Sendable {
     case cursorSet = 18
     case cursorRemove = 19
     case edit = 20
+    case storeSettings = 29
 }
 
 /// Where a job waits: jobs of one lane differ in nothing but their id, so a ready job needs no entry of its own.
@@ -103,6 +105,10 @@ package struct Enqueue: Hashable, Sendable {
     package var startBy: Timestamp?
     /// What it says about its attempts; `nil` when nothing.
     package var terms: JobTerms?
+    /// What it can be found by.
+    package var labels = JobLabels()
+    /// Its payload is for who holds its lease, and shown to nobody else.
+    package var isSecret = false
     /// Pairs in the order given.
     package var headers: [Header]
     package var payload: [UInt8]

@@ -59,6 +59,7 @@ extension ReferenceModel {
             result = (.done, terms[settings.queue] == before ? 0 : 1)
         case .advanceClock: result = (.done, 1)
         case .moveCursor(let name, let move): result = try moveCursor(name, move, next)
+        case .configureStore(let settings): result = (.done, configure(settings))
         }
         if result.records > 0 { last = next.advanced(by: UInt64(result.records - 1)) }
         if case .moveCursor = command, result.records > 0 { leaveNobodyBehind() }
@@ -74,6 +75,7 @@ extension ReferenceModel {
             return try collide(enqueue, holder, collision, at: now)
         }
         try requireRoom(in: enqueue.lane.queue)
+        try requireRoomInStore(bytes: enqueue.payload.count)
         if let key = enqueue.uniqueKey {
             keys.append(
                 HeldKey(queue: enqueue.lane.queue, key: key, job: JobID(next), until: enqueue.uniqueUntil))
@@ -81,7 +83,9 @@ extension ReferenceModel {
         noteWeight(of: enqueue.lane)
         let state = Job.State.waiting(runAt: enqueue.runAt ?? .zero)
         jobs.append(
-            Job(id: JobID(next), enqueue: enqueue, key: enqueue.uniqueKey, state: state, startBy: enqueue.startBy))
+            Job(
+                id: JobID(next), enqueue: enqueue, key: enqueue.uniqueKey, state: state,
+                countedBytes: capacity.payloadBytes == nil ? nil : enqueue.payload.count, startBy: enqueue.startBy))
         return (.enqueued(JobID(next)), 1)
     }
 

@@ -25,6 +25,8 @@ public struct ReferenceModel {
         var state: State
         var attempt: UInt32 = 0
         var crashes = 0
+        /// How many bytes of its payload count, if they do.
+        var countedBytes: Int?
         /// When its attempt ends at the latest.
         var mustEndBy = Timestamp.max
         var startBy: Timestamp?
@@ -43,6 +45,8 @@ public struct ReferenceModel {
     var keys: [HeldKey] = []
     var effects: [(scope: String, key: String, sequence: SequenceNumber, until: Timestamp?)] = []
     var terms: [String: QueueTerms] = [:]
+    /// What the store takes in all.
+    package internal(set) var capacity = StoreCapacity()
     /// When jobs of a queue were leased since its rate was set.
     var leaseTimes: [String: [Timestamp]] = [:]
     /// Where each consumer said that it goes on, and what it may hold.

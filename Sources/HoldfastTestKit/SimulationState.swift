@@ -46,7 +46,9 @@ struct SimulationState {
             guard case .replies(let second) = leased else { preconditionFailure("the model refuses no lease") }
             return (.replies(first + second), count + more)
         case .purge(let queue, let states): return (.replies([]), purge(queue, states, at: now, next: next))
-        case .job, .stats, .now: return (.replies([]), 0)
+        case .cancelJobs(let labels, let owner, let queue):
+            return (.replies([]), cancel(labels, owner, queue, at: now, next: next))
+        case .job, .jobs, .stats, .now: return (.replies([]), 0)
         default: break
         }
         guard let command = command(for: operation, at: now) else { return (.replies([]), 0) }
@@ -96,6 +98,7 @@ struct SimulationState {
             return result
         } catch {
             switch command {
+            // A store may be full, too, for one that takes another's place.
             case .edit where error.code == .queueFull: throw Refusal(codes: [.queueFull])
             case .cancel(let job, _), .redrive(let job), .edit(let job, _, _):
                 if ended[job] != nil { throw Refusal(codes: [.invalidState, .notFound]) }
@@ -119,6 +122,20 @@ struct SimulationState {
                 case .leased: false
                 }
             guard isMeant else { continue }
+            let place = next.advanced(by: UInt64(count))
+            do throws(Refusal) {
+                count += try perform(.cancel(job: job.id, lane: nil), at: now, next: place, observed: []).records
+            } catch { assertionFailure("the model cancels any job it holds") }
+        }
+        return count
+    }
+
+    private mutating func cancel(
+        _ labels: [String: String], _ owner: String?, _ queue: String?, at now: Timestamp, next: SequenceNumber
+    ) -> Int {
+        var count = 0
+        for job in model.jobs where job.has(labels, owner) && job.isMeant(queue) {
+            if case .leased = job.state { continue }
             let place = next.advanced(by: UInt64(count))
             do throws(Refusal) {
                 count += try perform(.cancel(job: job.id, lane: nil), at: now, next: place, observed: []).records
@@ -152,13 +169,15 @@ struct SimulationState {
         case .removeEffect(let scope, let key): .removeEffect(scope: scope, key: key)
         case .setPaused(let queue, let isPaused): .setPaused(queue: queue, isPaused)
         case .configure(let queue, let configuration): .configure(QueueSettings(queue, configuration))
+        case .configureStore(let limits):
+            .configureStore(StoreSettings(jobs: limits.jobs ?? 0, payloadBytes: limits.payloadBytes ?? 0))
         case .drain(let queue): .setPaused(queue: queue, true)
         case .advance: .advanceClock
         case .openCursor(let name): .moveCursor(name, .create(at: model.last.next, CursorCaps(bytes: 0, age: 0)))
         case .advanceCursor(let name, let next): .moveCursor(name, .advance(to: next))
         case .resetCursor(let name): .moveCursor(name, .reset(to: model.last.next))
         case .removeCursor(let name): .moveCursor(name, .remove)
-        case .settle, .batch, .purge, .job, .stats, .now: nil
+        case .settle, .batch, .purge, .cancelJobs, .job, .jobs, .stats, .now: nil
         }
     }
 
@@ -266,5 +285,7 @@ extension Enqueue {
             uniqueUntil: after(options.uniqueFor), isKeyFreedByLease: options.uniqueScope == .queued,
             startBy: after(options.timeToLive), terms: terms.isEmpty ? nil : terms,
             headers: options.headers.map { Header(name: $0.name, value: $0.value) }, payload: payload)
+        labels = JobLabels(options.labels.map { ($0.key, $0.value) }, owner: options.owner)
+        isSecret = options.isSecret
     }
 }

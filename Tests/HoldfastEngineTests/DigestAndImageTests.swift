@@ -26,6 +26,10 @@ import Testing
         changes.queue = "q1"
         changes.runAt = engine.now.advanced(byMilliseconds: 80_000)
         try engine.run(.edit(job: JobID(edited - 1), lane: Lane(queue: "edited", priority: -1), changes))
+        var labelled = Enqueue(lane: Lane(queue: "q0"))
+        labelled.labels = JobLabels([(name: "tenant", value: "a")], owner: "me")
+        for _ in 0..<2 { try engine.run(.enqueue(labelled)) }
+        try engine.run(.configureStore(StoreSettings(jobs: 900, payloadBytes: 9000)))
         let leases = try engine.lease(8, from: ["q1", "q0"])
         try engine.ack(leases[0])
         try engine.requeue(leases[1], delay: 10)
@@ -132,8 +136,8 @@ import Testing
         // One chunk with key 0: a run from 1 to 3, as two words and as start and length.
         let (now, before): ([UInt8], [UInt8]) = ([1, 0, 1, 2, 1, 0, 3, 0], [1, 0, 1, 1, 2])
         let place = try #require((0..<bytes.count).first { bytes[$0...].starts(with: now) })
-        // Its last bytes say that there are no cursors, no edits and no effects kept for a time.
-        let old = [1] + bytes[1..<place] + before + bytes[(place + now.count)...].dropLast(3)
+        // Its last bytes say that there are no cursors, no edits, no effects kept for a time, no labels and no limits.
+        let old = [1] + bytes[1..<place] + before + bytes[(place + now.count)...].dropLast(5)
         #expect(try restoredState(from: old).digest() == engine.state.digest())
         #expect(image(of: try restoredState(from: old)) == bytes)
     }
@@ -144,8 +148,17 @@ import Testing
         try engine.enqueue(key: "k")
         try engine.run(.moveCursor("c", .create(at: SequenceNumber(1), .standard)))
         let bytes = image(of: engine.state)
-        let old = [2] + bytes.dropFirst().dropLast(2)
+        let old = [2] + bytes.dropFirst().dropLast(4)
         #expect(try restoredState(from: old).digest(withCursors: true) == engine.state.digest(withCursors: true))
+        #expect(image(of: try restoredState(from: old)) == bytes)
+    }
+
+    /// Stores of before hold such images.
+    @Test func anImageWithoutLabelsIsRead() throws {
+        var engine = EngineHarness()
+        try engine.enqueue()
+        let bytes = image(of: engine.state)
+        let old = [3] + bytes.dropFirst().dropLast(2)
         #expect(image(of: try restoredState(from: old)) == bytes)
     }
 
@@ -155,7 +168,7 @@ import Testing
             #expect(throws: EngineError.self) { try restoredState(from: Array(bytes[..<count])) }
         }
         #expect(code { _ = try restoredState(from: bytes + [0]) } == .corrupt)
-        #expect(code { _ = try restoredState(from: [4] + bytes.dropFirst()) } == .unsupportedFormat)
+        #expect(code { _ = try restoredState(from: [5] + bytes.dropFirst()) } == .unsupportedFormat)
     }
 
     @Test func noFlippedBitTrapsOrBreaksAnInvariant() throws {
