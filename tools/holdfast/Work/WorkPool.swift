@@ -7,6 +7,8 @@ import HoldfastLog
 
 /// What a pool does.
 struct WorkSettings: Sendable {
+    /// The store's, for the command to find.
+    var directory: String
     var queue: String
     var command: CommandTemplate
     var workers: Int
@@ -245,7 +247,7 @@ final class WorkPool: @unchecked Sendable {
     private func environment(_ lease: Lease) -> [(name: String, value: String)] {
         [
             ("HOLDFAST_QUEUE", lease.queue), ("HOLDFAST_JOB", "\(lease.id)"), ("HOLDFAST_TOKEN", "\(lease.token)"),
-            ("HOLDFAST_ATTEMPT", "\(lease.attempt)"),
+            ("HOLDFAST_ATTEMPT", "\(lease.attempt)"), ("HOLDFAST_STORE", settings.directory),
         ]
     }
 
