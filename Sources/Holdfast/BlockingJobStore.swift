@@ -131,8 +131,8 @@ public struct BlockingJobStore: Sendable {
     }
 
     /// Returns what is known of a job.
-    public func job(_ id: JobID) throws(JobStoreError) -> JobInfo? {
-        try store.submitJob(id).valueBlocking()
+    public func job(_ id: JobID, showingSecrets: Bool = false) throws(JobStoreError) -> JobInfo? {
+        try store.submitJob(id, showingSecrets: showingSecrets).valueBlocking()
     }
 
     /// Lists jobs in the order of their ids, without payloads.

@@ -61,7 +61,7 @@ final class DeadlineTimer: @unchecked Sendable {
             wakesAt = .zero
             var served: [LeaseWaiter] = []
             let finding = core.look(&served)
-            let ended = core.outcomes.takeEnded()
+            let ended = core.takeEnded()
             if !served.isEmpty || !ended.isEmpty || finding == .noRoom {
                 core.lock.unlock()
                 for waiter in served { waiter.wake() }
@@ -96,7 +96,7 @@ final class DeadlineTimer: @unchecked Sendable {
 
 extension StoreCore {
     /// Whether anybody waits for time to pass.
-    fileprivate var isAwaited: Bool { !waiters.isEmpty || !outcomes.isEmpty }
+    fileprivate var isAwaited: Bool { !waiters.isEmpty || !outcomes.isEmpty || !roomWaiters.isEmpty }
 
     /// Records what is overdue and serves the waiters. The caller holds the lock.
     ///
@@ -111,7 +111,12 @@ extension StoreCore {
                 waiter.settle(pending)
                 served.append(waiter)
             }
+            roomWaiters.failAll(error, on: self)
             return .refused
+        }
+        if !roomWaiters.isEmpty {
+            serveRoomWaiters(at: now)
+            if endTimedOutRoomWaiters() { serveRoomWaiters(at: now) }
         }
         serveWaiters(at: now, &served)
         endTimedOut(&served)
@@ -122,7 +127,8 @@ extension StoreCore {
     fileprivate func millisecondsToNextEvent(at now: Timestamp) -> Int64 {
         var result = Int64.max
         if let deadline = state.nextDeadline(after: now) { result = deadline.milliseconds - now.milliseconds }
-        if let timeout = waiters.nextTimeout, let left = (timeout - clock.monotonicNow()).wholeMilliseconds {
+        let timeouts = [waiters.nextTimeout, roomWaiters.nextTimeout].compactMap(\.self)
+        if let timeout = timeouts.min(), let left = (timeout - clock.monotonicNow()).wholeMilliseconds {
             // Rounded up: waking early would only sleep again.
             result = min(result, left + 1)
         }

@@ -48,6 +48,14 @@ public struct EnqueueOptions: Hashable, Sendable {
     public var before: JobID?
     /// It waits until `JobStore.release(_:)`, too, so that more jobs can be enqueued `before` it.
     public var hold = false
+    /// By which it can be found until it ends, as `jobs(_:)` and `cancelJobs(labels:owner:queue:states:)` do: 16 at
+    /// most, names and values of 1 to 255 bytes.
+    public var labels: [String: String] = [:]
+    /// Who it belongs to: found like a label; 1 to 255 bytes.
+    public var owner: String?
+    /// Shows the payload to nobody but who holds a lease of the job, unless secrets are asked for. It is not encoded by
+    /// that: see `JobStoreOptions.payloadCodec`. Headers, results and errors are shown. Not together with `.replace`.
+    public var isSecret = false
 
     /// Creates the defaults.
     public init() {}

@@ -22,6 +22,8 @@ struct FinishedSearch {
     let through: SequenceNumber
     /// Holds the id of every job that has not ended.
     let live: SequenceBitmap
+    /// Only jobs that have all of them.
+    let labels: JobLabels
     /// Jobs that may be meant and whose end was not met yet.
     private var open = SequenceBitmap()
     /// Those of them that are in the queue by now, where one is asked for: a job may be moved.
@@ -29,7 +31,11 @@ struct FinishedSearch {
     /// In order, at most `limit`.
     private(set) var found: [UInt64] = []
 
-    init(queue: String?, state: JobInfo.State?, limit: Int, through: SequenceNumber, live: SequenceBitmap) {
+    init(
+        queue: String?, state: JobInfo.State?, labels: JobLabels, limit: Int, through: SequenceNumber,
+        live: SequenceBitmap
+    ) {
+        self.labels = labels
         self.queue = queue
         self.state = state
         self.limit = limit
@@ -42,6 +48,7 @@ struct FinishedSearch {
         let sequence = entry.sequence
         switch RecordKind(rawValue: entry.kind) {
         case .enqueue where found.count < limit && sequence <= through && !live.contains(sequence.rawValue):
+            guard try hasLabels(entry) else { break }
             open.insert(sequence.rawValue)
             if try isOfQueue(entry) { inQueue.insert(sequence.rawValue) }
         case .edit where queue != nil && !open.isEmpty: try takeMove(entry)
@@ -57,6 +64,13 @@ struct FinishedSearch {
         let record = try Record(checking: entry.sequence, kind: entry.kind, body: entry.body)
         guard case .enqueue(let enqueue) = record?.mutation else { return false }
         return enqueue.lane.queue == queue
+    }
+
+    private func hasLabels(_ entry: borrowing EntryView) throws(LogError) -> Bool {
+        guard !labels.isEmpty else { return true }
+        let record = try Record(checking: entry.sequence, kind: entry.kind, body: entry.body)
+        guard case .enqueue(let enqueue) = record?.mutation else { return false }
+        return enqueue.labels.contains(labels)
     }
 
     private mutating func takeMove(_ entry: borrowing EntryView) throws(LogError) {
@@ -105,7 +119,7 @@ private struct FinishedJobs {
         case .enqueue where !ids.contains(JobID(sequence)): return true
         case .heartbeat:
             guard let job = Heartbeat.job(sequence: sequence, body: entry.body), jobs[job] != nil else { return true }
-        case .effect, .effectRemove, .queueSettings, .clock, .cursorSet, .cursorRemove, nil: return true
+        case .effect, .effectRemove, .queueSettings, .clock, .cursorSet, .cursorRemove, .storeSettings, nil: return true
         default: break
         }
         guard let record = try Record(checking: sequence, kind: entry.kind, body: entry.body) else { return true }

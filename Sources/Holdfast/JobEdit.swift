@@ -41,6 +41,10 @@ extension JobEdit {
         (headers ?? []).reduce(payload?.count ?? 0) { $0 + $1.name.utf8.count + $1.value.utf8.count }
     }
 
+    mutating func encode(with codec: any PayloadCodec, _ store: JobStoreOptions) throws(JobStoreError) {
+        if let plain = payload { payload = try PayloadEnvelope.seal(plain, with: codec, store) }
+    }
+
     func validate(_ store: JobStoreOptions) throws(JobStoreError) {
         guard self != JobEdit() else {
             throw JobStoreError(

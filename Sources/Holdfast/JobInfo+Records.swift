@@ -89,6 +89,9 @@ extension JobInfo {
         uniqueKey = enqueue.uniqueKey
         headers = JobHeader.list(enqueue.headers)
         payload = enqueue.payload
+        isSecret = enqueue.isSecret
+        labels = [String: String](enqueue.labels)
+        owner = enqueue.labels.owner
     }
 }
 
@@ -208,6 +211,10 @@ extension HistoryRecord {
         case .cursorRemove(let remove):
             list.add("cursor", remove.name)
             return "cursor_remove"
+        case .storeSettings(let settings):
+            if let jobs = settings.jobs { list.add("jobs", Int64(jobs)) }
+            if let bytes = settings.payloadBytes { list.add("payload_bytes", Int64(bytes)) }
+            return "store_settings"
         }
     }
 
@@ -245,6 +252,11 @@ extension HistoryRecord {
         list.add("start_by_ms", enqueue.startBy)
         if let terms = enqueue.terms { describe(terms, &list) }
         if let dependencies = enqueue.dependencies { describe(dependencies, &list) }
+        list.add("owner", enqueue.labels.owner)
+        if !enqueue.labels.named.isEmpty {
+            list.add("labels", enqueue.labels.named.map { "\($0.name)=\($0.value)" }.joined(separator: ", "))
+        }
+        if enqueue.isSecret { list.add("secret", true) }
         list.add("payload_bytes", Int64(enqueue.payload.count))
     }
 

@@ -87,7 +87,19 @@ public struct JobInfo: Hashable, Sendable {
     /// In the order given.
     public var headers: [JobHeader] = []
     /// What was enqueued, or given in an edit since; `nil` in lists.
+    ///
+    /// `nil`, too, for a secret that was not asked for, and for one that can't be decoded: `payloadError` says why.
     public var payload: [UInt8]?
+    /// Names the key that the payload is encoded with, if it is; `nil` in lists.
+    public var payloadKeyID: String?
+    /// Why the payload can't be decoded: `.payloadCodec`, naming the key.
+    public var payloadError: JobStoreError?
+    /// Whether its payload is shown to who holds a lease of it alone.
+    public var isSecret = false
+    /// Given when it was enqueued.
+    public var labels: [String: String] = [:]
+    /// Who it belongs to, if that was said.
+    public var owner: String?
 
     init(id: JobID, queue: String, state: State) {
         self.id = id
@@ -106,6 +118,10 @@ public struct JobFilter: Hashable, Sendable {
     public var limit = 100
     /// Only those with a greater id.
     public var after: JobID?
+    /// Only those that have all of these labels.
+    public var labels: [String: String] = [:]
+    /// Only those that belong to this owner.
+    public var owner: String?
 
     /// Creates a filter.
     public init(queue: String? = nil, state: JobInfo.State? = nil, limit: Int = 100, after: JobID? = nil) {

@@ -36,9 +36,13 @@ struct JobListing: Sendable {
         live = state.neededRecords
         var unfinished: [Unfinished] = []
         if filter.state?.isFinished != true {
-            let ids = state.unfinishedJobs(
-                queue: filter.queue, state: filter.state.flatMap(JobState.init), after: after, limit: filter.limit,
-                at: now)
+            let (wanted, labels) = (filter.state.flatMap(JobState.init), filter.jobLabels)
+            let ids =
+                labels.isEmpty
+                ? state.unfinishedJobs(
+                    queue: filter.queue, state: wanted, after: after, limit: filter.limit, at: now)
+                : state.unfinishedJobs(
+                    labelled: labels, queue: filter.queue, state: wanted, after: after, limit: filter.limit, at: now)
             for id in ids {
                 unfinished.append(
                     Unfinished(
@@ -84,7 +88,8 @@ struct JobListing: Sendable {
         let isFull = unfinished.count == filter.limit
         let through = isFull ? unfinished[unfinished.count - 1].id.sequence : last
         let search = FinishedSearch(
-            queue: filter.queue, state: filter.state, limit: filter.limit, through: through, live: live)
+            queue: filter.queue, state: filter.state, labels: filter.jobLabels, limit: filter.limit, through: through,
+            live: live)
         return try records.finishedJobs(search, after: after.sequence, last: last)
     }
 }

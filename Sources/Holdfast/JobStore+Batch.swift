@@ -24,8 +24,8 @@ extension JobStore {
 }
 
 /// A batch.
-struct AtomicBatch: StoreOperation {
-    let operations: [BatchOperation]
+struct AtomicBatch: JobAddingOperation {
+    private(set) var operations: [BatchOperation]
     private var lookups: [JobID: EnqueueLookup] = [:]
     private var endings: [JobID: JobEnding] = [:]
 
@@ -34,6 +34,25 @@ struct AtomicBatch: StoreOperation {
     var access: OperationAccess { operations.allSatisfy(\.isSettling) ? .settles : .changes }
 
     var bytes: Int { operations.reduce(0) { $0 + $1.bytes } }
+
+    var targets: [String] {
+        operations.compactMap { operation in
+            switch operation {
+            case .enqueue(let queue, _, _): queue
+            case .edit(_, let edit): edit.queue
+            default: nil
+            }
+        }
+    }
+
+    mutating func encode(with codec: any PayloadCodec, _ options: JobStoreOptions) throws(JobStoreError) {
+        for (index, operation) in operations.enumerated() {
+            do throws(JobStoreError) {
+                operations[index] = try operation.encoded(with: codec, options)
+            } catch { throw error.at(index) }
+        }
+        try checkBytes()
+    }
 
     func validate(_ options: JobStoreOptions) throws(JobStoreError) {
         guard operations.count <= Limits.batchOperationsMax else {
@@ -45,6 +64,10 @@ struct AtomicBatch: StoreOperation {
         for (index, operation) in operations.enumerated() {
             do { try operation.validate(options, at: index) } catch { throw error.at(index) }
         }
+        try checkBytes()
+    }
+
+    private func checkBytes() throws(JobStoreError) {
         guard bytes <= Limits.batchBytesMax else {
             throw JobStoreError(
                 .tooLarge, "`ops` holds \(bytes) bytes; split it into batches of at most \(Limits.batchBytesMax)")
@@ -164,6 +187,21 @@ extension BatchOperation {
         switch self {
         case .cancel(let id), .edit(let id, _): id
         default: nil
+        }
+    }
+
+    /// The same with its payload encoded, if it has one.
+    fileprivate func encoded(
+        with codec: any PayloadCodec, _ options: JobStoreOptions
+    ) throws(JobStoreError) -> BatchOperation {
+        switch self {
+        case .enqueue(let queue, let payload, let enqueueOptions):
+            return .enqueue(
+                queue: queue, payload: try PayloadEnvelope.seal(payload, with: codec, options), options: enqueueOptions)
+        case .edit(let id, var edit):
+            try edit.encode(with: codec, options)
+            return .edit(id, edit)
+        default: return self
         }
     }
 

@@ -44,7 +44,7 @@ extension BlockingJobStore {
 /// A job changed. A ready job without an entry is found by its lane, which its enqueue record tells.
 struct EditOperation: StoreOperation {
     let id: JobID
-    let edit: JobEdit
+    private(set) var edit: JobEdit
     private var lookup: EnqueueLookup?
 
     init(id: JobID, edit: JobEdit) { (self.id, self.edit) = (id, edit) }
@@ -53,6 +53,10 @@ struct EditOperation: StoreOperation {
     var bytes: Int { edit.bytes }
 
     func validate(_ options: JobStoreOptions) throws(JobStoreError) { try edit.validate(options) }
+
+    mutating func encode(with codec: any PayloadCodec, _ options: JobStoreOptions) throws(JobStoreError) {
+        try edit.encode(with: codec, options)
+    }
 
     mutating func supply(_ lookup: EnqueueLookup, for job: JobID) { self.lookup = lookup }
 

@@ -248,6 +248,35 @@ private struct EffectBegin: StoreOperation {
     }
 }
 
+extension JobStore {
+    /// Looks up what is recorded under (scope, key), without recording anything; blocks only for room in the journal.
+    package func submitRecordedEffect(scope: String, key: String) -> Pending<EffectResult?> {
+        core.submit(EffectLookup(scope: scope, key: key))
+    }
+}
+
+/// Looks up one effect.
+private struct EffectLookup: StoreOperation {
+    let scope: String
+    let key: String
+
+    var access: OperationAccess { .reads }
+
+    func validate(_ options: JobStoreOptions) throws(JobStoreError) {
+        try Limits.checkName(scope, "scope")
+        try Limits.checkName(key, "key")
+    }
+
+    mutating func run(
+        on core: StoreCore, at now: Timestamp
+    ) throws(JobStoreError) -> OperationOutcome<EffectResult?> {
+        guard let sequence = core.state.effect(scope: scope, key: key) else { return .value(nil) }
+        return .deferred { () throws(JobStoreError) -> EffectResult? in
+            EffectResult(RecordedValue(try core.existingEffect(at: sequence), isReplayed: true))
+        }
+    }
+}
+
 /// Lists what is recorded under a scope.
 private struct EffectList: StoreOperation {
     let scope: String

@@ -29,9 +29,9 @@ extension JobStore {
 }
 
 /// A job to be added.
-struct EnqueueOperation: StoreOperation {
+struct EnqueueOperation: JobAddingOperation {
     let queue: String
-    let payload: [UInt8]
+    private(set) var payload: [UInt8]
     let options: EnqueueOptions
     /// How jobs ended that it names, as far as that was looked up.
     private var endings: [JobID: JobEnding] = [:]
@@ -45,6 +45,12 @@ struct EnqueueOperation: StoreOperation {
         options.headers.reduce(payload.count + options.dependencyBytes) {
             $0 + $1.name.utf8.count + $1.value.utf8.count
         }
+    }
+
+    var targets: [String] { [queue] }
+
+    mutating func encode(with codec: any PayloadCodec, _ store: JobStoreOptions) throws(JobStoreError) {
+        payload = try PayloadEnvelope.seal(payload, with: codec, store)
     }
 
     func validate(_ store: JobStoreOptions) throws(JobStoreError) { try validate(store, at: nil) }
@@ -81,6 +87,14 @@ struct EnqueueOperation: StoreOperation {
         try Limits.checkHeaders(options.headers)
         _ = try options.terms()
         try options.validateDependencies(at: place)
+        _ = try options.jobLabels()
+        guard !options.isSecret || options.onCollision != .replace else {
+            throw JobStoreError(
+                .badRequest,
+                "`secret` does not go with `on_collision` replace: the job that is there may show its payload; "
+                    + "leave one out"
+            )
+        }
         // Whether times end before the year 10000 depends on the clock; that they are no nonsense does not.
         if options.delay != nil || options.runAt != nil || options.uniqueFor != nil || options.timeToLive != nil {
             _ = try record(at: .zero)
@@ -107,6 +121,8 @@ struct EnqueueOperation: StoreOperation {
             enqueue.startBy = try Limits.instant(now, plus: milliseconds, "ttl_ms")
         }
         enqueue.terms = try options.terms()
+        enqueue.labels = try options.jobLabels()
+        enqueue.isSecret = options.isSecret
         if !options.headers.isEmpty {
             enqueue.headers = options.headers.map { Enqueue.Header(name: $0.name, value: $0.value) }
         }

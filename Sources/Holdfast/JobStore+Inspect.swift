@@ -8,11 +8,12 @@ internal import HoldfastLog
 extension JobStore {
     /// Returns what is known of a job.
     ///
+    /// - Parameter showingSecrets: Whether the payload of a secret job is shown, too.
     /// - Returns: `nil` when there is no such job, or it finished and compaction has dropped it. Of one whose result is
     ///   kept for longer, queue, end and result are left.
     /// - Throws: `.corrupt` when its record can't be read; `.closed` or the store's failure.
-    public func job(_ id: JobID) async throws(JobStoreError) -> JobInfo? {
-        try await core.submitAsync(JobOperation(id: id)).value()
+    public func job(_ id: JobID, showingSecrets: Bool = false) async throws(JobStoreError) -> JobInfo? {
+        try await core.submitAsync(JobOperation(id: id, viewer: core.viewer(showingSecrets))).value()
     }
 
     /// Lists jobs in the order of their ids, without payloads. Finished jobs are listed as long as the log holds them.
@@ -35,7 +36,9 @@ extension JobStore {
 // Each blocks only for room in the journal, and for reading one record.
 extension JobStore {
     /// Looks at a job as of now.
-    package func submitJob(_ id: JobID) -> Pending<JobInfo?> { core.submit(JobOperation(id: id)) }
+    package func submitJob(_ id: JobID, showingSecrets: Bool = false) -> Pending<JobInfo?> {
+        core.submit(JobOperation(id: id, viewer: core.viewer(showingSecrets)))
+    }
 
     /// Lists jobs as of now.
     package func submitJobs(_ filter: JobFilter) -> Pending<[JobInfo]> {
@@ -49,22 +52,23 @@ extension JobStore {
 /// A look at one job.
 struct JobOperation: StoreOperation {
     let id: JobID
+    let viewer: PayloadViewer
     private var lookup: EnqueueLookup?
 
-    init(id: JobID) { self.id = id }
+    init(id: JobID, viewer: PayloadViewer) { (self.id, self.viewer) = (id, viewer) }
 
     var access: OperationAccess { .reads }
 
     mutating func supply(_ lookup: EnqueueLookup, for job: JobID) { self.lookup = lookup }
 
     mutating func run(on core: StoreCore, at now: Timestamp) throws(JobStoreError) -> OperationOutcome<JobInfo?> {
-        let id = id
+        let (id, viewer) = (id, viewer)
         if let status = core.state.status(of: id, at: now) {
             let records = LogRecords(log: core.log)
             return .deferred { () throws(JobStoreError) -> JobInfo? in
-                do throws(LogError) { return try JobInfo(id, status, records.enqueue(of: id), from: records) } catch {
-                    throw JobStoreError(error)
-                }
+                do throws(LogError) {
+                    return try JobInfo(id, status, records.enqueue(of: id), from: records).shown(to: viewer)
+                } catch { throw JobStoreError(error) }
             }
         }
         let last = core.state.lastSequence
@@ -80,10 +84,13 @@ struct JobOperation: StoreOperation {
         case .failed(let error): throw error
         case .found(let enqueue, let time):
             if core.state.isPlainReady(id, lane: enqueue.lane) {
-                return .value(JobInfo(id, enqueue, enqueuedAt: time, state: .ready))
+                let info = JobInfo(id, enqueue, enqueuedAt: time, state: .ready)
+                if info.isShownAsIs { return .value(info) }
+                return .deferred { () throws(JobStoreError) -> JobInfo? in info.shown(to: viewer) }
             }
             return .deferred { () throws(JobStoreError) -> JobInfo? in
-                JobInfo(id, enqueue, enqueuedAt: time, finishedBy: try core.records(of: id, through: last))
+                JobInfo(id, enqueue, enqueuedAt: time, finishedBy: try core.records(of: id, through: last))?
+                    .shown(to: viewer)
             }
         }
     }
@@ -127,6 +134,7 @@ extension JobFilter {
     func validate() throws(JobStoreError) {
         try Limits.checkCount(limit, "limit")
         if let queue { try Limits.checkName(queue, "queue") }
+        _ = try Limits.jobLabels(labels, owner: owner)
     }
 }
 
@@ -135,6 +143,12 @@ extension PastRecords {
     func enqueue(of id: JobID) throws(LogError) -> (Enqueue, Timestamp)? {
         guard let record = try record(id.sequence), case .enqueue(let enqueue) = record.mutation else { return nil }
         return (enqueue, record.time)
+    }
+}
+
+extension StoreCore {
+    func viewer(_ showingSecrets: Bool) -> PayloadViewer {
+        PayloadViewer(seesSecrets: showingSecrets, codec: options.payloadCodec)
     }
 }
 

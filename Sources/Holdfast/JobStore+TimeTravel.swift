@@ -75,6 +75,6 @@ extension StoreCore {
         }
         let state = try past.found(moment)
         let time = min(moment.time ?? state.latestTime, now.time)
-        return StoreSnapshot(state, at: time, from: records, on: readers)
+        return StoreSnapshot(state, at: time, from: records, on: readers, codec: options.payloadCodec)
     }
 }

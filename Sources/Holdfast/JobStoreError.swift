@@ -27,6 +27,7 @@ public struct JobStoreError: Error, Hashable, Sendable, CustomStringConvertible 
             case beyondHistory = "beyond_history"
             case effectMismatch = "effect_mismatch"
             case versionConflict = "version_conflict"
+            case payloadCodec = "payload_codec"
         }
         private let value: Value
 
@@ -66,6 +67,8 @@ public struct JobStoreError: Error, Hashable, Sendable, CustomStringConvertible 
         public static let effectMismatch = Code(value: .effectMismatch)
         /// The work goes by a version of a change that the code does not have; nothing was run.
         public static let versionConflict = Code(value: .versionConflict)
+        /// A payload can't be encoded, or can't be decoded for want of its codec or key; the message names the key.
+        public static let payloadCodec = Code(value: .payloadCodec)
 
         /// The code in the line protocol, such as `lease_lost`.
         public var name: String { value.rawValue }
@@ -85,11 +88,21 @@ public struct JobStoreError: Error, Hashable, Sendable, CustomStringConvertible 
     public let job: JobID?
     /// For `.leaseLost`: what became of the lease, and where the job is now.
     public let lostLease: LostLease?
+    /// For `.queueFull`: what is full, where room may be waited for.
+    let fullPlace: FullPlace?
 
     package init(
         _ code: Code, _ message: String, index: Int? = nil, oldest: SequenceNumber? = nil, job: JobID? = nil,
         lostLease: LostLease? = nil
     ) {
+        self.init(code, message, index: index, oldest: oldest, job: job, lostLease: lostLease, fullPlace: nil)
+    }
+
+    init(
+        _ code: Code, _ message: String, index: Int? = nil, oldest: SequenceNumber? = nil, job: JobID? = nil,
+        lostLease: LostLease? = nil, fullPlace: FullPlace?
+    ) {
+        self.fullPlace = fullPlace
         self.code = code
         self.message = message
         self.index = index
@@ -103,7 +116,8 @@ public struct JobStoreError: Error, Hashable, Sendable, CustomStringConvertible 
 
     /// Returns the same error for the operation at `index` of a batch.
     package func at(_ index: Int) -> JobStoreError {
-        JobStoreError(code, message, index: index, oldest: oldest, job: job, lostLease: lostLease)
+        JobStoreError(
+            code, message, index: index, oldest: oldest, job: job, lostLease: lostLease, fullPlace: fullPlace)
     }
 }
 

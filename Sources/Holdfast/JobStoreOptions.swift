@@ -58,6 +58,9 @@ public struct JobStoreOptions: Sendable {
     /// The secret with which `JobStore.auditHead()` authenticates what is to be published; `nil` for none. It is kept
     /// in memory only.
     public var auditKey: AuditKey?
+    /// Encodes payloads before they are stored, and decodes them; `nil` to store them as they are. Payloads that were
+    /// stored before keep what they had.
+    public var payloadCodec: (any PayloadCodec)?
     /// Where the store reads the time.
     public var clock: any StoreClock = SystemClock()
     /// Whether a missing store is created.

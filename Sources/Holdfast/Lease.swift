@@ -68,6 +68,12 @@ public struct Lease: Hashable, Sendable, LeaseReference {
     public let mustEndBy: Timestamp?
     /// How the attempt before this one ended, if it failed.
     public let lastError: String?
+    /// Given when it was enqueued.
+    public let labels: [String: String]
+    /// Who it belongs to, if that was said.
+    public let owner: String?
+    /// Whether its payload is to be shown to nobody else.
+    public let isSecret: Bool
 
     /// What settling needs.
     public var identity: LeaseIdentity { LeaseIdentity(id: id, token: token) }

@@ -1,7 +1,9 @@
 // What a lease asks for, and how what was granted gets its payloads. Payloads are read after the commit, outside the
 // lock. One that can't be read costs that job only: it is dead-lettered as `unreadable`, and the rest of the lease goes
 // on. What would pass the limit on bytes is given back with its attempt; a crash before that only lets those leases
-// expire. What the lease itself was is not undone: a token of the queue's rate, a turn, a key that a lease frees.
+// expire. So is, for a minute and with the reason as its error, a job whose payload can't be decoded: a process with
+// the key may lease it then; if no job is left, the lease is refused with that reason. What the lease itself was is not
+// undone: a token of the queue's rate, a turn, a key that a lease frees.
 
 internal import HoldfastBytes
 internal import HoldfastEngine
@@ -59,16 +61,21 @@ struct LeaseReader: Sendable {
     let firstToken: SequenceNumber
     let contents: [LeasedContent]
 
+    /// How long a job waits whose payload can't be decoded, so that others have their turn.
+    private static let undecodedMilliseconds: Int64 = 60_000
+
     /// Returns the leases if no file has to be read for them and there is nothing to be done about any.
     func readAtHand() -> [Lease]? {
         var leases: [Lease] = []
         leases.reserveCapacity(grants.count)
         var bytes = 0
         for index in grants.indices {
-            guard contents[index].isAsEnqueued, let found = core.lookUpAtHand(grants[index].job) else { return nil }
-            bytes += found.enqueue.payload.count
+            guard contents[index].isAsEnqueued, let found = core.lookUpAtHand(grants[index].job),
+                let payload = try? PayloadEnvelope.open(found.enqueue.payload, with: core.options.payloadCodec)
+            else { return nil }
+            bytes += payload.count
             if bytes > Limits.leasedBytesMax { return nil }
-            leases.append(lease(index, found.enqueue, at: found.at, lastError: nil))
+            leases.append(lease(index, found.enqueue, payload, at: found.at, lastError: nil))
         }
         return leases
     }
@@ -77,6 +84,7 @@ struct LeaseReader: Sendable {
         var leases: [Lease] = []
         leases.reserveCapacity(grants.count)
         var bytes = 0
+        var undecoded: JobStoreError?
         for index in grants.indices {
             let enqueue: Enqueue
             let enqueuedAt: Timestamp
@@ -90,23 +98,35 @@ struct LeaseReader: Sendable {
                 bury(index, "a record of what it is about is not in the log")
                 continue
             }
-            bytes += enqueue.payload.count
+            let payload: [UInt8]
+            do throws(JobStoreError) {
+                payload = try PayloadEnvelope.open(enqueue.payload, with: core.options.payloadCodec)
+            } catch {
+                giveBack(index, after: Self.undecodedMilliseconds, error.message)
+                undecoded = undecoded ?? error
+                continue
+            }
+            bytes += payload.count
             if bytes > Limits.leasedBytesMax, !leases.isEmpty {
                 giveBack(from: index)
                 break
             }
-            leases.append(lease(index, enqueue, at: enqueuedAt, lastError: lastError(index)))
+            leases.append(lease(index, enqueue, payload, at: enqueuedAt, lastError: lastError(index)))
         }
+        if leases.isEmpty, let undecoded { throw undecoded }
         return leases
     }
 
-    private func lease(_ index: Int, _ enqueue: Enqueue, at time: Timestamp, lastError: String?) -> Lease {
+    private func lease(
+        _ index: Int, _ enqueue: Enqueue, _ payload: [UInt8], at time: Timestamp, lastError: String?
+    ) -> Lease {
         let grant = grants[index]
         return Lease(
             id: grant.job, token: token(index), attempt: Int(grant.attempt), queue: grant.lane.queue,
             priority: Int(grant.lane.priority), group: grant.lane.group.isEmpty ? nil : grant.lane.group,
-            payload: enqueue.payload, headers: enqueue.headers.map { JobHeader(name: $0.name, value: $0.value) },
-            enqueuedAt: time, deadline: grant.deadline, mustEndBy: contents[index].mustEndBy, lastError: lastError)
+            payload: payload, headers: enqueue.headers.map { JobHeader(name: $0.name, value: $0.value) },
+            enqueuedAt: time, deadline: grant.deadline, mustEndBy: contents[index].mustEndBy, lastError: lastError,
+            labels: [String: String](enqueue.labels), owner: enqueue.labels.owner, isSecret: enqueue.isSecret)
     }
 
     /// Returns a job as it was enqueued, with what was changed since in its place.
@@ -147,15 +167,17 @@ struct LeaseReader: Sendable {
     }
 
     private func giveBack(from index: Int) {
-        for index in index..<grants.count {
-            let job = grants[index].job
-            let token = token(index)
-            _ = core.submit(
-                CommandOperation<Void>(.settles) {
-                    .requeue(job: job, token: token, delayMilliseconds: 0, error: nil, countsAttempt: false)
-                } value: { _ in
-                })
-        }
+        for index in index..<grants.count { giveBack(index, after: 0, nil) }
+    }
+
+    private func giveBack(_ index: Int, after milliseconds: Int64, _ error: String?) {
+        let job = grants[index].job
+        let token = token(index)
+        _ = core.submit(
+            CommandOperation<Void>(.settles) {
+                .requeue(job: job, token: token, delayMilliseconds: milliseconds, error: error, countsAttempt: false)
+            } value: { _ in
+            })
     }
 }
 

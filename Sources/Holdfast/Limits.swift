@@ -91,9 +91,17 @@ package enum Limits {
     }
 
     static func checkPayload(_ payload: [UInt8], _ store: JobStoreOptions) throws(JobStoreError) {
-        guard payload.count <= store.payloadBytesMax else {
+        try checkPayloadBytes(payload.count, store)
+        guard !PayloadEnvelope.isMarked(payload) else {
             throw JobStoreError(
-                .tooLarge, "`payload` is \(payload.count) bytes long; shorten it to \(store.payloadBytesMax) bytes")
+                .badRequest, "`payload` begins like one that is encoded; put another byte in front of it")
+        }
+    }
+
+    static func checkPayloadBytes(_ count: Int, _ store: JobStoreOptions) throws(JobStoreError) {
+        guard count <= store.payloadBytesMax else {
+            throw JobStoreError(
+                .tooLarge, "`payload` is \(count) bytes long; shorten it to \(store.payloadBytesMax) bytes")
         }
     }
 

@@ -101,7 +101,8 @@ extension StoreCore {
     fileprivate func logDidFail(_ error: LogError) {
         let (leases, callers) = lock.withLock {
             if failure == nil { failure = JobStoreError(error) }
-            return (waiters.removeAll(), flights.removeAll() + outcomes.removeAll())
+            let callers = flights.removeAll() + outcomes.removeAll()
+            return (waiters.removeAll(), callers + roomWaiters.removeAll(JobStoreError(error), on: self))
         }
         for waiter in leases { waiter.fail(JobStoreError(error), on: self) }
         for waiter in callers { waiter.wake() }
@@ -147,7 +148,7 @@ extension Mutation {
         case .edit(let edit): edit.job
         case .release(let release): release.job
         case .effect(let effect): effect.fence?.job
-        case .expire(.effect), .effectRemove, .queueSettings, .clock, .cursorSet, .cursorRemove: nil
+        case .expire(.effect), .effectRemove, .queueSettings, .clock, .cursorSet, .cursorRemove, .storeSettings: nil
         }
     }
 }

@@ -41,7 +41,8 @@ extension StoreCore {
         let waiting = lock.withLock { () -> (leases: [LeaseWaiter], callers: [WaitingCaller])? in
             if isClosed { return nil }
             isClosed = true
-            return (waiters.removeAll(), flights.removeAll() + outcomes.removeAll())
+            let callers = flights.removeAll() + outcomes.removeAll()
+            return (waiters.removeAll(), callers + roomWaiters.removeAll(Self.closedError, on: self))
         }
         guard let waiting else { return }
         for waiter in waiting.leases { waiter.fail(Self.closedError, on: self) }

@@ -39,6 +39,7 @@ final class StoreCore: @unchecked Sendable {
     private var servedEarly: [LeaseWaiter] = []
     var flights = EffectFlights()
     var outcomes = OutcomeWaiters()
+    var roomWaiters = RoomWaiters()
     /// Jobs that were found unreadable when they were leased.
     var unreadable = 0
     var window: HistoryWindow
@@ -68,7 +69,7 @@ final class StoreCore: @unchecked Sendable {
     /// Runs the locked part of an operation; blocks only for room in the log.
     func submit<Operation: StoreOperation>(_ operation: Operation) -> Pending<Operation.Value> {
         var operation = operation
-        do { try operation.validate(options) } catch { return refusal(error) }
+        do { try prepare(&operation) } catch { return refusal(error) }
         while true {
             switch attempt(&operation) {
             case .done(let pending): return pending
@@ -83,7 +84,7 @@ final class StoreCore: @unchecked Sendable {
     /// Runs the locked part of an operation; suspends only for room in the log.
     func submitAsync<Operation: StoreOperation>(_ operation: Operation) async -> Pending<Operation.Value> {
         var operation = operation
-        do { try operation.validate(options) } catch { return refusal(error) }
+        do { try prepare(&operation) } catch { return refusal(error) }
         while true {
             switch attempt(&operation) {
             case .done(let pending): return pending
@@ -100,6 +101,12 @@ final class StoreCore: @unchecked Sendable {
         }
     }
 
+    /// Does what needs neither the state nor the lock.
+    private func prepare<Operation: StoreOperation>(_ operation: inout Operation) throws(JobStoreError) {
+        try operation.validate(options)
+        if let codec = options.payloadCodec { try operation.encode(with: codec, options) }
+    }
+
     private enum Attempt<Value: Sendable> {
         case done(Pending<Value>)
         case needsRoom
@@ -111,7 +118,7 @@ final class StoreCore: @unchecked Sendable {
         var served: [LeaseWaiter] = []
         lock.lock()
         let result = attemptLocked(&operation, &served)
-        let ended = outcomes.hasEnded ? outcomes.takeEnded() : []
+        let ended = takeEnded()
         lock.unlock()
         for waiter in served { waiter.wake() }
         for waiter in ended { waiter.wake() }
@@ -143,6 +150,8 @@ final class StoreCore: @unchecked Sendable {
             case .needsEndings(let jobs): return .needsEndings(jobs)
             }
         } catch { outcome = refused(error) }
+        // What was added for them may be leased at once.
+        if !roomWaiters.isEmpty { serveRoomWaiters(at: now) }
         if !waiters.isEmpty { serveWaiters(at: now, &served) }
         if !outcomes.isEmpty { pokeTimer(at: now) }
         if !servedEarly.isEmpty {
@@ -150,6 +159,12 @@ final class StoreCore: @unchecked Sendable {
             servedEarly = []
         }
         return .done(Pending(core: self, ticket: log.ticket, outcome: outcome))
+    }
+
+    /// Whom to wake once the lock is released, besides leases. The caller holds the lock.
+    func takeEnded() -> [WaitingCaller] {
+        guard outcomes.hasEnded || roomWaiters.hasEnded else { return [] }
+        return outcomes.takeEnded() + roomWaiters.takeEnded()
     }
 
     /// Hands over what is leasable before the operation that has the lock goes on. The caller holds the lock.
@@ -332,6 +347,7 @@ extension JobStoreError {
             default: .corrupt
             }
         let lost = code == .leaseLost ? LostLease(error) : nil
-        self.init(code, error.message, job: error.job, lostLease: lost)
+        let place = error.code == .queueFull ? FullPlace(queue: error.queue) : nil
+        self.init(code, error.message, job: error.job, lostLease: lost, fullPlace: place)
     }
 }

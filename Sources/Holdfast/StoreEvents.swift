@@ -6,7 +6,7 @@
 
 public import HoldfastBytes
 package import HoldfastEngine
-internal import HoldfastLog
+package import HoldfastLog
 
 /// One record of a store.
 public struct StoreEvent: Hashable, Sendable {
@@ -15,14 +15,16 @@ public struct StoreEvent: Hashable, Sendable {
     /// What happened, and when.
     public let record: HistoryRecord
     /// What was enqueued, for an enqueue; for an edit what it gave instead, if it did.
+    ///
+    /// `nil` for a secret; as it is stored where it is encoded, see `JobStoreOptions.payloadCodec`.
     public let payload: [UInt8]?
 
     /// Its place in the log.
     public var sequence: SequenceNumber { record.sequence }
 
-    init(_ record: Record) {
+    init(_ record: Record, isSecret: Bool) {
         job = record.mutation.job(record.sequence)
-        payload = record.mutation.payload
+        payload = isSecret ? nil : record.mutation.payload
         self.record = HistoryRecord(record)
     }
 }
@@ -34,6 +36,20 @@ extension Mutation {
         case .enqueue(let enqueue): enqueue.payload
         case .edit(let edit): edit.payload
         default: nil
+        }
+    }
+}
+
+extension PastRecords {
+    /// Whether the payload in a record is for who holds a lease of its job alone. Of an edit the enqueue record tells;
+    /// where that is gone, nothing is shown.
+    package func hidesPayload(of record: Record) throws(LogError) -> Bool {
+        switch record.mutation {
+        case .enqueue(let enqueue): return enqueue.isSecret
+        case .edit(let edit) where edit.payload != nil:
+            guard case .enqueue(let enqueue) = try self.record(edit.job.sequence)?.mutation else { return true }
+            return enqueue.isSecret
+        default: return false
         }
     }
 }
@@ -159,7 +175,7 @@ extension StoreCore {
                     if cursor != nil, RecordKind(rawValue: entry.kind)?.isAboutCursor == true { return true }
                     let record = try Record(checking: entry.sequence, kind: entry.kind, body: entry.body)
                     guard let record else { return true }
-                    isFull = !batch.add(StoreEvent(record))
+                    isFull = !batch.add(StoreEvent(record, isSecret: try records.hidesPayload(of: record)))
                     return !isFull
                 }
             } catch { throw JobStoreError(error) }

@@ -43,6 +43,8 @@ protocol StoreOperation: Sendable {
     var bytes: Int { get }
     /// Checks what can be checked without the state.
     func validate(_ options: JobStoreOptions) throws(JobStoreError)
+    /// Encodes the payloads that it brings, once.
+    mutating func encode(with codec: any PayloadCodec, _ options: JobStoreOptions) throws(JobStoreError)
     /// Runs under the lock once there is room, before the time is read; may run more than once.
     mutating func prepare(_ core: StoreCore)
     /// Runs under the lock, after everything overdue at `now` was recorded.
@@ -56,6 +58,7 @@ protocol StoreOperation: Sendable {
 extension StoreOperation {
     var bytes: Int { 0 }
     func validate(_ options: JobStoreOptions) throws(JobStoreError) {}
+    mutating func encode(with codec: any PayloadCodec, _ options: JobStoreOptions) throws(JobStoreError) {}
     mutating func prepare(_ core: StoreCore) {}
     mutating func supply(_ lookup: EnqueueLookup, for job: JobID) {}
     mutating func supply(_ endings: [JobID: JobEnding]) {}

@@ -22,13 +22,18 @@ public struct StoreSnapshot: Sendable {
     let state: QueueState
     private let records: any PastRecords
     private let readers: ReaderThread?
+    private let codec: (any PayloadCodec)?
     /// The moment that was asked for, or the time of its last record.
     public let time: Timestamp
 
     /// The last sequence number by then.
     public var sequence: SequenceNumber { state.lastSequence }
 
-    init(_ state: QueueState, at time: Timestamp, from records: any PastRecords, on readers: ReaderThread?) {
+    init(
+        _ state: QueueState, at time: Timestamp, from records: any PastRecords, on readers: ReaderThread?,
+        codec: (any PayloadCodec)? = nil
+    ) {
+        self.codec = codec
         self.state = state
         self.time = max(time, state.latestTime)
         self.records = records
@@ -70,8 +75,8 @@ public struct StoreSnapshot: Sendable {
     ///
     /// - Returns: `nil` when there was no such job, or it had finished and compaction has dropped it since.
     /// - Throws: `.corrupt` when its record can't be read; `.ioError`.
-    public func job(_ id: JobID) async throws(JobStoreError) -> JobInfo? {
-        try await read { () throws(LogError) in try find(id) }
+    public func job(_ id: JobID, showingSecrets: Bool = false) async throws(JobStoreError) -> JobInfo? {
+        try await read { () throws(LogError) in try find(id, showingSecrets: showingSecrets) }
     }
 
     /// Lists jobs in the order of their ids, without payloads. Those that had finished are listed as far as the log
@@ -103,7 +108,11 @@ public struct StoreSnapshot: Sendable {
     }
 
     /// As `job`, blocking this thread.
-    package func find(_ id: JobID) throws(LogError) -> JobInfo? {
+    package func find(_ id: JobID, showingSecrets: Bool = false) throws(LogError) -> JobInfo? {
+        try stored(id)?.shown(to: PayloadViewer(seesSecrets: showingSecrets, codec: codec))
+    }
+
+    private func stored(_ id: JobID) throws(LogError) -> JobInfo? {
         guard id.rawValue > 0, id.sequence <= sequence else { return nil }
         if let status = state.status(of: id, at: time) {
             return try JobInfo(id, status, records.enqueue(of: id), from: records)

@@ -87,6 +87,8 @@ public enum CommandProbe {
         options.journalSegmentBytes = JobStoreOptions.journalSegmentBytesMin
         do throws(JobStoreError) {
             let store = try JobStore.openBlocking(at: path, options: options)
+            // Each reply is taken at once, and nobody else makes room.
+            store.endRoomWaits()
             let dispatcher = ShellDispatcher(store: store)
             for line in bytes.split(separator: 0x0A, maxSplits: linesMax).prefix(linesMax) {
                 check(dispatcher.submit([UInt8](line)), to: [UInt8](line))

@@ -30,6 +30,12 @@ package struct BatchScope: Sendable {
     /// By how many jobs that have not finished each queue with a capacity has grown.
     private var growths: [Name: Int] = [:]
 
+    /// By how many unfinished jobs, and by how many bytes of their payloads, a store with a capacity has grown.
+    var storeJobs = 0
+    var storeBytes = 0
+    /// Of payloads that were given in this batch, where they count.
+    var payloadSizes: [JobID: Int] = [:]
+
     private struct PendingKey: Hashable, Sendable {
         let queue: Name
         let key: Name
@@ -41,7 +47,7 @@ package struct BatchScope: Sendable {
     /// Whether nothing in it can bear on a further operation.
     var isEmpty: Bool {
         firstJob == nil && keys.isEmpty && lanes.isEmpty && effects.isEmpty && growths.isEmpty
-            && dependencies.isEmpty
+            && dependencies.isEmpty && storeJobs == 0 && payloadSizes.isEmpty
     }
 
     func fate(of job: JobID) -> Fate? {

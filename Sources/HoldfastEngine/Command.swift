@@ -42,6 +42,8 @@ package enum Command: Hashable, Sendable {
     /// A virtual clock stands at the instant of deciding.
     case advanceClock
     case moveCursor(String, CursorMove)
+    /// What is given becomes the store's; nothing is recorded when it is already.
+    case configureStore(StoreSettings)
 }
 
 extension Command {

@@ -34,11 +34,15 @@ package struct EngineError: Error, Hashable, Sendable, CustomStringConvertible {
     package let status: JobStatus?
     /// The lease that was lost.
     package let token: LeaseToken?
+    /// Of a full queue: which one; `nil` when it is the store that is full.
+    package let queue: String?
 
     /// Creates an error.
     package init(
-        _ code: Code, _ message: String, job: JobID? = nil, status: JobStatus? = nil, token: LeaseToken? = nil
+        _ code: Code, _ message: String, job: JobID? = nil, status: JobStatus? = nil, token: LeaseToken? = nil,
+        queue: String? = nil
     ) {
+        self.queue = queue
         self.code = code
         self.message = message
         self.job = job
@@ -65,7 +69,7 @@ package struct EngineError: Error, Hashable, Sendable, CustomStringConvertible {
         EngineError(
             .queueFull,
             "queue \(queue) holds the \(capacity) jobs that it takes; try again when some have ended, or raise its "
-                + "capacity")
+                + "capacity", queue: queue)
     }
 
     static func notFound(_ job: JobID) -> EngineError {

@@ -47,6 +47,7 @@ extension QueueState {
         case .clock: break
         case .cursorSet(let set): apply(set, at: record.sequence)
         case .cursorRemove(let remove): apply(remove, at: record.sequence)
+        case .storeSettings(let settings): apply(settings)
         }
         if !record.mutation.isAboutCursor { lastShown = record.sequence }
         lastSequence = record.sequence
@@ -66,6 +67,8 @@ extension QueueState {
         needed.insert(id)
         let dependencies = enqueue.dependencies
         if let blocked = dependencies?.before { addDependency(JobID(id), of: blocked) }
+        countInStore(id, bytes: enqueue.payload.count)
+        labels.insert(enqueue.labels, of: id)
         let isDelayed = enqueue.runAt.map { $0 > record.time } ?? false
         let isPlain =
             !isDelayed && enqueue.uniqueKey == nil && enqueue.startBy == nil && enqueue.terms == nil
@@ -283,6 +286,7 @@ extension QueueState {
         if isBlocked(job) { entry.flags.insert(.isBlocked) }
         entries[job] = entry
         table.queues[table.lanes[entry.lane].queue].dead.remove(job)
+        countInStore(job)
         if let key = keysOfJobs[job], !entry.flags.contains(.keyIsWindowed) {
             let unique = UniqueKey(queue: table.lanes[entry.lane].queue, key: key)
             if uniqueKeys[unique] == nil { uniqueKeys[unique] = UniqueHolder(job: job, until: nil) }
@@ -296,10 +300,18 @@ extension QueueState {
         if entries[job] != nil {
             finish(job, as: .cancelled, at: record.time)
         } else if let lane = table.find(cancel.lane), table.removeReady(job, from: lane) {
-            needed.remove(job)
-            table.removeJob(from: lane)
+            forgetPlain(job, in: lane)
             tellDependents(of: job, .cancelled, at: record.time)
         }
+    }
+
+    /// Forgets a job without an entry that was just taken out of its lane.
+    mutating func forgetPlain(_ job: UInt64, in lane: Slot<LaneRecord>) {
+        needed.remove(job)
+        table.removeJob(from: lane)
+        uncountInStore(job)
+        forgetSize(of: job)
+        labels.remove(job)
     }
 
     // MARK: - What transitions share
@@ -326,6 +338,7 @@ extension QueueState {
     private mutating func kill(_ job: UInt64, _ reason: DeadReason, _ record: Record, setsError: Bool) {
         guard var entry = entries[job], entry.phase != .dead else { return }
         leave(job, entry)
+        uncountInStore(job)
         releaseKey(of: job, entry)
         entry.phase = .dead
         if entry.isBlocked { spare(job) }
@@ -353,6 +366,9 @@ extension QueueState {
         if entry.progress != 0 { needed.remove(entry.progress) }
         needed.remove(job)
         forgetContent(of: job)
+        if entry.phase != .dead { uncountInStore(job) }
+        forgetSize(of: job)
+        labels.remove(job)
         entries[job] = nil
         entryIDs.remove(job)
         let queue = table.lanes[entry.lane].queue

@@ -81,6 +81,7 @@ extension QueueState {
         case .moveCursor(let name, let move):
             try requireAlone(batch)
             return try decide(name, move)
+        case .configureStore(let settings): return decide(settings)
         }
     }
 
@@ -97,6 +98,7 @@ extension QueueState {
         // Only what names others is copied.
         let dependent = enqueue.hasDependencies ? try resolved(enqueue, at: next, in: batch) : nil
         try reserve(in: queue, &batch)
+        if storeTally != nil { try reserveInStore(JobID(next), bytes: enqueue.payload.count, &batch) }
         if let key = enqueue.uniqueKey {
             batch.setHolder(JobID(next), queue: queue, key: key)
             batch.setLane(enqueue.lane, of: JobID(next))
@@ -191,6 +193,7 @@ extension QueueState {
         batch.settle(job, as: fate)
         if case .waiting = fate { return }
         releaseKey(of: job, entry, in: &batch)
+        if !isDead { shrinkStore(job, in: &batch) }
         guard !isDead, table.cappedQueues > 0 else { return }
         shrink(batch.lane(of: job)?.queue ?? table.queues[table.lanes[entry.lane].queue].name, in: &batch)
     }
@@ -229,6 +232,7 @@ extension QueueState {
         guard let lane else { throw .notFound(job) }
         guard isPlainReady(job, lane: lane) else { throw job.sequence <= lastSequence ? finished : .notFound(job) }
         batch.settle(job, as: .cancelled)
+        shrinkStore(job, in: &batch)
         let last = batch.lane(of: job) ?? lane
         shrink(last.queue, in: &batch)
         return Decision(.cancel(Cancel(job: job, lane: last)), .done)

@@ -37,6 +37,8 @@ extension QueueState {
         if !results.isEmpty { encodeResults(into: &writer) }
         if hasOpenGroupBuckets { encodeGroupBuckets(into: &writer) }
         if !waits.jobs.isEmpty { encodeDependencies(into: &writer) }
+        if !labels.isEmpty { encodeLabels(into: &writer) }
+        if storeTally != nil { encodeCapacity(into: &writer) }
         return StateDigest(hashing: writer.bytes)
     }
 

@@ -59,6 +59,7 @@ extension QueueState {
                 "job \(job) has begun \(waiting.attempt) attempts; give it more than that, or cancel it", job: job)
         }
         if edit.changesNothing { return Decision(mutations: .none, reply: reply) }
+        if let payload = edit.payload { try resizeInStore(job, bytes: payload.count, &batch) }
         if !edit.from.queue.isSameName(as: edit.to.queue) { try move(edit, in: &batch) }
         batch.setLane(edit.to, of: job)
         return Decision(.edit(edit), reply)
@@ -194,6 +195,7 @@ extension QueueState {
         if edit.headers != nil { content.headers = sequence }
         edited[job] = content
         needed.insert(sequence)
+        if let payload = edit.payload { resize(job, bytes: payload.count) }
         let kept = content.sequences
         for old in before.sequences where !kept.contains(old) { needed.remove(old) }
     }

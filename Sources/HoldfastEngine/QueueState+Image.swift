@@ -7,9 +7,9 @@ package import HoldfastBytes
 
 extension QueueState {
     static let imageVersion: UInt8 = 4
-    /// Earlier ones that are read as well: without results that are kept, rates of groups, times, and what jobs wait for
-    /// besides a time; without changes of jobs and without how long effects are kept; and with the sets of ready jobs as
-    /// a digest has them, and without cursors.
+    /// Earlier ones that are read as well: without results that are kept, rates of groups, times, what jobs wait for
+    /// besides a time, labels, and the store's capacity; without changes of jobs and without how long effects are kept;
+    /// and with the sets of ready jobs as a digest has them, and without cursors.
     private static let resultlessVersion: UInt8 = 3
     private static let editlessVersion: UInt8 = 2
     private static let digestSetsVersion: UInt8 = 1
@@ -28,6 +28,8 @@ extension QueueState {
         encodeGroupBuckets(into: &writer)
         encodeEnqueueTimes(into: &writer)
         encodeDependencies(into: &writer)
+        encodeLabels(into: &writer)
+        encodeCapacity(into: &writer)
     }
 
     /// Restores a state from its image.
@@ -73,6 +75,8 @@ extension QueueState {
             try decodeGroupBuckets(&reader)
             try decodeEnqueueTimes(&reader)
             try decodeDependencies(&reader)
+            try decodeLabels(&reader)
+            try decodeCapacity(&reader)
         }
         guard reader.isAtEnd else { throw Self.corruptImage("bytes follow its end") }
         for lane in lanes where table.lanes[lane].population == 0 { throw Self.corruptImage("a lane holds no job") }

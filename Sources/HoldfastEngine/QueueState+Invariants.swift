@@ -37,6 +37,8 @@ extension QueueState {
         }
         checkSideTables()
         checkDependencies()
+        checkLabels()
+        checkCapacity()
         for lane in table.lanes.slots {
             let record = table.lanes[lane]
             precondition(record.population == record.ready.count + (populations[lane] ?? 0), "a lane counts its jobs")

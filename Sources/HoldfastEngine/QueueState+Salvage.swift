@@ -83,8 +83,7 @@ extension QueueState {
             } else if let lane = table.lanes.slots.first(where: { table.lanes[$0].ready.contains(job) }) {
                 result.jobs.append(.init(id: JobID(job), queue: table.queues[table.lanes[lane].queue].name))
                 if table.removeReady(job, from: lane) {
-                    needed.remove(job)
-                    table.removeJob(from: lane)
+                    forgetPlain(job, in: lane)
                     tellDependents(of: job, .cancelled, at: latestTime)
                 }
             }

@@ -70,6 +70,11 @@ extension QueueState {
             guard cursors[Name(remove.name)] != nil || Safeguard.replayedCursor.isOff else {
                 throw illegal(record, "removes cursor \(remove.name), which is not in the state")
             }
+        case .storeSettings(let settings):
+            let isLegal = settings != StoreSettings() && settings.applied(to: storeCapacity).isValid
+            guard isLegal || Safeguard.replayedSettings.isOff else {
+                throw illegal(record, "gives the store an impossible capacity")
+            }
         }
     }
 
@@ -81,6 +86,9 @@ extension QueueState {
         }
         guard enqueue.terms.map({ $0.isValid && !$0.isEmpty }) ?? true || Safeguard.replayedEnqueue.isOff else {
             throw illegal(record, "gives a job impossible terms")
+        }
+        guard enqueue.labels.isValid || Safeguard.replayedEnqueue.isOff else {
+            throw illegal(record, "gives a job impossible labels")
         }
         let isWeightLegal =
             lane.weight == 1 || !lane.group.isEmpty && (1...RecordLimits.weightMax).contains(lane.weight)

@@ -66,6 +66,10 @@ package struct QueueState: Sendable {
     var deadLetters: [Slot<QueueRecord>: DeadLetterOrder] = [:]
     /// What jobs wait for besides a time.
     var waits = DependencyTable()
+    /// Of jobs that were enqueued with labels or an owner.
+    var labels = LabelIndex()
+    /// What the store holds; `nil` while it takes any number of jobs and bytes.
+    var storeTally: StoreTally?
     var cursors: [Name: Cursor] = [:]
     /// The last record that is not about a cursor, as far as a cursor depends on it.
     var lastShown = SequenceNumber.zero

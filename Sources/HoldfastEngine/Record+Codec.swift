@@ -17,8 +17,9 @@
 //      1 enqueue        lane · [8: instant(run at)] · [16: name(unique key)] · [32: instant(unique until)]
 //                       · [64: instant(start by)] · [256: job terms, see JobTerms.swift]
 //                       · [16384: dependencies, see JobDependencies.swift]
+//                       · [4096: labels, see JobLabels.swift]
 //                       · [128: varint(pairs) · (name · counted bytes) ...] · rest(payload)
-//                       flag 1024: a lease frees the key; with 16, not with 32
+//                       flag 1024: a lease frees the key; with 16, not with 32; flag 2048: the payload is secret
 //      2 lease          lane · [8: varint(attempt); default 1] · [16: name(worker); default ""] · instant(deadline)
 //                       · ref(job)
 //      3 heartbeat      instant(deadline) · ref(job) · ref(token) · [1: rest(progress)]
@@ -51,6 +52,7 @@
 //                       · [64: instant(run at)] · ref(job) · [128: varint(pairs) · (name · counted bytes) ...]
 //                       · [512: rest(payload)]; the lane is the one before
 //     23 release        ref(job)
+//     29 storeSettings  [1: varint(jobs, 0: no limit)] · [2: varint(payload bytes, 0: no limit)]; at least one of them
 
 package import HoldfastBytes
 
@@ -70,9 +72,12 @@ enum RecordFlags {
     static let headers: UInt64 = 128
     static let terms: UInt64 = 256
     static let keyFreedByLease: UInt64 = 1024
+    static let secret: UInt64 = 2048
+    static let labels: UInt64 = 4096
     static let dependencies: UInt64 = 16384
     static let enqueue =
-        lane | runAt | uniqueKey | uniqueUntil | startBy | headers | terms | keyFreedByLease | dependencies
+        lane | runAt | uniqueKey | uniqueUntil | startBy | headers | terms | keyFreedByLease | secret | labels
+        | dependencies
 
     static let attempt: UInt64 = 8
     static let worker: UInt64 = 16
@@ -124,6 +129,10 @@ enum RecordFlags {
     static let cursorAge: UInt64 = 2
     static let cursorSet = cursorBytes | cursorAge
 
+    static let storeJobs: UInt64 = 1
+    static let storeBytes: UInt64 = 2
+    static let storeSettings = storeJobs | storeBytes
+
     static let newQueue: UInt64 = 8
     static let newPriority: UInt64 = 16
     static let newMaxAttempts: UInt64 = 32
@@ -156,6 +165,7 @@ extension Mutation {
         case .cursorSet: .cursorSet
         case .cursorRemove: .cursorRemove
         case .release: .release
+        case .storeSettings: .storeSettings
         }
     }
 }
@@ -220,6 +230,7 @@ extension Record {
         case .release(let release):
             writer.append(varint: 0)
             append(release.job, to: &writer)
+        case .storeSettings(let settings): encode(settings, into: &writer)
         }
     }
 
@@ -252,6 +263,8 @@ extension Record {
         if !enqueue.headers.isEmpty { flags |= RecordFlags.headers }
         if enqueue.isKeyFreedByLease { flags |= RecordFlags.keyFreedByLease }
         if enqueue.dependencies != nil { flags |= RecordFlags.dependencies }
+        if enqueue.isSecret { flags |= RecordFlags.secret }
+        if !enqueue.labels.isEmpty { flags |= RecordFlags.labels }
         assert(enqueue.uniqueUntil == nil || enqueue.uniqueKey != nil, "a window needs a key")
         writer.append(varint: flags)
         encode(enqueue.lane, into: &writer)
@@ -261,6 +274,7 @@ extension Record {
         if let startBy = enqueue.startBy { append(startBy, to: &writer) }
         enqueue.terms?.encode(into: &writer)
         enqueue.dependencies?.encode(into: &writer, from: sequence)
+        if !enqueue.labels.isEmpty { enqueue.labels.encode(into: &writer) }
         if !enqueue.headers.isEmpty { encode(enqueue.headers, into: &writer) }
         writer.append(enqueue.payload)
     }
@@ -405,6 +419,15 @@ extension Record {
         append(reference: set.cursor.next.rawValue, to: &writer)
         if caps.bytes != standard.bytes { writer.append(varint: caps.bytes) }
         if caps.age != standard.age { writer.append(varint: caps.age) }
+    }
+
+    private func encode(_ settings: StoreSettings, into writer: inout ByteWriter) {
+        assert(settings != StoreSettings(), "settings say something")
+        writer.append(
+            varint: (settings.jobs == nil ? 0 : RecordFlags.storeJobs)
+                | (settings.payloadBytes == nil ? 0 : RecordFlags.storeBytes))
+        if let jobs = settings.jobs { writer.append(varint: UInt64(jobs)) }
+        if let bytes = settings.payloadBytes { writer.append(varint: UInt64(bytes)) }
     }
 
     private func append(_ instant: Timestamp, to writer: inout ByteWriter) {

@@ -105,6 +105,7 @@ extension Mutation {
         case .release:
             _ = try reader.flags(known: 0)
             self = .release(Release(job: try reader.job(in: context)))
+        case .storeSettings: self = .storeSettings(try StoreSettings(from: &reader))
         }
     }
 }
@@ -153,6 +154,8 @@ extension Enqueue {
         if flags & RecordFlags.dependencies != 0 {
             dependencies = try EnqueueDependencies(from: &reader, at: context.sequence)
         }
+        if flags & RecordFlags.labels != 0 { labels = try JobLabels(from: &reader) }
+        isSecret = flags & RecordFlags.secret != 0
         if flags & RecordFlags.headers != 0 {
             headers = try reader.headers()
             guard !headers.isEmpty else { throw ByteReaderError(.notCanonical, at: start) }
@@ -317,6 +320,19 @@ extension CursorSet {
         }
         let next = SequenceNumber(context.sequence.rawValue - distance)
         self.init(name: name, cursor: Cursor(next: next, caps: caps))
+    }
+}
+
+extension StoreSettings {
+    fileprivate init(from reader: inout ByteReader) throws(ByteReaderError) {
+        let start = reader.offset
+        let flags = try reader.flags(known: RecordFlags.storeSettings)
+        guard flags != 0 else { throw ByteReaderError(.notCanonical, at: start) }
+        self.init()
+        if flags & RecordFlags.storeJobs != 0 { jobs = Int(try reader.varint(atMost: UInt64(QueueTerms.limitMax))) }
+        if flags & RecordFlags.storeBytes != 0 {
+            payloadBytes = Int(try reader.varint(atMost: UInt64(QueueTerms.limitMax)))
+        }
     }
 }
 

@@ -41,6 +41,7 @@ package enum Mutation: Hashable, Sendable {
     case cursorSet(CursorSet)
     case cursorRemove(CursorRemove)
     case release(Release)
+    case storeSettings(StoreSettings)
 }
 
 /// The stable number of a record's kind.
@@ -62,6 +63,7 @@ package enum RecordKind: UInt8, CaseIterable, Sendable {
     case cursorRemove = 19
     case edit = 20
     case release = 23
+    case storeSettings = 29
 }
 
 /// Where a job waits: jobs of one lane differ in nothing but their id, so a ready job needs no entry of its own.
@@ -113,6 +115,10 @@ package struct Enqueue: Hashable, Sendable {
     /// Whether it says anything of other jobs, without a look at what.
     var hasDependencies: Bool { if case .boxed = boxedDependencies { true } else { false } }
     private var boxedDependencies = BoxedDependencies.nothing
+    /// What it can be found by.
+    package var labels = JobLabels()
+    /// Its payload is for who holds its lease, and shown to nobody else.
+    package var isSecret = false
     /// Pairs in the order given.
     package var headers: [Header]
     package var payload: [UInt8]

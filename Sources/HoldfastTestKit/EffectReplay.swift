@@ -79,58 +79,32 @@ public struct EffectDivergence: Error, Hashable, Sendable, CustomStringConvertib
     }
 }
 
+extension EffectDivergence {
+    fileprivate init(_ divergence: RecordedWay.Divergence) {
+        self.init(
+            position: divergence.position, recorded: divergence.recorded.map { Step(key: $0.key, tag: $0.tag) },
+            asked: divergence.asked.map { Step(key: $0.key, tag: $0.tag) })
+    }
+}
+
 /// Effects that are only read, in order.
 private final class ReplayedEffects: EffectSource {
     let recorded: [RecordedEffect]
-    private let progress: Locked<Progress>
-
-    private struct Progress {
-        /// How many steps were taken.
-        var count = 0
-        var divergence: EffectDivergence?
-    }
+    private let way: Locked<RecordedWay>
 
     init(_ recorded: [RecordedEffect]) {
         self.recorded = recorded
-        progress = Locked(Progress())
+        way = Locked(RecordedWay(recorded))
     }
 
     func finish() throws(EffectDivergence) {
-        let divergence = progress.withLock { progress -> EffectDivergence? in
-            if let first = progress.divergence { return first }
-            guard progress.count < recorded.count else { return nil }
-            return EffectDivergence(
-                position: progress.count + 1, recorded: Self.step(recorded[progress.count]), asked: nil)
-        }
-        if let divergence { throw divergence }
-    }
-
-    private static func step(_ effect: RecordedEffect) -> EffectDivergence.Step {
-        EffectDivergence.Step(key: effect.key, tag: effect.tag)
+        if let difference = way.withLock({ $0.difference }) { throw EffectDivergence(difference) }
     }
 
     private func take(_ name: EffectName, _ tag: String) -> Result<RecordedValue, EffectDivergence> {
-        progress.withLock { progress in
-            let effect: RecordedEffect
-            if let earlier = recorded.prefix(progress.count).first(where: { $0.key == name.key }) {
-                // Asked for again, as a running handler may.
-                effect = earlier
-            } else {
-                let next = progress.count < recorded.count ? recorded[progress.count] : nil
-                guard let next, next.key == name.key, next.tag == nil || next.tag == tag else {
-                    let divergence = EffectDivergence(
-                        position: progress.count + 1, recorded: next.map(Self.step),
-                        asked: EffectDivergence.Step(key: name.key, tag: tag))
-                    progress.divergence = progress.divergence ?? divergence
-                    return .failure(divergence)
-                }
-                progress.count += 1
-                effect = next
-            }
-            return .success(
-                RecordedValue(
-                    value: effect.value, tag: effect.tag ?? "", isFailure: effect.isFailure, isReplayed: true))
-        }
+        way.withLock { $0.take(name.key, tag: tag) }.map { effect in
+            RecordedValue(value: effect.value, tag: effect.tag ?? "", isFailure: effect.isFailure, isReplayed: true)
+        }.mapError { EffectDivergence($0) }
     }
 
     func begin(_ name: EffectName, tag: String, fence: LeaseIdentity?) async throws -> EffectStart {

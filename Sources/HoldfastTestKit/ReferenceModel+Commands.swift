@@ -77,6 +77,7 @@ extension ReferenceModel {
             result = (.done, terms[settings.queue] == before ? 0 : 1)
         case .advanceClock: result = (.done, 1)
         case .moveCursor(let name, let move): result = try moveCursor(name, move, next)
+        case .configureStore(let settings): result = (.done, configure(settings))
         }
         if result.records > 0 { last = next.advanced(by: UInt64(result.records - 1)) }
         if case .moveCursor = command, result.records > 0 { leaveNobodyBehind() }
@@ -93,6 +94,7 @@ extension ReferenceModel {
         }
         let dependencies = try dependencies(of: enqueue, before: next)
         try requireRoom(in: enqueue.lane.queue)
+        try requireRoomInStore(bytes: enqueue.payload.count)
         if let key = enqueue.uniqueKey {
             keys.append(
                 HeldKey(queue: enqueue.lane.queue, key: key, job: JobID(next), until: enqueue.uniqueUntil))
@@ -101,7 +103,8 @@ extension ReferenceModel {
         let state = Job.State.waiting(runAt: enqueue.runAt ?? .zero)
         jobs.append(
             Job(
-                id: JobID(next), enqueue: enqueue, key: enqueue.uniqueKey, state: state, startBy: enqueue.startBy,
+                id: JobID(next), enqueue: enqueue, key: enqueue.uniqueKey, state: state,
+                countedBytes: capacity.payloadBytes == nil ? nil : enqueue.payload.count, startBy: enqueue.startBy,
                 dependencies: dependencies))
         addDependency(JobID(next), of: enqueue.dependencies?.before)
         return (.enqueued(JobID(next)), 1)

@@ -23,6 +23,10 @@ extension ReferenceModel {
         changed.enqueue.headers = changes.headers ?? before.headers
         changed.enqueue.payload = changes.payload ?? before.payload
         if let runAt = changes.runAt { changed.state = .waiting(runAt: runAt > now ? runAt : .zero) }
+        if let payload = changes.payload, capacity.payloadBytes != nil {
+            try requireRoomInStore(bytes: payload.count - (changed.countedBytes ?? 0), isNew: false)
+            changed.countedBytes = payload.count
+        }
         let lane = changed.enqueue.lane
         if lane.queue != before.lane.queue { try move(changed, from: before.lane.queue) }
         // Elsewhere, or at another time, it waits anew.

@@ -25,6 +25,8 @@ public struct ReferenceModel {
         var state: State
         var attempt: UInt32 = 0
         var crashes = 0
+        /// How many bytes of its payload count, if they do.
+        var countedBytes: Int?
         /// When its attempt ends at the latest.
         var mustEndBy = Timestamp.max
         var startBy: Timestamp?
@@ -52,6 +54,8 @@ public struct ReferenceModel {
     /// Until when the results of jobs that were acked are kept, where they are for a time.
     package internal(set) var results: [JobID: Timestamp] = [:]
     var terms: [String: QueueTerms] = [:]
+    /// What the store takes in all.
+    package internal(set) var capacity = StoreCapacity()
     /// When jobs of a queue were leased since its rate was set.
     var leaseTimes: [String: [Timestamp]] = [:]
     /// When jobs of its groups were, since the rate of these was set.

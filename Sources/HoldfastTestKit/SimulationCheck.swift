@@ -58,6 +58,15 @@ extension SimulationState {
             guard case .configure(let queue, let wanted) = operation, QueueConfiguration(terms) == wanted,
                 terms == model.terms(of: queue)
             else { throw mismatch(answer, replies) }
+        case .loaded(let load):
+            guard load.limits == StoreLimits(model.capacity), load.jobs == model.load.jobs,
+                load.payloadBytes == model.load.payloadBytes
+            else { throw mismatch(answer, model.load) }
+        case .jobs(let infos): try check(infos, operation, at: now)
+        case .cancelled(let result):
+            guard result.count == before.model.jobs.count - model.jobs.count else {
+                throw mismatch(answer, model.jobIDs)
+            }
         case .purged(let result):
             let (was, left) = (
                 before.queueCounts(of: operation.queue, at: now), queueCounts(of: operation.queue, at: now)
@@ -164,6 +173,20 @@ extension SimulationState {
         }
     }
 
+    private func check(
+        _ infos: [JobInfo], _ operation: SimulationOperation, at now: Timestamp
+    ) throws(SimulationMismatch) {
+        guard case .jobs(let filter) = operation else { return }
+        let wanted = model.jobs.filter { job in
+            guard job.has(filter.labels, filter.owner), job.isMeant(filter.queue) else { return false }
+            return filter.state.map { $0 == job.shownState(at: now) } ?? true
+        }
+        guard infos.map(\.id) == wanted.map(\.id) else { throw mismatch(infos.map(\.id), wanted.map(\.id)) }
+        for (job, info) in zip(wanted, infos) {
+            if let difference = difference(job, info, at: now) { throw SimulationMismatch(message: difference) }
+        }
+    }
+
     private func check(_ stats: StoreStats, at now: Timestamp) throws(SimulationMismatch) {
         if let difference = difference(stats, at: now) { throw SimulationMismatch(message: difference) }
     }
@@ -239,7 +262,9 @@ extension SimulationState {
             Set(info.dependencies?.waitingFor ?? []) == job.dependencies?.pending ?? [],
             info.dependencies?.isHeld ?? false == job.dependencies?.isHeld ?? false,
             info.uniqueKey == job.enqueue.uniqueKey, info.weight == Int(lane.weight),
-            info.headers.map(\.value) == job.enqueue.headers.map(\.value)
+            info.headers.map(\.value) == job.enqueue.headers.map(\.value), job.has(info.labels, info.owner),
+            info.labels.count == job.enqueue.labels.named.count, info.owner == job.enqueue.labels.owner,
+            info.isSecret == job.enqueue.isSecret
         else { return "job \(job.id) is \(info), the model says \(job.state), attempt \(job.attempt), \(lane)" }
         return nil
     }

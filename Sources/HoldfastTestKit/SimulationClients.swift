@@ -70,6 +70,7 @@ struct SimulationClients {
         case 86..<88: return .setPaused(random.pick(from: Self.queues), random.chance(1, in: 3))
         case 88: return .configure(random.pick(from: Self.queues), Self.configuration(&random))
         case 89: return .drain(random.pick(from: Self.queues))
+        case 90 where random.chance(1, in: 2): return labelled(&random)
         case 90: return .purge(random.pick(from: Self.queues), PurgeStates(rawValue: UInt8(random.pick(0...7))))
         case 91..<96 where canAdvance: return .advance(Self.span(&random))
         case 96: return random.chance(1, in: 3) ? .result(someJob(&random)) : .job(someJob(&random))
@@ -77,6 +78,7 @@ struct SimulationClients {
             let isBlocked = !blocked.isEmpty && random.chance(3, in: 4)
             return .release(isBlocked ? random.pick(from: blocked) : someJob(&random))
         case 98: return random.chance(1, in: 3) ? .stats : cursor(&random)
+        case 99 where random.chance(1, in: 4): return .configureStore(Self.limits(&random))
         default: return .now
         }
     }
@@ -117,6 +119,30 @@ struct SimulationClients {
         if random.chance(1, in: 4) { configuration.deadAge = .seconds(random.pick(1...600)) }
         if random.chance(1, in: 4) { configuration.resultRetention = .seconds(random.pick(1...600)) }
         return configuration
+    }
+
+    /// Draws limits of the store, mostly none.
+    private static func limits(_ random: inout SeededRandom) -> StoreLimits {
+        var limits = StoreLimits()
+        if random.chance(1, in: 3) { limits.jobs = random.pick(5...60) }
+        if random.chance(1, in: 3) { limits.payloadBytes = random.pick(from: [2_000, 20_000, 200_000]) }
+        return limits
+    }
+
+    private static func labels(_ random: inout SeededRandom) -> [String: String] {
+        // One, so that a trace reads the same each time; the owner is found like a second.
+        random.chance(3, in: 4) ? ["tenant": "t\(random.pick(0...2))"] : ["kind": "k\(random.pick(0...1))"]
+    }
+
+    /// Draws something that goes by labels or owners.
+    private func labelled(_ random: inout SeededRandom) -> SimulationOperation {
+        let queue = random.chance(1, in: 3) ? random.pick(from: Self.queues) : nil
+        let labels = random.chance(3, in: 4) ? Self.labels(&random) : [:]
+        let owner = labels.isEmpty || random.chance(1, in: 4) ? "o\(random.pick(0...1))" : nil
+        if random.chance(1, in: 6) { return .cancelJobs(labels: labels, owner: owner, queue: queue) }
+        var filter = JobFilter(queue: queue, state: random.pick(from: [.ready, .scheduled, .leased, .dead]))
+        (filter.labels, filter.owner) = (labels, owner)
+        return .jobs(filter)
     }
 
     private func cursor(_ random: inout SeededRandom) -> SimulationOperation {
@@ -194,6 +220,9 @@ struct SimulationClients {
         if random.chance(1, in: 10) { options.crashMax = random.pick(1...3) }
         if random.chance(1, in: 10) { options.retry = .fixed(.seconds(random.pick(0...20)), jitterPercent: 50) }
         if random.chance(1, in: 10) { options.finalErrors = ["e1", "e0"] }
+        if random.chance(1, in: 6) { options.labels = Self.labels(&random) }
+        if random.chance(1, in: 8) { options.owner = "o\(random.pick(0...1))" }
+        options.isSecret = options.onCollision != .replace && random.chance(1, in: 10)
         return options
     }
 

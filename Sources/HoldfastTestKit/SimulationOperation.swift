@@ -30,6 +30,9 @@ enum SimulationOperation {
     case batch([BatchOperation])
     case setPaused(String, Bool)
     case configure(String, QueueConfiguration)
+    case configureStore(StoreLimits)
+    case jobs(JobFilter)
+    case cancelJobs(labels: [String: String], owner: String?, queue: String?)
     case drain(String)
     case purge(String, PurgeStates)
     case advance(Int64)
@@ -145,6 +148,14 @@ enum SimulationOperation {
         case .setPaused(let queue, false): return wait(store.submitResume(queue)) { .done }
         case .configure(let queue, let configuration):
             return wait(store.submitConfigure(queue, configuration)) { .configured($0) }
+        case .configureStore(let limits):
+            let settings = StoreSettings(jobs: limits.jobs ?? 0, payloadBytes: limits.payloadBytes ?? 0)
+            return wait(store.submitConfigure(settings)) { .loaded($0) }
+        case .jobs(let filter): return wait(store.submitJobs(filter)) { .jobs($0) }
+        case .cancelJobs(let labels, let owner, let queue):
+            return wait(store.submitCancelJobs(labels: labels, owner: owner, queue: queue, states: .all)) {
+                .cancelled($0)
+            }
         case .drain(let queue): return wait(store.submitDrain(queue)) { .drained($0) }
         case .purge(let queue, let states): return wait(store.submitPurge(queue: queue, states: states)) { .purged($0) }
         case .advance(let milliseconds): return wait(store.submitAdvanceClock(by: milliseconds)) { .time($0) }
@@ -178,6 +189,9 @@ enum SimulationAnswer {
     case effectRemoved(Bool)
     case batch([BatchReply])
     case configured(QueueTerms)
+    case loaded(StoreLoad)
+    case jobs([JobInfo])
+    case cancelled(PurgeResult)
     case drained(DrainStatus)
     case purged(PurgeResult)
     case time(Timestamp)

@@ -61,7 +61,9 @@ struct SimulationState {
             let dead = model.deadLetters(of: queue, meeting: filter.criteria, errorContains: filter.errorContains)
             return (.replies([.redriven(count: dead.count, skipped: 0)]), cancel(dead, at: now, next: next))
         case .result(let id) where id.sequence > model.last: return (.refused([.notFound], index: nil), 0)
-        case .job, .result, .stats, .now: return (.replies([]), 0)
+        case .cancelJobs(let labels, let owner, let queue):
+            return (.replies([]), cancel(labels, owner, queue, at: now, next: next))
+        case .job, .jobs, .result, .stats, .now: return (.replies([]), 0)
         default: break
         }
         guard let command = command(for: operation, at: now) else { return (.replies([]), 0) }
@@ -111,6 +113,7 @@ struct SimulationState {
             return result
         } catch {
             switch command {
+            // A store may be full, too, for one that takes another's place.
             case .edit where error.code == .queueFull: throw Refusal(codes: [.queueFull])
             case .release(let job) where model.index(of: job) == nil:
                 throw Refusal(codes: [.invalidState, .notFound])
@@ -171,6 +174,20 @@ struct SimulationState {
         return count
     }
 
+    private mutating func cancel(
+        _ labels: [String: String], _ owner: String?, _ queue: String?, at now: Timestamp, next: SequenceNumber
+    ) -> Int {
+        var count = 0
+        for job in model.jobs where job.has(labels, owner) && job.isMeant(queue) {
+            if case .leased = job.state { continue }
+            let place = next.advanced(by: UInt64(count))
+            do throws(Refusal) {
+                count += try perform(.cancel(job: job.id, lane: nil), at: now, next: place, observed: []).records
+            } catch { assertionFailure("the model cancels any job it holds") }
+        }
+        return count
+    }
+
     private func command(for operation: SimulationOperation, at now: Timestamp) -> Command? {
         switch operation {
         case .enqueue(let queue, let payload, let options):
@@ -200,13 +217,15 @@ struct SimulationState {
         case .removeEffect(let scope, let key): .removeEffect(scope: scope, key: key)
         case .setPaused(let queue, let isPaused): .setPaused(queue: queue, isPaused)
         case .configure(let queue, let configuration): .configure(QueueSettings(queue, configuration))
+        case .configureStore(let limits):
+            .configureStore(StoreSettings(jobs: limits.jobs ?? 0, payloadBytes: limits.payloadBytes ?? 0))
         case .drain(let queue): .setPaused(queue: queue, true)
         case .advance: .advanceClock
         case .openCursor(let name): .moveCursor(name, .create(at: model.last.next, CursorCaps(bytes: 0, age: 0)))
         case .advanceCursor(let name, let next): .moveCursor(name, .advance(to: next))
         case .resetCursor(let name): .moveCursor(name, .reset(to: model.last.next))
         case .removeCursor(let name): .moveCursor(name, .remove)
-        case .settle, .batch, .purge, .purgeWhere, .redriveWhere, .job, .result, .stats, .now: nil
+        case .settle, .batch, .purge, .purgeWhere, .cancelJobs, .redriveWhere, .job, .jobs, .result, .stats, .now: nil
         }
     }
 
@@ -329,5 +348,7 @@ extension Enqueue {
                 after: Set(options.after).sorted(), policy: options.ifOneFails.policy, isHeld: options.hold,
                 before: options.before)
         }
+        labels = JobLabels(options.labels.map { ($0.key, $0.value) }, owner: options.owner)
+        isSecret = options.isSecret
     }
 }

@@ -97,7 +97,7 @@ package struct HistoryBuilder {
         case .edit(let edit): add(edit, at: time)
         case .queueSettings(let settings):
             configure(settings, at: time)
-        case .effect, .effectRemove, .clock, .cursorSet, .cursorRemove: break
+        case .effect, .effectRemove, .clock, .cursorSet, .cursorRemove, .storeSettings: break
         }
         return history.jobs.count < bounds.jobs && history.attempts.count < bounds.attempts
             && history.inputs.count < bounds.inputs

@@ -26,6 +26,10 @@ import Testing
         changes.queue = "q1"
         changes.runAt = engine.now.advanced(byMilliseconds: 80_000)
         try engine.run(.edit(job: JobID(edited - 1), lane: Lane(queue: "edited", priority: -1), changes))
+        var labelled = Enqueue(lane: Lane(queue: "q0"))
+        labelled.labels = JobLabels([(name: "tenant", value: "a")], owner: "me")
+        for _ in 0..<2 { try engine.run(.enqueue(labelled)) }
+        try engine.run(.configureStore(StoreSettings(jobs: 900, payloadBytes: 9000)))
         let leases = try engine.lease(8, from: ["q1", "q0"])
         let retention = RetentionSettings(deadMax: 5, deadAge: 70_000, results: 9)
         try engine.run(.configure(QueueSettings(queue: "q1", retention: retention)))
@@ -149,8 +153,8 @@ import Testing
         let (now, before): ([UInt8], [UInt8]) = ([1, 0, 1, 2, 1, 0, 3, 0], [1, 0, 1, 1, 2])
         let place = try #require((0..<bytes.count).first { bytes[$0...].starts(with: now) })
         // Its last bytes say that there are no cursors, no edits, neither effects nor results kept for a time, no rates
-        // of groups, no times and no dependencies.
-        let old = [1] + bytes[1..<place] + before + bytes[(place + now.count)...].dropLast(7)
+        // of groups, no times, no dependencies, no labels and no limits.
+        let old = [1] + bytes[1..<place] + before + bytes[(place + now.count)...].dropLast(9)
         #expect(try restoredState(from: old).digest() == engine.state.digest())
         #expect(image(of: try restoredState(from: old)) == bytes)
     }
@@ -161,7 +165,7 @@ import Testing
         try engine.enqueue(key: "k")
         try engine.run(.moveCursor("c", .create(at: SequenceNumber(1), .standard)))
         let bytes = image(of: engine.state)
-        let old = [2] + bytes.dropFirst().dropLast(6)
+        let old = [2] + bytes.dropFirst().dropLast(8)
         #expect(try restoredState(from: old).digest(withCursors: true) == engine.state.digest(withCursors: true))
         #expect(image(of: try restoredState(from: old)) == bytes)
     }
@@ -174,7 +178,7 @@ import Testing
         changes.payload = [1]
         try engine.run(.edit(job: job, lane: Lane(queue: "q"), changes))
         let bytes = image(of: engine.state)
-        let old = [3] + bytes.dropFirst().dropLast(4)
+        let old = [3] + bytes.dropFirst().dropLast(6)
         #expect(try restoredState(from: old).digest() == engine.state.digest())
         #expect(image(of: try restoredState(from: old)) == bytes)
     }

@@ -175,6 +175,11 @@ struct ModelComparison {
         }
         let ids = live.unfinishedJobs(queue: nil, state: nil, after: JobID(0), limit: .max / 4, at: now)
         try require(ids == model.jobIDs, "jobs: \(ids), not \(model.jobIDs)")
+        try compareLabels()
+        try require(live.storeCapacity == model.capacity, "the store takes \(live.storeCapacity)")
+        if let load = live.storeLoad {
+            try require(load == model.load, "the store holds \(load), not \(model.load)")
+        }
         let cursors = Dictionary(uniqueKeysWithValues: live.allCursors.map { ($0.name, $0.cursor) })
         try require(
             cursors == model.standingCursors, "cursors: \(cursors), not \(model.standingCursors)")
@@ -189,6 +194,18 @@ struct ModelComparison {
 
     private func require(_ condition: Bool, _ message: @autoclosure () -> String) throws {
         if !condition { throw ModelDifference(description: message()) }
+    }
+}
+
+extension ModelComparison {
+    private mutating func compareLabels() throws {
+        let labels = RecordSamples.labels(&random)
+        let queue = random.pick(from: [nil, "q", "r"])
+        let state = random.pick(from: [nil, JobState.ready, .scheduled, .leased, .dead])
+        let found = live.unfinishedJobs(
+            labelled: labels, queue: queue, state: state, after: JobID(0), limit: .max, at: now)
+        let wanted = model.jobIDs(labelled: labels, queue: queue, state: state, at: now)
+        try require(found == wanted, "\(labels): \(found), not \(wanted)")
     }
 }
 
@@ -223,6 +240,12 @@ extension ModelComparison {
                     sharing: sharing(), retention: retention(),
                     ageing: random.pick(from: [nil, nil, 0, 1, 9000])))
         case 11:
+            if random.chance(1, in: 3) {
+                return .configureStore(
+                    StoreSettings(
+                        jobs: random.pick(from: [nil, 0, 0, 12, 30]), payloadBytes: random.pick(from: [nil, 0, 20, 60]))
+                )
+            }
             if random.chance(1, in: 2) { return .advanceClock }
             return .removeEffect(scope: random.pick(from: ["s", "t"]), key: random.pick(from: ["1", "2", "3", "4"]))
         case 12: return .moveCursor(random.pick(from: ["c", "d", "e"]), cursorMove())
@@ -337,6 +360,8 @@ extension ModelComparison {
         if random.chance(1, in: 6) { enqueue.startBy = now.advanced(byMilliseconds: Int64(random.pick(1...40_000))) }
         if random.chance(1, in: 5) { enqueue.terms = RecordSamples.terms(&random) }
         if random.chance(1, in: 3) { enqueue.dependencies = dependencies() }
+        if random.chance(1, in: 4) { enqueue.labels = RecordSamples.labels(&random) }
+        enqueue.isSecret = random.chance(1, in: 8)
         return enqueue
     }
 

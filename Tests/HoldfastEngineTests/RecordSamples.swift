@@ -62,7 +62,7 @@ enum RecordSamples {
     static func mutation(_ random: inout SeededRandom, before sequence: UInt64) -> Mutation {
         let job = JobID(UInt64.random(in: 1..<sequence, using: &random))
         let token = LeaseToken(UInt64.random(in: 1..<sequence, using: &random))
-        switch random.pick(0...16) {
+        switch random.pick(0...17) {
         case 0: return .enqueue(enqueue(&random, before: sequence))
         case 1:
             let attempt = UInt32(random.pick(from: [0, 1, 2, 300, Int(UInt32.max)]))
@@ -128,6 +128,10 @@ enum RecordSamples {
             let next = SequenceNumber(UInt64.random(in: 1...sequence, using: &random))
             return .cursorSet(CursorSet(name: text(&random), cursor: Cursor(next: next, caps: caps)))
         case 15: return .release(Release(job: job))
+        case 16:
+            let limits = [nil, 0, 1, 300, QueueTerms.limitMax]
+            let settings = StoreSettings(jobs: random.pick(from: limits), payloadBytes: random.pick(from: limits))
+            return .storeSettings(settings == StoreSettings() ? StoreSettings(jobs: 7) : settings)
         case 14: return .effectRemove(EffectRemove(scope: text(&random), key: text(&random)))
         default: return .clock(ClockAdvance())
         }
@@ -153,8 +157,19 @@ enum RecordSamples {
         if random.chance(1, in: 3) { enqueue.startBy = instant(&random) }
         if random.chance(1, in: 3) { enqueue.terms = terms(&random) }
         if random.chance(1, in: 3) { enqueue.dependencies = dependencies(&random, before: sequence) }
+        if random.chance(1, in: 3) { enqueue.labels = labels(&random) }
+        enqueue.isSecret = random.chance(1, in: 4)
         enqueue.headers = headers(&random)
         return enqueue
+    }
+
+    /// Labels that say something.
+    static func labels(_ random: inout SeededRandom) -> JobLabels {
+        let names = ["tenant", "kind", "\u{1F600}", String(repeating: "l", count: 255)]
+        let labels = names.filter { _ in random.chance(1, in: 2) }.map {
+            (name: $0, value: random.pick(from: ["a", "b", "gr\u{FC}n"]))
+        }
+        return JobLabels(labels, owner: labels.isEmpty || random.chance(1, in: 2) ? "me" : nil)
     }
 
     private static func headers(_ random: inout SeededRandom) -> [Enqueue.Header] {

@@ -80,6 +80,10 @@ enum FuzzSeeds {
         options.uniqueScope = .queued
         options.onCollision = .replace
         for _ in 0..<2 { _ = try blocking.enqueue("kept", payload: [7], options: options) }
+        try blocking.configure(StoreLimits(jobs: 100, payloadBytes: 10_000))
+        options = EnqueueOptions()
+        (options.labels, options.owner, options.isSecret) = (["tenant": "a"], "me", true)
+        _ = try blocking.enqueue("labelled", payload: [1, 2, 3], options: options)
         try blocking.pause("other")
         try addWaiting(blocking)
         if compacts {
@@ -212,6 +216,14 @@ enum FuzzSeeds {
         {"op":"cancel","id":2}
         {"op":"explain","id":3}
         {"op":"compact","prove":true}
+        """#,
+        "limits": #"""
+        {"op":"configure_store","jobs":2,"payload_bytes":null}
+        {"op":"enqueue","queue":"a","payload":"x","labels":{"tenant":"a"},"owner":"me","secret":true,"wait_ms":0}
+        {"op":"jobs","labels":{"tenant":"a"},"owner":"me"}
+        {"op":"job","id":2,"show_secrets":true}
+        {"op":"effect_get","scope":"s","key":"k"}
+        {"op":"purge","labels":{"tenant":"a"},"states":["ready"]}
         """#,
         "queue": #"""
         {"op":"pause","queue":"a"}

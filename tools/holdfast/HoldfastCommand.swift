@@ -3,7 +3,7 @@
 //
 // Exit codes: 0 done · 1 refused, or something failed that the store survives · 2 the store can't be opened ·
 // 3 the store failed while open · 4 the store is damaged (`verify`) · 5 a published head can't be proved any more ·
-// 64 the command line makes no sense.
+// 6 a replayed handler took another way than was recorded · 64 the command line makes no sense.
 
 import ArgumentParser
 import Holdfast
@@ -31,7 +31,8 @@ import Holdfast
             loses nothing: run it again and it goes on.
 
             Exit codes: 0 done; 1 refused or failed; 2 the store can't be opened; 3 the store failed while open; \
-            4 the store is damaged; 5 a published head can't be proved any more; 64 the command line makes no sense.
+            4 the store is damaged; 5 a published head can't be proved any more; 6 a replayed handler took another \
+            way; 64 the command line makes no sense.
             """,
         version: "0.1.0",
         groupedSubcommands: [
@@ -44,7 +45,10 @@ import Holdfast
                 ]),
             CommandGroup(
                 name: "Queues",
-                subcommands: [ConfigureCommand.self, PauseCommand.self, ResumeCommand.self, PurgeCommand.self]),
+                subcommands: [
+                    ConfigureCommand.self, CapacityCommand.self, PauseCommand.self, ResumeCommand.self,
+                    PurgeCommand.self,
+                ]),
             CommandGroup(
                 name: "Stores",
                 subcommands: [

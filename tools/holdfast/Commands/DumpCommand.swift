@@ -57,8 +57,11 @@ struct DumpCommand: ParsableCommand {
     @Flag(help: "Show frames (the units of checksum and commit) instead of records.")
     var frames = false
 
-    @Flag(help: "Show payloads.")
+    @Flag(help: "Show payloads, but those of secret jobs.")
     var payloads = false
+
+    @Flag(help: "With --payloads: those of secret jobs, too.")
+    var showSecrets = false
 
     @Flag(help: "Go on as records are added, until interrupted.")
     var follow = false
@@ -70,6 +73,7 @@ struct DumpCommand: ParsableCommand {
         if frames && (queue != nil || job != nil || !kind.isEmpty || payloads) {
             throw ValidationError("--frames shows no records; leave out --queue, --job, --kind and --payloads")
         }
+        if showSecrets && !payloads { throw ValidationError("--show-secrets goes with --payloads; give both") }
         for text in [since, until].compactMap(\.self) where CalendarTime.parse(text, now: .zero) == nil {
             throw ValidationError(
                 "\(text) is no time; give one such as 2026-11-21T02:31:18Z, Unix milliseconds, or 10m")
@@ -97,7 +101,7 @@ struct DumpCommand: ParsableCommand {
                 since: since.flatMap { CalendarTime.parse($0, now: now) },
                 until: until.flatMap { CalendarTime.parse($0, now: now) }, queue: queue, job: job.map { JobID($0) },
                 kinds: Set(kind)),
-            format: json ? .json : .text, showsPayloads: payloads)
+            format: json ? .json : .text, showsPayloads: payloads, showsSecrets: showSecrets)
         do {
             repeat {
                 let source = try RecordSource(path)

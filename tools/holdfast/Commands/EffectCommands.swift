@@ -6,6 +6,13 @@ import Holdfast
 struct EffectsCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "effects",
+        abstract: "Shows what is recorded of steps that run once, or runs a handler against it.",
+        subcommands: [EffectListCommand.self, EffectReplayCommand.self], defaultSubcommand: EffectListCommand.self)
+}
+
+struct EffectListCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "list",
         abstract: "Shows what is recorded of steps that run once.",
         discussion: """
             Without a scope, the scopes; with one, its keys and their values, 10,000 at most. The steps of job 7 are \
@@ -59,7 +66,8 @@ struct EffectsCommand: ParsableCommand {
 
 struct EffectCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "effect", abstract: "Forgets a recorded step.", subcommands: [EffectRemoveCommand.self])
+        commandName: "effect", abstract: "Runs a step once for a job, or forgets a recorded one.",
+        subcommands: [EffectRunCommand.self, EffectRemoveCommand.self])
 }
 
 struct EffectRemoveCommand: ParsableCommand {

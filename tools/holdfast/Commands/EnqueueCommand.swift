@@ -103,6 +103,22 @@ struct EnqueueCommand: ParsableCommand {
 
     @OptionGroup var dependencies: DependencyOptions
 
+    @Option(
+        name: [.customLong("label")], help: ArgumentHelp("Finds the job; may be repeated.", valueName: "name=value"),
+        transform: Values.header)
+    var labels: [JobHeader] = []
+
+    @Option(help: ArgumentHelp("Who the job belongs to.", valueName: "name"), transform: Values.name)
+    var owner: String?
+
+    @Flag(help: "Show the payload to workers alone.")
+    var secret = false
+
+    @Option(
+        help: ArgumentHelp("Wait so long for room in a full queue or store.", valueName: "time"),
+        transform: Values.positiveTime)
+    var wait: TimeSpan?
+
     @Flag(name: [.customShort("0"), .customLong("null")], help: "Payloads in standard input end with NUL.")
     var isNullSeparated = false
 
@@ -146,7 +162,7 @@ struct EnqueueCommand: ParsableCommand {
     }
 
     func run() throws {
-        let template = EnqueueTemplate(queue: queue.name, uniqueKey: uniqueKey, options: options)
+        let template = EnqueueTemplate(queue: queue.name, uniqueKey: uniqueKey, options: options, wait: wait?.duration)
         let access = try StoreAccess.open(store.directory, createIfMissing: true)
         let pipeline = try EnqueuePipeline(
             access, template, output: quiet ? .nothing : json ? .json : .ids)
@@ -198,6 +214,9 @@ struct EnqueueCommand: ParsableCommand {
         options.retry = retry.map { QueueConfiguration.Retry($0) }
         options.finalErrors = finalErrors
         dependencies.apply(to: &options)
+        options.labels = Values.labels(labels)
+        options.owner = owner
+        options.isSecret = secret
         return options
     }
 

@@ -15,12 +15,19 @@ struct JobCommand: ParsableCommand {
 
     @OptionGroup var past: AsOfOption
 
+    @Flag(help: "Show the payload of a secret job, too.")
+    var showSecrets = false
+
     @Flag(help: "One JSON object: job, and records.")
     var json = false
 
     func run() throws {
         let (job, history) = try StoreAccess.with(store.directory, asOf: past.moment) { access in
-            (try access.request("job") { $0.field("id", id) }, try access.request("history") { $0.field("id", id) })
+            let job = try access.request("job") {
+                $0.field("id", id)
+                if showSecrets { $0.field("show_secrets", true) }
+            }
+            return (job, try access.request("history") { $0.field("id", id) })
         }
         guard let fields = job["job"]?.fields, let records = history["records"]?.elements else {
             throw CommandFailure("the store's owner sent an answer without a job")
@@ -83,6 +90,7 @@ struct JobsCommand: ParsableCommand {
     @Option(help: ArgumentHelp("So many at most (all).", valueName: "count"), transform: Values.count)
     var limit: Int?
 
+    @OptionGroup var labelled: LabelOptions
     @OptionGroup var past: AsOfOption
 
     @Flag(help: "One JSON object a line.")
@@ -104,6 +112,7 @@ struct JobsCommand: ParsableCommand {
                     if let queue { writer.field("queue", queue) }
                     if let state { writer.field("state", state.rawValue) }
                     if let last { writer.field("after", last) }
+                    labelled.write(to: &writer)
                     writer.field("limit", count)
                 }
                 let jobs = reply["jobs"]?.elements ?? []

@@ -6,7 +6,7 @@ import Holdfast
 struct PurgeCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "purge",
-        abstract: "Cancels the ready, scheduled and dead jobs of a queue.",
+        abstract: "Cancels the ready, scheduled and dead jobs of a queue, or those with a label.",
         discussion: """
             Running jobs are left to their workers. Asks before it does it, unless --yes is given, and prints how many \
             jobs of each state were cancelled.
@@ -14,12 +14,18 @@ struct PurgeCommand: ParsableCommand {
               holdfast purge /tmp/store --queue mail --dry-run
               holdfast purge /tmp/store --queue mail --state dead --yes
               holdfast purge /tmp/store --queue mail --state dead --reason ttl_expired --died-before 7d --dry-run
+              holdfast purge /tmp/store --label tenant=acme --yes
 
             Filters narrow what is cancelled of the dead jobs, and go with --state dead.
             """)
 
     @OptionGroup var store: StoreArgument
-    @OptionGroup var queue: QueueArgument
+
+    @Option(
+        name: [.short, .long], help: ArgumentHelp("The queue.", valueName: "name"), transform: Values.name)
+    var queue: String?
+
+    @OptionGroup var labelled: LabelOptions
 
     @Option(
         name: [.customShort("s"), .customLong("state")],
@@ -39,8 +45,12 @@ struct PurgeCommand: ParsableCommand {
     var json = false
 
     func validate() throws {
+        if queue == nil && labelled.isEmpty { throw ValidationError("give --queue, --label or --owner") }
         if !filter.isEmpty, chosen != [.dead] {
             throw ValidationError("filters are of dead jobs; add --state dead, and no other state")
+        }
+        if !filter.isEmpty, queue == nil || !labelled.isEmpty {
+            throw ValidationError("filters of dead jobs go with --queue, and not with --label or --owner")
         }
     }
 
@@ -49,7 +59,7 @@ struct PurgeCommand: ParsableCommand {
         let reply = try StoreAccess.with(store.directory) { access in
             func request(isDryRun: Bool) throws -> JSONValue {
                 try access.request("purge") { writer in
-                    writer.field("queue", queue.name)
+                    if let queue { writer.field("queue", queue) }
                     filter.write(into: &writer)
                     if isDryRun { writer.field("dry_run", true) }
                 }
@@ -65,10 +75,11 @@ struct PurgeCommand: ParsableCommand {
         if !filter.isEmpty { return try purgePart() }
         let states = PurgeStates.named.filter { chosen.isEmpty || chosen.contains($0) }
         let reply = try StoreAccess.with(store.directory) { access in
-            if dryRun { return try waiting(access) }
-            if !yes { try confirm(try waiting(access), states) }
+            if dryRun { return try waiting(access, states) }
+            if !yes { try confirm(try waiting(access, states), states) }
             return try access.request("purge") { writer in
-                writer.field("queue", queue.name)
+                if let queue { writer.field("queue", queue) }
+                labelled.write(to: &writer)
                 writer.key("states")
                 writer.beginArray()
                 for state in states { writer.value(state.rawValue) }
@@ -89,9 +100,36 @@ struct PurgeCommand: ParsableCommand {
         try Terminal.print("\(dryRun ? "would cancel" : "cancelled") \(Self.sentence(reply, states))")
     }
 
-    /// Returns what `stats` says of the queue.
-    private func waiting(_ access: StoreAccess) throws -> JSONValue? {
-        try access.request("stats")["queues"]?.fields?.first { $0.name.string == queue.name }?.value
+    /// Returns how many jobs of each state there are: what `stats` says of the queue, or, by labels, a count.
+    private func waiting(_ access: StoreAccess, _ states: [JobInfo.State]) throws -> JSONValue? {
+        if labelled.isEmpty {
+            return try access.request("stats")["queues"]?.fields?.first { $0.name.string == queue }?.value
+        }
+        var writer = JSONWriter()
+        writer.beginObject()
+        for state in states {
+            writer.key(dynamic: state.rawValue)
+            writer.value(try count(of: state, access))
+        }
+        writer.endObject()
+        return try ShellConnection.parse(writer.bytes)
+    }
+
+    private func count(of state: JobInfo.State, _ access: StoreAccess) throws -> Int {
+        var (count, last) = (0, Int64(0))
+        while true {
+            let reply = try access.request("jobs") { writer in
+                if let queue { writer.field("queue", queue) }
+                labelled.write(to: &writer)
+                writer.field("state", state.rawValue)
+                writer.field("after", last)
+                writer.field("limit", Limits.countMax)
+            }
+            let jobs = reply["jobs"]?.elements ?? []
+            count += jobs.count
+            guard jobs.count == Limits.countMax, let next = jobs.last?["id"]?.integer else { return count }
+            last = next
+        }
     }
 
     private static func count(of state: JobInfo.State, in counts: JSONValue?) -> Int64 {
@@ -106,7 +144,8 @@ struct PurgeCommand: ParsableCommand {
         guard Descriptor.standardInput.isTerminal else {
             throw CommandFailure("purge asks on a terminal, and there is none; add --yes if you are sure")
         }
-        Descriptor.standardError.writeText("Cancel \(Self.sentence(counts, states)) of \(queue.name)? [y/N] ")
+        Descriptor.standardError.writeText(
+            "Cancel \(Self.sentence(counts, states)) \(queue.map { " of \($0)" } ?? "")? [y/N] ")
         var reader = LineReader(.standardInput, lineBytesMax: 1024)
         let event = try failing { try reader.next() }
         guard case .line(let answer) = event,

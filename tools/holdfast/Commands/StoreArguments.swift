@@ -60,6 +60,27 @@ struct QueuesArgument: ParsableArguments {
     var text: String { names.joined(separator: ", ") }
 }
 
+/// Which jobs are meant by what they say of themselves.
+struct LabelOptions: ParsableArguments {
+    @Option(
+        name: [.customLong("label")],
+        help: ArgumentHelp("Only jobs with this label; may be repeated.", valueName: "name=value"),
+        transform: Values.header)
+    var labels: [JobHeader] = []
+
+    @Option(help: ArgumentHelp("Only jobs that belong to this owner.", valueName: "name"), transform: Values.name)
+    var owner: String?
+
+    /// Whether nothing is asked for.
+    var isEmpty: Bool { labels.isEmpty && owner == nil }
+
+    /// Writes what is asked for as fields of a request.
+    func write(to writer: inout JSONWriter) {
+        if !labels.isEmpty { writer.field("labels", labels: Values.labels(labels)) }
+        if let owner { writer.field("owner", owner) }
+    }
+}
+
 /// Settings with which a command opens a store that it will own for long.
 struct OpenOptions: ParsableArguments {
     @Option(

@@ -110,6 +110,11 @@ enum Values {
         return JobHeader(name: String(text[..<separator]), value: String(text[text.index(after: separator)...]))
     }
 
+    /// Labels by name; of several for one name the last.
+    static func labels(_ pairs: [JobHeader]) -> [String: String] {
+        Dictionary(pairs.map { ($0.name, $0.value) }) { _, last in last }
+    }
+
     /// Reads a state of jobs, one of `states`.
     @Sendable static func state(
         oneOf states: [JobInfo.State]

@@ -21,8 +21,9 @@ struct WorkCommand: ParsableCommand {
             again at once, if the worker's name is the same. SIGTERM or Ctrl-C let running commands finish within the \
             grace time and end them otherwise, which costs them no attempt; the second time ends them at once.
 
-            The command finds HOLDFAST_QUEUE, HOLDFAST_JOB, HOLDFAST_TOKEN and HOLDFAST_ATTEMPT in its environment. \
-            The token grows with each attempt at any job: hand it on to what must refuse a worker that came back late.
+            The command finds HOLDFAST_STORE, HOLDFAST_QUEUE, HOLDFAST_JOB, HOLDFAST_TOKEN and HOLDFAST_ATTEMPT in its \
+            environment. The token grows with each attempt at any job: hand it on to what must refuse a worker that \
+            came back late. With `holdfast effect run` a step of the command runs once, however often the job does.
 
             Meanwhile `holdfast enqueue` and the other commands reach the store as always. Exit codes: 0 all is done, \
             or asked to stop; 1 jobs died, or the command could not be started; 2 the store can't be opened; 3 the \
@@ -116,8 +117,8 @@ struct WorkCommand: ParsableCommand {
         let pool = WorkPool(
             store: store,
             settings: WorkSettings(
-                queues: queues.names, weights: queues.weights, command: CommandTemplate(command),
-                workers: jobs ?? Terminal.processors,
+                directory: SingleCommand.absolutePath(self.store.directory), queues: queues.names,
+                weights: queues.weights, command: CommandTemplate(command), workers: jobs ?? Terminal.processors,
                 lease: lease.duration, grace: grace.duration, retryDelay: retryDelay?.duration, untilEmpty: untilEmpty,
                 name: worker, printsOutput: printsOutput),
             signals: signals, failures: failures)

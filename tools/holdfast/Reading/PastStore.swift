@@ -35,7 +35,9 @@ struct PastStore {
         let id = JobID(UInt64(clamping: request["id"]?.integer ?? 0))
         switch request["op"]?.string {
         case "job":
-            let found = try read { (snapshot, _) throws(LogError) in try snapshot.find(id) }
+            let found = try read { (snapshot, _) throws(LogError) in
+                try snapshot.find(id, showingSecrets: request["show_secrets"]?.bool ?? false)
+            }
             guard let job = found else {
                 throw CommandFailure("there was no job \(id) then, or compaction has dropped it; check the id")
             }
@@ -56,10 +58,14 @@ struct PastStore {
             writer.beginReply(isOK: true)
             writer.fields(of: explanation)
         case "jobs":
-            let filter = JobFilter(
+            var filter = JobFilter(
                 queue: request["queue"]?.string, state: request["state"]?.string.flatMap(JobInfo.State.init),
                 limit: Int(request["limit"]?.integer ?? 100), after: request["after"]?.integer.map { JobID(UInt64($0)) }
             )
+            for (name, value) in request["labels"]?.fields ?? [] {
+                filter.labels[name.string ?? ""] = value.string
+            }
+            filter.owner = request["owner"]?.string
             let jobs = try read { (snapshot, _) throws(LogError) in try snapshot.list(filter) }
             writer.beginReply(isOK: true)
             writer.field("jobs", jobs)

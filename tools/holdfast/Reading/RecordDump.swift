@@ -23,6 +23,7 @@ struct RecordDump {
     private let filter: RecordFilter
     private let format: Format
     private let showsPayloads: Bool
+    private let showsSecrets: Bool
     /// Whether a pass ends when the output was written, and records about cursors are left out.
     private let isForCursor: Bool
     /// The jobs seen so far that belong to the queue that is asked for: most records name the job alone.
@@ -39,7 +40,10 @@ struct RecordDump {
     /// Why the output could not be written, other than that nobody reads it.
     private(set) var failure: CommandFailure?
 
-    init(filter: RecordFilter, format: Format, showsPayloads: Bool, isForCursor: Bool = false) {
+    init(
+        filter: RecordFilter, format: Format, showsPayloads: Bool, showsSecrets: Bool = false, isForCursor: Bool = false
+    ) {
+        self.showsSecrets = showsSecrets
         self.isForCursor = isForCursor
         self.filter = filter
         self.format = format
@@ -61,11 +65,11 @@ struct RecordDump {
         defer { self = me }
         try source.forEachRecord(from: me.nextSequence) { (record) throws(LogError) in
             me.nextSequence = record.sequence.next
-            return me.show(record)
+            return try me.show(record, of: source)
         }
     }
 
-    private mutating func show(_ record: Record) -> Bool {
+    private mutating func show(_ record: Record, of source: RecordSource) throws(LogError) -> Bool {
         if record.sequence > filter.sequences.upperBound || filter.until.map({ record.time > $0 }) == true {
             isOver = true
             return false
@@ -80,9 +84,11 @@ struct RecordDump {
         if isForCursor, record.mutation.isAboutCursor { return true }
         let history = HistoryRecord(record)
         if !filter.kinds.isEmpty && !filter.kinds.contains(history.kind) { return true }
+        let payload = showsPayloads ? record.mutation.payload : nil
+        let isHidden = payload == nil || showsSecrets ? false : try source.hidesPayload(of: record)
         switch format {
-        case .json: appendJSON(record, history, job)
-        case .text: appendText(record, history, job)
+        case .json: appendJSON(payload, isHidden: isHidden, history, job)
+        case .text: appendText(payload, isHidden: isHidden, history, job)
         }
         return flushIfFull()
     }
@@ -98,22 +104,26 @@ struct RecordDump {
         return isInQueue
     }
 
-    private mutating func appendJSON(_ record: Record, _ history: HistoryRecord, _ job: JobID?) {
+    private mutating func appendJSON(_ payload: [UInt8]?, isHidden: Bool, _ history: HistoryRecord, _ job: JobID?) {
         writer.beginObject()
         writer.fieldsOfHead(history)
         if let job { writer.field("id", job.rawValue) }
         writer.fields(of: history)
-        if showsPayloads, let payload = record.mutation.payload { writer.text("payload", payload) }
+        if let payload, !isHidden { writer.text("payload", payload) }
+        if isHidden {
+            writer.key("payload")
+            writer.null()
+        }
         writer.endObject()
         writer.endLine()
     }
 
-    private mutating func appendText(_ record: Record, _ history: HistoryRecord, _ job: JobID?) {
-        var line = "\(Columns.right("\(record.sequence)", 10))  \(CalendarTime.text(record.time))  "
+    private mutating func appendText(_ payload: [UInt8]?, isHidden: Bool, _ history: HistoryRecord, _ job: JobID?) {
+        var line = "\(Columns.right("\(history.sequence)", 10))  \(CalendarTime.text(history.time))  "
         line += Columns.left(history.kind, 9)
         if let job { line += "  job \(job)" }
         for field in history.fields { line += "  \(field.name)=\(Self.text(field))" }
-        if showsPayloads, let payload = record.mutation.payload { line += "  payload=\(Self.text(payload))" }
+        if let payload { line += "  payload=\(isHidden ? "(not shown)" : Self.text(payload))" }
         text += [UInt8](line.utf8) + [0x0A]
     }
 

@@ -62,6 +62,26 @@ enum RecordSource {
     }
 }
 
+extension RecordSource {
+    /// Whether the payload in a record is for who holds a lease of its job alone. Of an edit the enqueue record tells;
+    /// where that is gone, nothing is shown.
+    func hidesPayload(of record: Record) throws(LogError) -> Bool {
+        switch record.mutation {
+        case .enqueue(let enqueue): return enqueue.isSecret
+        case .edit(let edit) where edit.payload != nil:
+            var isHidden = true
+            try forEachRecord(from: edit.job.sequence) { (first) throws(LogError) in
+                if first.sequence == edit.job.sequence, case .enqueue(let enqueue) = first.mutation {
+                    isHidden = enqueue.isSecret
+                }
+                return false
+            }
+            return isHidden
+        default: return false
+        }
+    }
+}
+
 extension Record {
     /// Decodes an entry of the log; `nil` when it is of a kind that a reader may skip.
     ///
@@ -103,6 +123,7 @@ extension RecordKind {
         case .effectRemove: "effect_remove"
         case .cursorSet: "cursor_set"
         case .cursorRemove: "cursor_remove"
+        case .storeSettings: "store_settings"
         default: "\(self)"
         }
     }

@@ -11,6 +11,8 @@ struct EnqueueTemplate: Sendable {
     /// With `{}` for the payload.
     let uniqueKey: String?
     let options: EnqueueOptions
+    /// How long each waits for room, if at all.
+    var wait: Duration?
 
     /// Returns the options for one payload.
     func options(for payload: [UInt8]) -> EnqueueOptions {
@@ -87,7 +89,13 @@ final class EnqueuePipeline: @unchecked Sendable {
         switch target {
         case .own(let store):
             let options = template.options(for: payload)
-            pending.append(store.submitEnqueue(template.queue, payload: payload, options: options))
+            if let wait = template.wait {
+                let enqueue = store.submitEnqueue(
+                    template.queue, payload: payload, options: options, waitingUpTo: wait)
+                pending.append(enqueue.decidedBlocking())
+            } else {
+                pending.append(store.submitEnqueue(template.queue, payload: payload, options: options))
+            }
             if pending.count >= Self.blockCount { try flush() }
         case .remote:
             writeRequest(payload)
@@ -167,6 +175,10 @@ final class EnqueuePipeline: @unchecked Sendable {
         if options.ifOneFails != .wait { writer.field("if_one_fails", options.ifOneFails.rawValue) }
         if let before = options.before { writer.field("before", before.rawValue) }
         if options.hold { writer.field("hold", true) }
+        if !options.labels.isEmpty { writer.field("labels", labels: options.labels) }
+        if let owner = options.owner { writer.field("owner", owner) }
+        if options.isSecret { writer.field("secret", true) }
+        if let wait = template.wait { writer.field("wait_ms", wait.milliseconds) }
         writer.field("headers", options.headers)
         writer.endObject()
         writer.endLine()

@@ -248,6 +248,8 @@ extension JSONWriter {
         field("deadline_ms", lease.deadline.milliseconds)
         if let end = lease.mustEndBy { field("must_end_by_ms", end.milliseconds) }
         field("last_error", optional: lease.lastError)
+        fields(ofLabels: lease.labels, owner: lease.owner)
+        if lease.isSecret { field("secret", true) }
         endObject()
     }
 
@@ -278,7 +280,34 @@ extension JSONWriter {
         if let dependencies = job.dependencies { fields(of: dependencies) }
         field("unique_key", optional: job.uniqueKey)
         field("headers", job.headers)
-        if withPayload, let payload = job.payload { text("payload", payload) }
+        fields(ofLabels: job.labels, owner: job.owner)
+        if job.isSecret { field("secret", true) }
+        if let key = job.payloadKeyID { field("payload_key", key) }
+        if let error = job.payloadError { field("payload_error", error.message) }
+        if withPayload {
+            if let payload = job.payload {
+                text("payload", payload)
+            } else if job.isSecret || job.payloadKeyID != nil {
+                key("payload")
+                null()
+            }
+        }
+        endObject()
+    }
+
+    /// Writes labels and owner, where there are any.
+    private mutating func fields(ofLabels labels: [String: String], owner: String?) {
+        if !labels.isEmpty { field("labels", labels: labels) }
+        if let owner { field("owner", owner) }
+    }
+
+    mutating func field(_ name: StaticString, labels: [String: String]) {
+        key(name)
+        beginObject()
+        for (name, text) in labels.sorted(by: { $0.key < $1.key }) {
+            key(dynamic: name)
+            value(text)
+        }
         endObject()
     }
 
@@ -321,7 +350,7 @@ extension JobStoreError.Code {
         case .notAStore: Self.unsupportedFormat.name
         case .permissionDenied: Self.ioError.name
         case .beyondHistory: Self.notFound.name
-        case .effectMismatch, .versionConflict: Self.invalidState.name
+        case .effectMismatch, .versionConflict, .payloadCodec: Self.invalidState.name
         default: name
         }
     }

@@ -222,6 +222,18 @@ struct RequestFields {
         return headers
     }
 
+    /// Reads `labels`, an object of strings.
+    func labels() throws(JobStoreError) -> [String: String] {
+        guard let value = object["labels"] else { return [:] }
+        guard let fields = value.fields else { throw wrongType("labels", value, "an object of strings") }
+        var labels: [String: String] = [:]
+        for (name, value) in fields {
+            guard let text = value.string else { throw wrongType("labels", value, "an object of strings") }
+            labels[name.string ?? ""] = text
+        }
+        return labels
+    }
+
     /// Reads what an edit changes.
     func jobEdit() throws(JobStoreError) -> JobEdit {
         var edit = JobEdit()
@@ -271,6 +283,9 @@ struct RequestFields {
         options.retry = try retry().map { QueueConfiguration.Retry($0) }
         options.finalErrors = try finalErrors() ?? []
         try dependencies(into: &options)
+        options.labels = try labels()
+        options.owner = try text("owner")
+        options.isSecret = try flag("secret") ?? false
         return options
     }
 

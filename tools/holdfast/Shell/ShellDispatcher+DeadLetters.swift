@@ -55,6 +55,9 @@ extension ShellDispatcher {
         guard try fields.purgedStates() == [.dead] else {
             throw JobStoreError(.badRequest, "`where` names dead letters; leave `states` out, or give [\"dead\"]")
         }
+        guard !fields.has("labels"), !fields.has("owner") else {
+            throw JobStoreError(.badRequest, "`where` does not go with `labels` or `owner`; give one of them")
+        }
         let (limit, isDryRun) = (try fields.integer("limit"), try fields.flag("dry_run") ?? false)
         return finished { () throws(JobStoreError) in
             let report = try store.blocking.purge(

@@ -1,4 +1,4 @@
-// The operations on effects: recording a value, listing what is recorded, and forgetting it.
+// The operations on effects: recording a value, looking one up, listing what is recorded, and forgetting it.
 
 import Holdfast
 import HoldfastBytes
@@ -14,6 +14,13 @@ extension ShellDispatcher {
                 isFailure: try fields.flag("failed") ?? false, keepFor: try fields.milliseconds("keep_ms"),
                 value: try fields.requiredRaw("value"))
             return PendingReply.body(effect) { $1.fields(of: $0) }
+        case "effect_get":
+            let effect = store.submitRecordedEffect(
+                scope: try fields.requiredText("scope"), key: try fields.requiredText("key"))
+            return PendingReply.body(effect) { effect, writer in
+                writer.field("found", effect != nil)
+                if let effect { writer.fields(of: effect) }
+            }
         case "effects":
             guard let scope = try fields.text("scope") else {
                 return PendingReply.body(store.submitEffectScopes()) { scopes, writer in

@@ -32,12 +32,7 @@ struct ShellDispatcher: Sendable {
     private func submit(_ fields: RequestFields) throws(JobStoreError) -> PendingReply.Body {
         let name = try fields.requiredText("op")
         switch name {
-        case "enqueue":
-            return PendingReply.body(
-                store.submitEnqueue(
-                    try fields.requiredText("queue"), payload: try fields.payload(),
-                    options: try fields.enqueueOptions())
-            ) { $1.fields(of: $0) }
+        case "enqueue": return try enqueue(fields)
         case "lease": return try lease(fields)
         case "ack", "requeue", "bury": return try settle(name, fields)
         case "heartbeat": return try heartbeat(fields)
@@ -54,6 +49,7 @@ struct ShellDispatcher: Sendable {
         case "resume":
             return PendingReply.body(store.submitResume(try fields.requiredText("queue"))) { _, _ in }
         case "configure": return try configure(fields)
+        case "configure_store": return try configureStore(fields)
         case "drain":
             return PendingReply.body(store.submitDrain(try fields.requiredText("queue"))) {
                 $1.field("pending", $0.pending)
@@ -151,9 +147,16 @@ struct ShellDispatcher: Sendable {
 
     private func purge(_ fields: RequestFields) throws(JobStoreError) -> PendingReply.Body {
         if fields.has("where") || fields.has("dry_run") { return try purgeWhere(fields) }
-        let queue = try fields.requiredText("queue")
         let states = try fields.purgedStates()
-        return PendingReply.body(store.submitPurge(queue: queue, states: PurgeStates(states))) {
+        let purge =
+            if fields.has("labels") || fields.has("owner") {
+                store.submitCancelJobs(
+                    labels: try fields.labels(), owner: try fields.text("owner"), queue: try fields.text("queue"),
+                    states: PurgeStates(states))
+            } else {
+                store.submitPurge(queue: try fields.requiredText("queue"), states: PurgeStates(states))
+            }
+        return PendingReply.body(purge) {
             $1.field("count", $0.count)
             for state in states {
                 $1.key(dynamic: state.rawValue)
@@ -166,7 +169,7 @@ struct ShellDispatcher: Sendable {
         switch name {
         case "job":
             let id = try fields.id()
-            let job = store.submitJob(id)
+            let job = store.submitJob(id, showingSecrets: try fields.flag("show_secrets") ?? false)
             return { writer throws(JobStoreError) in
                 guard let job = try job.valueBlocking() else {
                     throw JobStoreError(.notFound, "there is no job \(id), or compaction has dropped it; check `id`")
@@ -229,6 +232,7 @@ struct ShellDispatcher: Sendable {
         }
         if let limit = try fields.integer("limit") { filter.limit = Int(limit) }
         filter.after = try fields.count("after").map { JobID(UInt64($0)) }
+        (filter.labels, filter.owner) = (try fields.labels(), try fields.text("owner"))
         return filter
     }
 
@@ -261,7 +265,7 @@ struct ShellDispatcher: Sendable {
                 throw error.at(index)
             }
         }
-        return PendingReply.body(store.submitBatch(operations)) { [entries] replies, writer in
+        let encode = { @Sendable [entries] (replies: [BatchReply], writer: inout JSONWriter) in
             writer.key("results")
             writer.beginArray()
             for (entry, reply) in zip(entries, replies) {
@@ -271,6 +275,8 @@ struct ShellDispatcher: Sendable {
             }
             writer.endArray()
         }
+        guard let wait = try fields.wait() else { return PendingReply.body(store.submitBatch(operations), encode) }
+        return PendingReply.body(store.submitBatch(operations, waitingUpTo: wait), encode)
     }
 
     private func batchOperation(_ fields: RequestFields) throws(JobStoreError) -> BatchOperation {

@@ -31,7 +31,8 @@ final class ShellSession: Sendable {
 
     init(store: JobStore) { dispatcher = ShellDispatcher(store: store) }
 
-    /// Serves `input` until it ends, `stop` can be read, or nobody reads `output` any more.
+    /// Serves `input` until it ends, `stop` can be read, or nobody reads `output` any more. Without `stop` the store
+    /// is closed with it: at the end no enqueue waits for room any more.
     func serve(input: Descriptor, output: Descriptor, stop: Descriptor?) throws -> Outcome {
         let abandoned = try Descriptor.pipe()
         let writer = try DedicatedThread(name: "replies") { [self] in
@@ -45,6 +46,7 @@ final class ShellSession: Sendable {
         } catch {
             outcome.readFailure = error
         }
+        if stop == nil { dispatcher.store.endRoomWaits() }
         queue.finish()
         writer.join()
         abandoned.read.close()

@@ -35,6 +35,7 @@ final class StoreSocket: @unchecked Sendable {
     /// Removes the socket, answers what has been read, and returns when no client is served any more.
     func close() {
         UnixSocket.remove(directory: directory, name: Self.name)
+        store.endRoomWaits()
         stop.write.close()
         lock.withLock { thread.take() }?.join()
         listener.close()

@@ -7,6 +7,8 @@ import HoldfastLog
 
 /// What a pool does.
 struct WorkSettings: Sendable {
+    /// The store's, for the command to find.
+    var directory: String
     var queues: [String]
     /// Of each queue; none where earlier ones come first.
     var weights: [Int]
@@ -254,7 +256,7 @@ final class WorkPool: @unchecked Sendable {
     private func environment(_ lease: Lease) -> [(name: String, value: String)] {
         [
             ("HOLDFAST_QUEUE", lease.queue), ("HOLDFAST_JOB", "\(lease.id)"), ("HOLDFAST_TOKEN", "\(lease.token)"),
-            ("HOLDFAST_ATTEMPT", "\(lease.attempt)"),
+            ("HOLDFAST_ATTEMPT", "\(lease.attempt)"), ("HOLDFAST_STORE", settings.directory),
         ]
     }
 
