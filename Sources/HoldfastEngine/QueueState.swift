@@ -116,7 +116,9 @@ package struct QueueState: Sendable {
         var previous: DeadlineHeap<Due>.Element?
         var mutations: [Mutation] = []
         var letters: [JobID] = []
-        for element in expiries.due(at: now, limit: limit + deadLetters.count, where: { isLive($0) }) {
+        let countMax = limit.addingReportingOverflow(deadLetters.count)
+        let looks = countMax.overflow ? limit : countMax.partialValue
+        for element in expiries.due(at: now, limit: looks, where: { isLive($0) }) {
             if let previous, !(previous < element) { continue }
             previous = element
             if element.tag == .deadLetter {

@@ -50,7 +50,7 @@ extension ReferenceModel.Job {
     /// Where it is in its life.
     func shownState(at now: Timestamp) -> JobInfo.State {
         switch state {
-        case .waiting(let runAt): runAt > now ? .scheduled : .ready
+        case .waiting: isReady(at: now) ? .ready : .scheduled
         case .leased: .leased
         case .dead: .dead
         }

@@ -6,17 +6,20 @@ package import HoldfastEngine
 extension ReferenceModel {
     /// Lets go of the dead letters that are too many or too old; returns how many.
     mutating func dropDeadLetters(at now: Timestamp) -> Int {
-        var dropped: Set<JobID> = []
+        var due: [(time: Timestamp, jobs: [JobID])] = []
         for (queue, terms) in terms {
             let dead = jobs.filter { $0.enqueue.lane.queue == queue && $0.state == .dead }
                 .sorted { $0.diedAt == $1.diedAt ? $0.id < $1.id : $0.diedAt < $1.diedAt }
-            if let most = terms.retention.deadMax { dropped.formUnion(dead.dropLast(most).map(\.id)) }
-            if let age = terms.retention.deadAge {
-                dropped.formUnion(dead.filter { $0.diedAt.advanced(byMilliseconds: age) <= now }.map(\.id))
-            }
+            let age = terms.retention.deadAge
+            let ends = dead.map { job in age.map { job.diedAt.advanced(byMilliseconds: $0) } ?? .max }
+            let surplus = dead.count - min(dead.count, terms.retention.deadMax ?? .max)
+            let count = max(surplus, ends.count { $0 <= now })
+            if count > 0 { due.append((surplus > 0 ? .zero : ends[0], dead[..<count].map(\.id))) }
         }
+        // The order shows in what those say that waited for several of them.
+        let dropped = due.sorted { ($0.time, $0.jobs[0]) < ($1.time, $1.jobs[0]) }.flatMap(\.jobs)
         jobs.removeAll { dropped.contains($0.id) }
-        for job in dropped.sorted() { tell(.cancelled, of: job) }
+        for job in dropped { tell(.cancelled, of: job) }
         return dropped.count
     }
 

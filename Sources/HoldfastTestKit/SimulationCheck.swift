@@ -254,7 +254,7 @@ extension SimulationState {
             }
         let isDeadAsItShould =
             job.state != .dead
-            || info.finishedAt == job.diedAt && info.lastError == job.error
+            || info.finishedAt == job.diedAt && isError(info.lastError, of: job)
                 && info.deadReason == JobInfo.DeadReason(job.deadReason)
         guard isSame, isDeadAsItShould, info.queue == lane.queue, info.priority == Int(lane.priority),
             info.group ?? "" == lane.group,
@@ -267,6 +267,13 @@ extension SimulationState {
             info.isSecret == job.enqueue.isSecret
         else { return "job \(job.id) is \(info), the model says \(job.state), attempt \(job.attempt), \(lane)" }
         return nil
+    }
+
+    /// Whether a job died with this error. Of several that it waited for and that a purge ends at once, either may be
+    /// named: which comes first is not promised.
+    private func isError(_ text: String?, of job: ReferenceModel.Job) -> Bool {
+        if text == job.error { return true }
+        return job.deadReason == .dependency && text?.hasSuffix(", which it waited for, failed") ?? false
     }
 
     private func queueCounts(of queue: String, at now: Timestamp) -> QueueCounts {

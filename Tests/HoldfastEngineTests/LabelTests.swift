@@ -97,7 +97,7 @@ import Testing
     @Test func labelsAndLimitsHaveTheseBytesInAnImage() throws {
         // Jobs 1 and 2 are ready in "q"; job 2 has an owner, a label, and a payload of three bytes that counts.
         let bytes: [UInt8] =
-            [4, 2, 0, 0, 1, 1, 0x71, 0, 1, 0, 0, 0, 5, 1, 0, 1, 2, 1, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0]
+            [4, 2, 0, 0, 1, 1, 0x71, 0, 1, 0, 0, 0, 5, 1, 0, 1, 2, 1, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
             + [1, 2, 2, 0, 2, 0x6D, 0x65, 1, 0x6C, 1, 0x76] + [3, 5, 100, 1, 2, 3]
         let state = try restoredState(from: bytes)
         state.checkInvariants()
