@@ -176,7 +176,8 @@ extension EnqueueOptions {
             case .cancelled:
                 throw JobStoreError(
                     .invalidState,
-                    "job \(job), which is to be waited for, was cancelled or let go; leave it out, or run however it ended")
+                    "job \(job), which is to be waited for, was cancelled or let go; leave it out, or run however it "
+                        + "ended")
             }
         }
         let ended = Set(finished)

@@ -110,8 +110,8 @@ struct EnqueueOperation: JobAddingOperation {
                 weight: UInt32(truncatingIfNeeded: options.weight)),
             payload: payload)
         enqueue.runAt = try Limits.runAt(options.runAt, after: options.delay, at: now).flatMap { $0 > now ? $0 : nil }
-        enqueue.uniqueKey = options.uniqueKey
-        enqueue.isKeyFreedByLease = options.uniqueScope == .queued
+        if let key = options.uniqueKey { enqueue.uniqueKey = key }
+        if options.uniqueScope == .queued { enqueue.isKeyFreedByLease = true }
         if let uniqueFor = options.uniqueFor {
             let milliseconds = try Limits.delayMilliseconds(uniqueFor, "unique_for_ms", atLeast: 1)
             enqueue.uniqueUntil = try Limits.instant(now, plus: milliseconds, "unique_for_ms")
@@ -120,9 +120,10 @@ struct EnqueueOperation: JobAddingOperation {
             let milliseconds = try Limits.delayMilliseconds(timeToLive, "ttl_ms", atLeast: 1)
             enqueue.startBy = try Limits.instant(now, plus: milliseconds, "ttl_ms")
         }
-        enqueue.terms = try options.terms()
-        enqueue.labels = try options.jobLabels()
-        enqueue.isSecret = options.isSecret
+        if let terms = try options.terms() { enqueue.terms = terms }
+        let labels = try options.jobLabels()
+        if !labels.isEmpty { enqueue.labels = labels }
+        if options.isSecret { enqueue.isSecret = true }
         if !options.headers.isEmpty {
             enqueue.headers = options.headers.map { Enqueue.Header(name: $0.name, value: $0.value) }
         }

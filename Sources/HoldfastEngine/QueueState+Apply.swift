@@ -65,11 +65,12 @@ extension QueueState {
         table.addJobs(1, to: lane)
         table.noteTime(id, in: table.lanes[lane].queue, at: record.time)
         needed.insert(id)
+        countInStore(id, bytes: enqueue.payload.count)
+        let isDelayed = enqueue.runAt.map { $0 > record.time } ?? false
+        if enqueue.isWithoutExtras, !isDelayed { return table.insertReady(id, in: lane) }
         let dependencies = enqueue.dependencies
         if let blocked = dependencies?.before { addDependency(JobID(id), of: blocked) }
-        countInStore(id, bytes: enqueue.payload.count)
         labels.insert(enqueue.labels, of: id)
-        let isDelayed = enqueue.runAt.map { $0 > record.time } ?? false
         let isPlain =
             !isDelayed && enqueue.uniqueKey == nil && enqueue.startBy == nil && enqueue.terms == nil
             && !(dependencies?.concernsItself ?? false)

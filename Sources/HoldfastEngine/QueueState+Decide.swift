@@ -96,7 +96,7 @@ extension QueueState {
             return try collide(enqueue, holder, collision, at: now, in: &batch)
         }
         // Only what names others is copied.
-        let dependent = enqueue.hasDependencies ? try resolved(enqueue, at: next, in: batch) : nil
+        let dependent = enqueue.dependencies != nil ? try resolved(enqueue, at: next, in: batch) : nil
         try reserve(in: queue, &batch)
         if storeTally != nil { try reserveInStore(JobID(next), bytes: enqueue.payload.count, &batch) }
         if let key = enqueue.uniqueKey {

@@ -145,7 +145,7 @@ extension Enqueue {
             throw ByteReaderError(.notCanonical, at: start)
         }
         self.init(lane: try Lane(flags: flags, from: &reader))
-        isKeyFreedByLease = flags & RecordFlags.keyFreedByLease != 0
+        if flags & RecordFlags.keyFreedByLease != 0 { isKeyFreedByLease = true }
         if flags & RecordFlags.runAt != 0 { runAt = try reader.instant(in: context) }
         if flags & RecordFlags.uniqueKey != 0 { uniqueKey = try reader.name() }
         if flags & RecordFlags.uniqueUntil != 0 { uniqueUntil = try reader.instant(in: context) }
@@ -155,7 +155,7 @@ extension Enqueue {
             dependencies = try EnqueueDependencies(from: &reader, at: context.sequence)
         }
         if flags & RecordFlags.labels != 0 { labels = try JobLabels(from: &reader) }
-        isSecret = flags & RecordFlags.secret != 0
+        if flags & RecordFlags.secret != 0 { isSecret = true }
         if flags & RecordFlags.headers != 0 {
             headers = try reader.headers()
             guard !headers.isEmpty else { throw ByteReaderError(.notCanonical, at: start) }

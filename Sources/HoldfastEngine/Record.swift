@@ -98,36 +98,11 @@ package struct Enqueue: Hashable, Sendable {
     package var lane: Lane
     /// When it may first be leased; `nil` for at once.
     package var runAt: Timestamp?
-    /// Held until the job is acked, cancelled or dead; with `uniqueUntil`, until that instant whatever becomes of it.
-    package var uniqueKey: String?
-    package var uniqueUntil: Timestamp?
-    /// Without `uniqueUntil`: the key is free for good once the job is leased.
-    package var isKeyFreedByLease = false
-    /// The job is dead (`ttl expired`) unless leased before.
-    package var startBy: Timestamp?
-    /// What it says about its attempts; `nil` when nothing.
-    package var terms: JobTerms?
-    /// What it says of other jobs; `nil` when nothing.
-    package var dependencies: EnqueueDependencies? {
-        get { if case .boxed(let value) = boxedDependencies { value } else { nil } }
-        set { boxedDependencies = newValue.map { .boxed($0) } ?? .nothing }
-    }
-    /// Whether it says anything of other jobs, without a look at what.
-    var hasDependencies: Bool { if case .boxed = boxedDependencies { true } else { false } }
-    private var boxedDependencies = BoxedDependencies.nothing
-    /// What it can be found by.
-    package var labels = JobLabels()
-    /// Its payload is for who holds its lease, and shown to nobody else.
-    package var isSecret = false
+    /// What few jobs say.
+    var extras: Extras?
     /// Pairs in the order given.
     package var headers: [Header]
     package var payload: [UInt8]
-
-    /// Behind a reference, since rare and large: others stay small.
-    private enum BoxedDependencies: Hashable, Sendable {
-        case nothing
-        indirect case boxed(EnqueueDependencies)
-    }
 
     package struct Header: Hashable, Sendable {
         package var name: String
@@ -142,13 +117,13 @@ package struct Enqueue: Hashable, Sendable {
     ) {
         self.lane = lane
         self.runAt = runAt
-        self.uniqueKey = uniqueKey
-        self.uniqueUntil = uniqueUntil
-        self.isKeyFreedByLease = isKeyFreedByLease
-        self.startBy = startBy
-        self.terms = terms
         self.headers = headers
         self.payload = payload
+        if let uniqueKey { self.uniqueKey = uniqueKey }
+        if let uniqueUntil { self.uniqueUntil = uniqueUntil }
+        if isKeyFreedByLease { self.isKeyFreedByLease = true }
+        if let startBy { self.startBy = startBy }
+        if let terms { self.terms = terms }
     }
 }
 

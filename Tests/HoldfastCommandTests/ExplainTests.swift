@@ -74,11 +74,12 @@ struct ExplainTests {
         var random = SeededRandom(seed: 1)
         let large = (0..<(5 << 18)).map { _ in UInt8(truncatingIfNeeded: random.next()) }
         _ = try await store.enqueue("q", payload: large)
-        try await store.close()
+        // A close would seal so much.
         let path = try #require(try LogReader.open(directory: directory.store, fileSystem: files).journalSources.first)
             .path
         let offset = 8192 + 5000
         let diagnosis = try explain(path, at: offset, flipping: [(offset, 2)])
+        try await store.close()
         #expect(diagnosis.end - diagnosis.start > 1 << 20)
         #expect(diagnosis.flippedBits.map { [$0.offset, $0.bit] } == [[offset, 2]], "\(diagnosis.lines(path))")
     }
