@@ -114,13 +114,14 @@ extension StoreCore {
             roomWaiters.failAll(error, on: self)
             return .refused
         }
+        var lacksLogRoom = false
         if !roomWaiters.isEmpty {
-            serveRoomWaiters(at: now)
-            if endTimedOutRoomWaiters() { serveRoomWaiters(at: now) }
+            lacksLogRoom = serveRoomWaiters(at: now)
+            if endTimedOutRoomWaiters() { lacksLogRoom = serveRoomWaiters(at: now) }
         }
         serveWaiters(at: now, &served)
         endTimedOut(&served)
-        return .served
+        return lacksLogRoom ? .noRoom : .served
     }
 
     /// How long until a deadline passes or a wait ends, at least 1 ms.

@@ -49,6 +49,10 @@ struct EnqueueOperation: JobAddingOperation {
 
     var targets: [String] { [queue] }
 
+    func addsNothing(to core: StoreCore) -> Bool {
+        options.uniqueKey != nil && core.state.isHeld(options.uniqueKey, in: queue, BatchScope())
+    }
+
     mutating func encode(with codec: any PayloadCodec, _ store: JobStoreOptions) throws(JobStoreError) {
         payload = try PayloadEnvelope.seal(payload, with: codec, store)
     }

@@ -85,6 +85,8 @@ package struct RoomPending<Value: Sendable>: Sendable {
                 waiter.caller.waitBlocking()
                 if let outcome = core.endWait(of: waiter) { return outcome }
                 pending = core.submit(RoomOperation(waiter: waiter))
+                // Refused before its turn, for want of a disk or a store: nobody may stand behind it for ever.
+                if !pending.isWaiting() { core.leave(waiter) }
             }
             return pending.decided()
         }
@@ -94,8 +96,12 @@ package struct RoomPending<Value: Sendable>: Sendable {
                 await waiter.caller.wait()
                 if let outcome = core.endWait(of: waiter) { return outcome }
                 // Nothing was decided: the task was cancelled, or a record has to be read first.
-                try Task.checkCancellation()
+                if Task.isCancelled {
+                    core.leave(waiter)
+                    throw CancellationError()
+                }
                 pending = await core.submitAsync(RoomOperation(waiter: waiter))
+                if !pending.isWaiting() { core.leave(waiter) }
             }
             return pending.decided()
         }
@@ -130,19 +136,28 @@ private struct RoomOperation<Operation: JobAddingOperation>: StoreOperation {
     mutating func run(
         on core: StoreCore, at now: Timestamp
     ) throws(JobStoreError) -> OperationOutcome<Operation.Value?> {
-        if let place = core.roomWaiters.line(for: waiter.targets, order: waiter.order) {
+        if let place = core.roomWaiters.line(for: waiter.targets, order: waiter.order),
+            !waiter.operation.addsNothing(to: core)
+        {
             try core.wait(waiter, at: place, nil)
             return .value(nil)
         }
         do throws(JobStoreError) {
             switch try waiter.operation.run(on: core, at: now) {
-            case .value(let value): return .value(value)
-            case .deferred(let work, _): return .deferred { () throws(JobStoreError) in try work() }
+            case .value(let value):
+                core.roomWaiters.remove(waiter)
+                return .value(value)
+            case .deferred(let work, _):
+                core.roomWaiters.remove(waiter)
+                return .deferred { () throws(JobStoreError) in try work() }
             case .needsRecords(let jobs): return .needsRecords(jobs)
             case .needsEndings(let jobs): return .needsEndings(jobs)
             }
         } catch {
-            guard let place = error.fullPlace else { throw error }
+            guard let place = error.fullPlace else {
+                core.roomWaiters.remove(waiter)
+                throw error
+            }
             try core.wait(waiter, at: place, error)
             return .value(nil)
         }
@@ -180,11 +195,20 @@ extension StoreCore {
         return WaitingOperation(operation, timesOutAt: clock.monotonicNow() + wait, lock: lock)
     }
 
-    /// Takes one out of its line and returns what came of its wait; `nil` for nothing.
+    /// Takes one that gives up out of its line.
+    fileprivate func leave<Operation: JobAddingOperation>(_ waiter: WaitingOperation<Operation>) {
+        lock.withLock {
+            roomWaiters.remove(waiter)
+            timer.poke()
+        }
+    }
+
+    /// Takes one out of its line and returns what came of its wait; `nil` for nothing. One that is to try again stays.
     fileprivate func endWait<Operation: JobAddingOperation>(
         of waiter: WaitingOperation<Operation>
     ) -> Pending<Operation.Value>? {
         lock.withLock {
+            if waiter.isTrying { return waiter.outcome }
             // Others may have stood behind one that gives up.
             if waiter.place != nil { timer.poke() }
             roomWaiters.remove(waiter)

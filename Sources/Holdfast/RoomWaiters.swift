@@ -28,6 +28,12 @@ struct FullPlace: Hashable, Sendable {
 protocol JobAddingOperation: StoreOperation {
     /// The queues that it adds jobs to.
     var targets: [String] { get }
+    /// Whether it surely adds no job, as far as the state says: then it need not wait for those who do.
+    func addsNothing(to core: StoreCore) -> Bool
+}
+
+extension JobAddingOperation {
+    func addsNothing(to core: StoreCore) -> Bool { false }
 }
 
 /// One waiting enqueue or batch.
@@ -41,13 +47,15 @@ class RoomWaiter: @unchecked Sendable {
     fileprivate(set) var order: UInt64?
     fileprivate(set) var place: FullPlace?
     fileprivate(set) var refusal: JobStoreError?
+    /// Its caller reads records, and tries again; it stays in its line, so that nobody overtakes it.
+    fileprivate(set) var isTrying = false
     var bytes: Int { 0 }
 
     /// What came of another try.
     enum Try {
         case done
         case full(FullPlace, JobStoreError)
-        /// It needs records that are read outside the lock: its caller tries again, and keeps its turn.
+        /// It needs records that are read outside the lock: its caller tries again.
         case again
     }
 
@@ -149,6 +157,12 @@ struct RoomWaiters: Sendable {
         if lines[place]?.isEmpty == true { lines[place] = nil }
     }
 
+    /// Lets the caller of one try again, which keeps its place meanwhile.
+    mutating func letTry(_ waiter: RoomWaiter) {
+        waiter.isTrying = true
+        ended.append(waiter.caller)
+    }
+
     /// Takes one out of its line, whose caller is to be woken.
     mutating func end(_ waiter: RoomWaiter) {
         remove(waiter)
@@ -183,25 +197,29 @@ struct RoomWaiters: Sendable {
 extension StoreCore {
     /// Carries out what waits for room and has it now, and ends the waits whose time is up. The caller holds the lock,
     /// and wakes who is in `roomWaiters.takeEnded()` once it released it.
-    func serveRoomWaiters(at now: Timestamp) {
-        admitRoomWaiters(at: now)
+    ///
+    /// - Returns: Whether the log has no room for one of them now: somebody has to wait for that, without the lock.
+    func serveRoomWaiters(at now: Timestamp) -> Bool {
+        var lacksLogRoom = admitRoomWaiters(at: now)
         // Who gives up may have been what others stood behind.
-        if manualClock != nil, endTimedOutRoomWaiters() { admitRoomWaiters(at: now) }
+        if manualClock != nil, endTimedOutRoomWaiters() { lacksLogRoom = admitRoomWaiters(at: now) }
         if !roomWaiters.isEmpty { pokeTimer(at: now) }
+        return lacksLogRoom
     }
 
-    private func admitRoomWaiters(at now: Timestamp) {
+    private func admitRoomWaiters(at now: Timestamp) -> Bool {
         for place in roomWaiters.places {
-            while let waiter = roomWaiters.first(at: place), !state.isFull(place.queue) {
+            while let waiter = roomWaiters.first(at: place), !waiter.isTrying, !state.isFull(place.queue) {
                 do {
-                    guard try hasRoom(isSettling: false, bytes: waiter.bytes) else { return timer.poke() }
+                    guard try hasRoom(isSettling: false, bytes: waiter.bytes) else { return true }
                 } catch {
                     waiter.fail(error, on: self)
                     roomWaiters.end(waiter)
                     continue
                 }
                 switch waiter.attempt(on: self, at: now) {
-                case .done, .again: roomWaiters.end(waiter)
+                case .done: roomWaiters.end(waiter)
+                case .again: roomWaiters.letTry(waiter)
                 case .full(let other, let refusal):
                     roomWaiters.remove(waiter)
                     roomWaiters.insert(waiter, at: other, refusal)
@@ -209,6 +227,7 @@ extension StoreCore {
                 if roomWaiters.first(at: place) === waiter { break }
             }
         }
+        return false
     }
 
     /// Ends the waits whose time is up; returns whether there were any. The caller holds the lock.
@@ -251,6 +270,8 @@ extension StoreCore {
                 "\(RoomWaiters.countMax) enqueues wait for room already; try again when some jobs have ended")
         }
         waiter.caller = WaitingCaller(lock: lock)
+        waiter.isTrying = false
+        roomWaiters.remove(waiter)
         roomWaiters.insert(waiter, at: place, refusal)
         timer.poke()
     }

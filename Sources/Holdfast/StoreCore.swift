@@ -151,7 +151,7 @@ final class StoreCore: @unchecked Sendable {
             }
         } catch { outcome = refused(error) }
         // What was added for them may be leased at once.
-        if !roomWaiters.isEmpty { serveRoomWaiters(at: now) }
+        if !roomWaiters.isEmpty, serveRoomWaiters(at: now) { timer.poke() }
         if !waiters.isEmpty { serveWaiters(at: now, &served) }
         if !outcomes.isEmpty { pokeTimer(at: now) }
         if !servedEarly.isEmpty {

@@ -48,6 +48,61 @@ import Testing
         }
     }
 
+    /// The log makes that place without the store's lock, which whoever waits for it must not keep.
+    @Test func oneThatNeedsAPlaceOfItsOwnInTheLogWaitsForThatWithoutTheLock() async throws {
+        try await withStore({ $0.journalSegmentBytes = 64 << 10 }) { store, _ in
+            let large = [UInt8](repeating: 7, count: 100_000)
+            for _ in 0..<10 {
+                try await fill(store)
+                let task = await waiting(store, "q", large)
+                // What was made for the one is taken by another as room comes.
+                async let other = store.enqueue("other", payload: large).id
+                _ = try await store.purge(queue: "q", states: .all)
+                let ids = (try await task.value.id, try await other)
+                #expect(ids.0 != ids.1)
+                _ = try await store.purge(queue: "q", states: .all)
+            }
+        }
+    }
+
+    @Test func oneThatReadsRecordsKeepsItsPlaceInTheLine() async throws {
+        try await withStore { store, _ in
+            try await fill(store)
+            let awaited = try await store.enqueue("other", payload: []).id
+            var options = EnqueueOptions()
+            options.after = [awaited]
+            let dependent = options
+            let first = Task {
+                try await store.enqueue("q", payload: [1], options: dependent, waitingUpTo: .seconds(3600))
+            }
+            while store.waitingEnqueueCount < 1 { await Task.yield() }
+            let second = await waiting(store, "q", [2], count: 2)
+            // From here on the first has to read how that job ended.
+            try await store.ack(try #require(try await store.lease(from: "other").first))
+            for wanted in [0, 1, 2] as [UInt8] {
+                let lease = try #require(try await store.lease(from: "q", waitingUpTo: .seconds(3600)).first)
+                #expect(lease.payload == [wanted])
+                try await store.ack(lease)
+            }
+            let ids = [try await first.value.id, try await second.value.id]
+            #expect(ids == ids.sorted() && store.waitingEnqueueCount == 0)
+        }
+    }
+
+    @Test func oneThatAddsNothingDoesNotWaitForThoseWhoDo() async throws {
+        try await withStore { store, _ in
+            try await store.configure("q", QueueConfiguration(capacity: 1))
+            var options = EnqueueOptions()
+            options.uniqueKey = "k"
+            let id = try await store.enqueue("q", payload: [], options: options).id
+            let task = await waiting(store)
+            let again = try await store.enqueue("q", payload: [], options: options, waitingUpTo: .seconds(3600))
+            #expect(again.id == id && again.isDuplicate)
+            try await store.cancel(id)
+            _ = try await task.value
+        }
+    }
+
     /// Everything that lets a job go makes room.
     @Test(arguments: ["cancel", "bury", "requeue", "move", "purge", "expire", "ttl", "raise"])
     func whateverMakesRoomWakesTheWaiter(_ what: String) async throws {
