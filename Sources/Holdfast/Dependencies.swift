@@ -177,7 +177,7 @@ extension EnqueueOptions {
                 throw JobStoreError(
                     .invalidState,
                     "job \(job), which is to be waited for, was cancelled or let go; leave it out, or run however it "
-                        + "ended")
+                        + "ended", job: job)
             }
         }
         let ended = Set(finished)

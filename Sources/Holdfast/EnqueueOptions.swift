@@ -56,6 +56,8 @@ public struct EnqueueOptions: Hashable, Sendable {
     /// Shows the payload to nobody but who holds a lease of the job, unless secrets are asked for. It is not encoded by
     /// that: see `JobStoreOptions.payloadCodec`. Headers, results and errors are shown. Not together with `.replace`.
     public var isSecret = false
+    /// Whose wait for room it is, if that is to end with the client.
+    package var client: WaitingClient?
 
     /// Creates the defaults.
     public init() {}

@@ -250,8 +250,10 @@ private struct EffectBegin: StoreOperation {
 
 extension JobStore {
     /// Looks up what is recorded under (scope, key), without recording anything; blocks only for room in the journal.
-    package func submitRecordedEffect(scope: String, key: String) -> Pending<EffectResult?> {
-        core.submit(EffectLookup(scope: scope, key: key))
+    package func submitRecordedEffect(
+        scope: String, key: String, fencedBy: LeaseIdentity? = nil
+    ) -> Pending<EffectResult?> {
+        core.submit(EffectLookup(scope: scope, key: key, fence: fencedBy))
     }
 }
 
@@ -259,6 +261,7 @@ extension JobStore {
 private struct EffectLookup: StoreOperation {
     let scope: String
     let key: String
+    let fence: LeaseIdentity?
 
     var access: OperationAccess { .reads }
 
@@ -270,6 +273,7 @@ private struct EffectLookup: StoreOperation {
     mutating func run(
         on core: StoreCore, at now: Timestamp
     ) throws(JobStoreError) -> OperationOutcome<EffectResult?> {
+        if let fence { try core.checkActive(fence) }
         guard let sequence = core.state.effect(scope: scope, key: key) else { return .value(nil) }
         return .deferred { () throws(JobStoreError) -> EffectResult? in
             EffectResult(RecordedValue(try core.existingEffect(at: sequence), isReplayed: true))

@@ -59,6 +59,9 @@ extension JobStore {
     /// Counts as of now.
     package func submitStats() -> Pending<StoreStats> { core.submit(StatsOperation()) }
 
+    /// How many jobs of `queues` only a redrive or a release moves on.
+    package func submitStuckCount(of queues: [String]) -> Pending<Int> { core.submit(StuckOperation(queues: queues)) }
+
     /// The fingerprint as of now.
     package func submitDigest() -> Pending<StoreDigest> { core.submit(DigestOperation()) }
 }
@@ -84,6 +87,17 @@ struct StatsOperation: StoreOperation {
                 syncs: log.syncs, stalls: log.stalls, recordBytes: log.recordBytes,
                 rewrittenBytes: log.sealingBytes + log.compactionBytes + log.imageBytes)
         }
+    }
+}
+
+/// Counts jobs that wait for what does not happen by itself.
+private struct StuckOperation: StoreOperation {
+    let queues: [String]
+
+    var access: OperationAccess { .reads }
+
+    mutating func run(on core: StoreCore, at now: Timestamp) throws(JobStoreError) -> OperationOutcome<Int> {
+        .value(core.state.stuckCount(in: queues))
     }
 }
 

@@ -198,6 +198,29 @@ extension QueueState {
             isHeld: own.isHeld)
     }
 
+    /// How many jobs of `queues` only a redrive or a release moves on: those that are held or wait for a dead job, and
+    /// those that wait for these.
+    ///
+    /// - Complexity: O(jobs that wait, and what they wait for).
+    package func stuckCount(in queues: [String]) -> Int {
+        guard !waits.jobs.isEmpty else { return 0 }
+        var stuck: Set<UInt64> = []
+        var unseen = waits.dependents.keys.filter { entries[$0]?.phase == .dead }
+        for (job, own) in waits.jobs where own.isHeld && own.failed == 0 {
+            stuck.insert(job)
+            unseen.append(job)
+        }
+        while let job = unseen.popLast() {
+            for dependent in waits.dependents[job] ?? [] {
+                guard waits.jobs[dependent]?.failed == 0, stuck.insert(dependent).inserted else { continue }
+                unseen.append(dependent)
+            }
+        }
+        return stuck.count { job in
+            status(of: JobID(job)).map { $0.state == .scheduled && queues.contains($0.lane.queue) } ?? false
+        }
+    }
+
     /// All jobs that the job waits for, ascending.
     package func pendingDependencies(of job: JobID) -> [JobID] {
         var jobs: [JobID] = []

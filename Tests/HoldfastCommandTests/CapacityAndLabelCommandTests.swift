@@ -1,3 +1,4 @@
+import Holdfast
 import Testing
 
 @testable import HoldfastCommand
@@ -49,6 +50,51 @@ struct CapacityAndLabelCommandTests {
         let shown = try CommandHarness.holdfast("capacity", directory.store, "--jobs", "none", "--json")
         #expect(shown.output.contains(#""jobs":null"#) && shown.output.contains(#""held_jobs":2"#))
         #expect(try CommandHarness.holdfast("capacity", directory.store, "--jobs", "0").exit == .code(64))
+    }
+
+    @Test func whoHasTheStoreDoesNotWaitForOthers() throws {
+        #expect(try CommandHarness.holdfast("enqueue", directory.store, "-q", "q", "--quiet", "a").exit == .code(0))
+        #expect(try CommandHarness.holdfast("capacity", directory.store, "--jobs", "2").exit == .code(0))
+        let full = try CommandHarness.holdfast("enqueue", directory.store, "-q", "q", "--wait", "1h", "b", "c", "d")
+        #expect(full.exit == .code(1) && full.lines == ["3"], "\(full)")
+        #expect(full.errors.contains("--wait was in vain"))
+    }
+
+    /// Waits until the store has so many waiting enqueues.
+    private func until(_ count: Int, waitIn store: JobStore) throws {
+        let deadline = ContinuousClock.now + .seconds(60)
+        while store.waitingEnqueueCount != count {
+            try #require(ContinuousClock.now < deadline, "\(store.waitingEnqueueCount) wait")
+            try Poll.wait(for: [], milliseconds: 2)
+        }
+    }
+
+    @Test func aClientThatHasGoneWaitsForNothing() throws {
+        let store = try JobStore.openBlocking(at: directory.store)
+        let socket = try StoreSocket(store: store, directory: directory.store)
+        try store.blocking.configure(StoreLimits(jobs: 1))
+        let first = try store.blocking.enqueue("q", payload: [1]).id
+        let line = [UInt8](#"{"op":"enqueue","queue":"q","payload":"x","wait_ms":3600000}"#.utf8) + [0x0A]
+        let batch = #"{"op":"batch","ops":[{"op":"enqueue","queue":"q","payload":"y"}],"wait_ms":3600000}"#
+        let gone = try #require(try UnixSocket.connect(directory: directory.store, name: StoreSocket.name))
+        try gone.writeAll(line + [UInt8](batch.utf8) + [0x0A])
+        try until(2, waitIn: store)
+        // This one has no more to say, and is there.
+        let patient = try #require(try UnixSocket.connect(directory: directory.store, name: StoreSocket.name))
+        try patient.writeAll(line)
+        UnixSocket.endWriting(patient)
+        try until(3, waitIn: store)
+        gone.close()
+        try until(1, waitIn: store)
+        try store.blocking.cancel(first)
+        let connection = ShellConnection(patient)
+        let reply = try connection.next()
+        #expect(reply?["ok"]?.bool == true)
+        connection.close()
+        let jobs = try store.blocking.jobs(JobFilter(state: .ready))
+        #expect(jobs.map { Int64($0.id.rawValue) } == [reply?["id"]?.integer])
+        socket.close()
+        try store.blocking.close()
     }
 
     @Test func jobsAreFoundAndPurgedByLabel() throws {
@@ -104,6 +150,9 @@ struct CapacityAndLabelCommandTests {
         let shown = try CommandHarness.holdfast("dump", directory.store, "--payloads", "--show-secrets")
         #expect(shown.output.contains("hunter2") && shown.output.contains("hunter3"))
         #expect(try CommandHarness.holdfast("dump", directory.store, "--show-secrets").exit == .code(64))
+        let key = try CommandHarness.holdfast(
+            "enqueue", directory.store, "-q", "q", "--secret", "--unique-key", "k-{}", "hunter2")
+        #expect(key.exit == .code(64) && key.errors.contains("--secret"))
         let job = try CommandHarness.holdfast("job", directory.store, "1", "--show-secrets")
         #expect(job.output.contains("hunter3"))
         try shell.expect(#"{"op":"lease","queue":"q"}"#, #"{"leases":[{"payload":"hunter3","secret":true}]}"#)

@@ -1,3 +1,4 @@
+import Holdfast
 import Testing
 
 @testable import HoldfastCommand
@@ -131,5 +132,11 @@ struct DeadLetterCommandTests {
             #expect(result.exit == .code(64), "\(wrong)")
         }
         #expect(try shell.finish() == .code(0))
+    }
+
+    @Test func theHelpNamesEachReason() throws {
+        let words = try CommandHarness.holdfast("dead", "--help").output.split(whereSeparator: \.isWhitespace)
+        let named = Set(words.map { $0.filter { $0.isLetter || $0 == "_" } })
+        for reason in JobInfo.DeadReason.allCases { #expect(named.contains(reason.rawValue), "\(reason)") }
     }
 }

@@ -90,4 +90,35 @@ struct EffectReplayCommandTests {
         #expect(try shell.finish() == .code(0))
         #expect(try holdfast("effects", "replay", directory.store, "9", "--", "true").exit == .code(1))
     }
+
+    @Test func aSecretIsReplayedWhenAskedFor() throws {
+        #expect(try holdfast("enqueue", directory.store, "-q", "q", "--quiet", "--secret", "hunter2").exit == .code(0))
+        let refused = try holdfast("effects", "replay", directory.store, "1", "--", "cat")
+        #expect(refused.exit == .code(1) && refused.output.isEmpty && refused.errors.contains("--show-secrets"))
+        let shown = try holdfast("effects", "replay", directory.store, "1", "--show-secrets", "--", "cat")
+        #expect(shown.exit == .code(0) && shown.output == "hunter2", "\(shown)")
+    }
+
+    @Test func withoutTheLeaseNoStepRuns() throws {
+        let shell = try ShellProcess(directory.store)
+        try shell.ask(#"{"op":"enqueue","queue":"q","payload":"x"}"#)
+        let leases = try #require(try shell.ask(#"{"op":"lease","queue":"q"}"#)["leases"]?.elements)
+        let token = leases.first?["token"]?.integer ?? 0
+        let get = #"{"op":"effect_get","scope":"job 1","key":"k","id":1,"token":\#(token)}"#
+        try shell.expect(get, #"{"ok":true,"found":false}"#)
+        try shell.ask(#"{"op":"effect","scope":"job 1","key":"known","value":"v"}"#)
+        try shell.ask(#"{"op":"requeue","id":1,"token":\#(token)}"#)
+        try shell.refuse(get, "lease_lost")
+        for key in ["k", "known"] {
+            let late = try CommandHarness.run(
+                "/usr/bin/env",
+                [
+                    "HOLDFAST_STORE=\(directory.store)", "HOLDFAST_JOB=1", "HOLDFAST_TOKEN=\(token)", executable,
+                    "effect", "run", key, "--", "sh", "-c", "echo ran >> \(log)",
+                ])
+            #expect(late.exit == .code(1) && late.errors.contains("not the active lease"), "\(late)")
+        }
+        #expect(try ran() == 0)
+        #expect(try shell.finish() == .code(0))
+    }
 }

@@ -129,4 +129,16 @@ struct ShellRefusalTests {
         #expect(try shell.ask(#"{"op":"advance","ms":1}"#)["ok"]?.bool == false)
         _ = try shell.finish()
     }
+
+    @Test func whatNarrowsNothingIsRefused() throws {
+        try shell.ask(#"{"op":"enqueue","queue":"narrow","payload":"x"}"#)
+        let leases = try #require(try shell.ask(#"{"op":"lease","queue":"narrow"}"#)["leases"]?.elements)
+        let (id, token) = (leases[0]["id"]?.integer ?? 0, leases[0]["token"]?.integer ?? 0)
+        try shell.ask(#"{"op":"bury","id":\#(id),"token":\#(token)}"#)
+        for stray in [#""dry_run":true"#, #""where":{"all":true}"#, #""per_second":1"#, #""limit":1"#] {
+            try shell.refuse(#"{"op":"redrive","id":\#(id),\#(stray)}"#, "bad_request")
+        }
+        try shell.refuse(#"{"op":"purge","queue":"narrow","limit":1}"#, "bad_request")
+        try shell.expect(#"{"op":"job","id":\#(id)}"#, #"{"job":{"state":"dead"}}"#)
+    }
 }

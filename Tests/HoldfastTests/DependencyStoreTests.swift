@@ -100,6 +100,9 @@ import Testing
                     _ = try await store.enqueue("r", payload: [], options: after([jobs[1]], failure))
                 }
             }
+            do throws(JobStoreError) {
+                _ = try await store.enqueue("r", payload: [], options: after([jobs[1]]))
+            } catch { #expect(error.job == jobs[1]) }
             let runs = try await store.enqueue("r", payload: [], options: after(jobs, .run)).id
             let ends = try #require(try await store.job(runs)?.dependencies)
             #expect((ends.done, ends.dead, ends.cancelled, ends.pending) == (1, 1, 1, 0))

@@ -8,8 +8,8 @@ struct DeadLetterOptions: ParsableArguments {
     @Option(
         name: [.customLong("reason")],
         help: ArgumentHelp(
-            "Only those dead for this reason: attempts_used_up, ttl_expired, buried, unreadable, poison or "
-                + "final_error; may be given several times.", valueName: "reason"),
+            "Only those dead for this reason: attempts_used_up, ttl_expired, buried, unreadable, poison, "
+                + "final_error or dependency; may be given several times.", valueName: "reason"),
         transform: Values.word)
     var reasons: [JobInfo.DeadReason] = []
 

@@ -26,6 +26,9 @@ struct EffectReplayCommand: ParsableCommand {
     @Argument(help: "The job's id.", transform: Values.id)
     var job: UInt64
 
+    @Flag(help: "Give the command the payload of a job also when it is a secret.")
+    var showSecrets = false
+
     @Argument(parsing: .postTerminator, help: "The command and its arguments, after --.")
     var command: [String] = []
 
@@ -97,6 +100,10 @@ struct EffectReplayCommand: ParsableCommand {
         } catch { throw CommandFailure(reading: path, error) }
         guard case .enqueue(let enqueue) = records.first?.mutation else {
             throw CommandFailure("there is no job \(id), or compaction has dropped it; check the id")
+        }
+        if enqueue.isSecret && !showSecrets {
+            throw CommandFailure(
+                "the payload of job \(id) is a secret; to give it to the command all the same, add --show-secrets")
         }
         var (queue, attempt, payload) = (enqueue.lane.queue, UInt32(1), enqueue.payload)
         for record in records {

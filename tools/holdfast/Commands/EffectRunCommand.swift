@@ -6,10 +6,12 @@ import Holdfast
 struct EffectRunCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "run",
-        abstract: "Inside a command that work runs: runs a step once for the job, however often the job runs.",
+        abstract: "Inside a command that work runs: a step that is recorded once for the job.",
         discussion: """
             Prints what the step printed when it first succeeded (the last 64 KiB), and runs it only if that is not \
-            recorded yet. A step that fails is not recorded, and its exit code is this one's.
+            recorded yet. A step that fails is not recorded, and its exit code is this one's. Without the job's lease, \
+            as when it has expired, it runs nothing and exits with 1. Of two of the same step at the same time both \
+            may run; what the first to finish printed is recorded, and is what both print.
 
               holdfast work /tmp/store --queue orders -- sh -c '
                 receipt=$(holdfast effect run charge -- charge-card "$1") || exit 1
@@ -45,7 +47,11 @@ struct EffectRunCommand: ParsableCommand {
         let connection = ShellConnection(connected)
         defer { connection.close() }
         let scope = JobStore.effectScope(of: JobID(job))
-        let known = try ask(connection, "effect_get") { $0.field("scope", scope) }
+        let known = try ask(connection, "effect_get") { writer in
+            writer.field("scope", scope)
+            writer.field("id", job)
+            writer.field("token", token)
+        }
         if known["found"]?.bool == true { return try show(known) }
         let invocation = CommandTemplate.Invocation(arguments: command.map { [UInt8]($0.utf8) }, input: nil)
         let report = try SingleCommand.run(invocation, environment: [])

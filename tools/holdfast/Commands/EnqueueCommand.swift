@@ -115,7 +115,8 @@ struct EnqueueCommand: ParsableCommand {
     var secret = false
 
     @Option(
-        help: ArgumentHelp("Wait so long for room in a full queue or store.", valueName: "time"),
+        help: ArgumentHelp(
+            "Wait so long for room in a full queue or store, if another process has it.", valueName: "time"),
         transform: Values.positiveTime)
     var wait: TimeSpan?
 
@@ -149,6 +150,9 @@ struct EnqueueCommand: ParsableCommand {
             throw ValidationError("--time-limit is longer than 366 days; give a shorter time")
         }
         if weight != nil && group == nil { throw ValidationError("--weight needs --group") }
+        if secret && uniqueKey?.contains("{}") == true {
+            throw ValidationError("--unique-key with {} shows the payload that --secret hides; leave one out")
+        }
         if uniqueFor != nil && uniqueKey == nil { throw ValidationError("--unique-for needs --unique-key") }
         if uniqueKey == nil && (uniqueScope != nil || onCollision != nil) {
             throw ValidationError("--unique-scope and --on-collision need --unique-key")

@@ -145,7 +145,7 @@ struct PurgeCommand: ParsableCommand {
             throw CommandFailure("purge asks on a terminal, and there is none; add --yes if you are sure")
         }
         Descriptor.standardError.writeText(
-            "Cancel \(Self.sentence(counts, states)) \(queue.map { " of \($0)" } ?? "")? [y/N] ")
+            "Cancel \(Self.sentence(counts, states))\(queue.map { " of \($0)" } ?? "")? [y/N] ")
         var reader = LineReader(.standardInput, lineBytesMax: 1024)
         let event = try failing { try reader.next() }
         guard case .line(let answer) = event,

@@ -23,7 +23,7 @@ struct WorkCommand: ParsableCommand {
 
             The command finds HOLDFAST_STORE, HOLDFAST_QUEUE, HOLDFAST_JOB, HOLDFAST_TOKEN and HOLDFAST_ATTEMPT in its \
             environment. The token grows with each attempt at any job: hand it on to what must refuse a worker that \
-            came back late. With `holdfast effect run` a step of the command runs once, however often the job does.
+            came back late. With `holdfast effect run` what a step gives is recorded once.
 
             Meanwhile `holdfast enqueue` and the other commands reach the store as always. Exit codes: 0 all is done, \
             or asked to stop; 1 jobs died, or the command could not be started; 2 the store can't be opened; 3 the \
@@ -46,7 +46,7 @@ struct WorkCommand: ParsableCommand {
         transform: Values.lease)
     var lease = TimeSpan(seconds: 30)
 
-    @Flag(help: "End when no job is ready, scheduled or running.")
+    @Flag(help: "End when no job is ready, scheduled or running but what waits for a dead or held one.")
     var untilEmpty = false
 
     @Option(help: ArgumentHelp("The name under which jobs are leased.", valueName: "name"), transform: Values.name)
@@ -102,6 +102,11 @@ struct WorkCommand: ParsableCommand {
             Descriptor.standardError.writeText(
                 "holdfast: \(Terminal.count(counts.unreadable, "job")) could not be read and died; to see what is "
                     + "damaged: holdfast verify \(store.directory)\n")
+        }
+        if counts.stuck > 0 {
+            Descriptor.standardError.writeText(
+                "holdfast: \(Terminal.count(counts.stuck, "job")) left waiting for a dead or held one, to be redriven "
+                    + "or released\n")
         }
         let dead = counts.dead + counts.unreadable
         if dead > 0 {

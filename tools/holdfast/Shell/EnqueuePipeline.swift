@@ -11,7 +11,7 @@ struct EnqueueTemplate: Sendable {
     /// With `{}` for the payload.
     let uniqueKey: String?
     let options: EnqueueOptions
-    /// How long each waits for room, if at all.
+    /// How long each waits for room, if at all, in a store that another process owns.
     var wait: Duration?
 
     /// Returns the options for one payload.
@@ -88,14 +88,9 @@ final class EnqueuePipeline: @unchecked Sendable {
         submittedCount += 1
         switch target {
         case .own(let store):
-            let options = template.options(for: payload)
-            if let wait = template.wait {
-                let enqueue = store.submitEnqueue(
-                    template.queue, payload: payload, options: options, waitingUpTo: wait)
-                pending.append(enqueue.decidedBlocking())
-            } else {
-                pending.append(store.submitEnqueue(template.queue, payload: payload, options: options))
-            }
+            // It does not wait: while this has the store, nobody can make room.
+            pending.append(
+                store.submitEnqueue(template.queue, payload: payload, options: template.options(for: payload)))
             if pending.count >= Self.blockCount { try flush() }
         case .remote:
             writeRequest(payload)
@@ -197,7 +192,7 @@ final class EnqueuePipeline: @unchecked Sendable {
                         let result = try pending.valueBlocking()
                         note(result.id, isDuplicate: result.isDuplicate, &text)
                     } catch {
-                        note(error)
+                        note(explained(error))
                     }
                 }
                 write(&text)
@@ -235,6 +230,15 @@ final class EnqueuePipeline: @unchecked Sendable {
             writer.endObject()
             text += writer.bytes + [0x0A]
         }
+    }
+
+    /// Says of an enqueue that was to wait why it did not.
+    private func explained(_ error: JobStoreError) -> JobStoreError {
+        guard error.code == .queueFull, template.wait != nil else { return error }
+        return JobStoreError(
+            .queueFull,
+            "\(error.message); --wait was in vain, as nobody works on the store while this command has it: "
+                + "start holdfast work first")
     }
 
     private func note(_ error: JobStoreError) {

@@ -9,7 +9,8 @@ import HoldfastEngine
 extension ShellDispatcher {
     func enqueue(_ fields: RequestFields) throws(JobStoreError) -> PendingReply.Body {
         let (queue, payload) = (try fields.requiredText("queue"), try fields.payload())
-        let options = try fields.enqueueOptions()
+        var options = try fields.enqueueOptions()
+        options.client = client
         guard let wait = try fields.wait() else {
             return PendingReply.body(store.submitEnqueue(queue, payload: payload, options: options)) {
                 $1.fields(of: $0)

@@ -16,7 +16,8 @@ extension ShellDispatcher {
             return PendingReply.body(effect) { $1.fields(of: $0) }
         case "effect_get":
             let effect = store.submitRecordedEffect(
-                scope: try fields.requiredText("scope"), key: try fields.requiredText("key"))
+                scope: try fields.requiredText("scope"), key: try fields.requiredText("key"),
+                fencedBy: try fields.fence())
             return PendingReply.body(effect) { effect, writer in
                 writer.field("found", effect != nil)
                 if let effect { writer.fields(of: effect) }

@@ -8,6 +8,8 @@ import HoldfastEngine
 /// Turns request lines into operations on one store.
 struct ShellDispatcher: Sendable {
     let store: JobStore
+    /// Whose enqueues wait, if it may go before its store does.
+    var client: WaitingClient?
 
     /// Submits the request in `line`.
     ///
@@ -125,6 +127,10 @@ struct ShellDispatcher: Sendable {
     private func redrive(_ fields: RequestFields) throws(JobStoreError) -> PendingReply.Body {
         switch (fields.has("id"), fields.has("queue")) {
         case (true, false):
+            if let stray = (["where", "limit", "per_second", "dry_run"] as [StaticString]).first(where: fields.has) {
+                throw JobStoreError(
+                    .badRequest, "`\(stray)` goes with `queue`, and not with `id`; leave it out, or give the queue")
+            }
             return PendingReply.body(store.submitRedrive(try fields.id())) {
                 $1.field("count", 1)
                 $1.field("skipped", 0)
@@ -147,6 +153,9 @@ struct ShellDispatcher: Sendable {
 
     private func purge(_ fields: RequestFields) throws(JobStoreError) -> PendingReply.Body {
         if fields.has("where") || fields.has("dry_run") { return try purgeWhere(fields) }
+        if fields.has("limit") {
+            throw JobStoreError(.badRequest, "`limit` goes with `where`; give that too, or leave it out to purge all")
+        }
         let states = try fields.purgedStates()
         let purge =
             if fields.has("labels") || fields.has("owner") {
@@ -285,9 +294,10 @@ struct ShellDispatcher: Sendable {
         }
         switch try fields.requiredText("op") {
         case "enqueue":
+            var options = try fields.enqueueOptions()
+            options.client = client
             return .enqueue(
-                queue: try fields.requiredText("queue"), payload: try fields.payload(),
-                options: try fields.enqueueOptions())
+                queue: try fields.requiredText("queue"), payload: try fields.payload(), options: options)
         case "ack":
             return .ack(
                 try fields.identity(), result: fields.raw("result"), keepFor: try fields.milliseconds("keep_ms"))

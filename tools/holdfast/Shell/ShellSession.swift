@@ -24,19 +24,26 @@ final class ShellSession: Sendable {
     /// Replies are handed to the system in pieces of about this size.
     private static let outputBytes = 64 << 10
 
+    /// Its waits are ended again after so long, for those that came in between.
+    private static let endingMilliseconds = 50
+
+    private let client = WaitingClient()
     private let dispatcher: ShellDispatcher
     private let queue = BoundedQueue<PendingReply>(weightMax: ShellSession.waitingBytesMax)
     // Each uncontended: written once or twice in a session's life.
     private let failure = Mutex<JobStoreError?>(nil)
 
-    init(store: JobStore) { dispatcher = ShellDispatcher(store: store) }
+    init(store: JobStore) { dispatcher = ShellDispatcher(store: store, client: client) }
 
     /// Serves `input` until it ends, `stop` can be read, or nobody reads `output` any more. Without `stop` the store
-    /// is closed with it: at the end no enqueue waits for room any more.
+    /// is closed with it: at the end no enqueue waits for room any more. With it, none waits once the other
+    /// side of `input` is gone; a client that only says no more is answered.
     func serve(input: Descriptor, output: Descriptor, stop: Descriptor?) throws -> Outcome {
         let abandoned = try Descriptor.pipe()
+        let written = try Descriptor.pipe()
         let writer = try DedicatedThread(name: "replies") { [self] in
             writeReplies(to: output, abandoning: abandoned.write)
+            written.write.close()
         }
         var outcome = Outcome()
         var reader = LineReader(
@@ -46,12 +53,31 @@ final class ShellSession: Sendable {
         } catch {
             outcome.readFailure = error
         }
-        if stop == nil { dispatcher.store.endRoomWaits() }
         queue.finish()
+        if let stop {
+            endWaits(ofGone: input, unless: [written.read, stop])
+        } else {
+            dispatcher.store.endRoomWaits()
+        }
         writer.join()
+        written.read.close()
         abandoned.read.close()
         outcome.storeFailure = failure.withLock { $0 }
         return outcome
+    }
+
+    /// Waits until one of `ends` can be read, and meanwhile, once the client is gone, ends what it waits for.
+    private func endWaits(ofGone connection: Descriptor, unless ends: [Descriptor]) {
+        let ends = ends.map { (descriptor: $0, interest: Poll.Interest.read) }
+        while true {
+            guard let ready = try? Poll.wait(for: [(connection, .hangUp)] + ends, milliseconds: nil),
+                !ready.dropFirst().contains(true)
+            else { return }
+            guard ready[0] else { continue }
+            dispatcher.store.endRoomWaits(of: client)
+            guard let over = try? Poll.wait(for: ends, milliseconds: Self.endingMilliseconds), !over.contains(true)
+            else { return }
+        }
     }
 
     private func readRequests(_ reader: inout LineReader) throws(SystemError) {

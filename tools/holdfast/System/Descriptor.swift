@@ -102,7 +102,20 @@ private func systemClose(_ number: Int32) -> Int32 { close(number) }
 
 /// Waiting for descriptors.
 enum Poll {
-    enum Interest: Sendable { case read, write }
+    enum Interest: Sendable {
+        case read, write
+        /// That the other side is gone, in both directions.
+        case hangUp
+
+        fileprivate var events: Int32 {
+            switch self {
+            case .read: Int32(POLLIN)
+            case .write: Int32(POLLOUT)
+            // It is reported unasked.
+            case .hangUp: 0
+            }
+        }
+    }
 
     /// Waits until one of `sources` can go on or the time is over, and says for each whether it can.
     ///
@@ -112,7 +125,7 @@ enum Poll {
         for sources: [(descriptor: Descriptor, interest: Interest)], milliseconds: Int?
     ) throws(SystemError) -> [Bool] {
         var entries = sources.map { source in
-            pollfd(fd: source.descriptor.number, events: Int16(source.interest == .read ? POLLIN : POLLOUT), revents: 0)
+            pollfd(fd: source.descriptor.number, events: Int16(source.interest.events), revents: 0)
         }
         let timeout = milliseconds.map { Int32(clamping: max($0, 0)) } ?? -1
         let count = poll(&entries, nfds_t(entries.count), timeout)

@@ -28,6 +28,13 @@ final class FailureLog: @unchecked Sendable {
 
     /// Takes note of a failed attempt.
     func note(_ job: JobID, attempt: Int, error: String, isDead: Bool) {
+        note(error, of: "job \(job), attempt \(attempt)\(isDead ? ", dead" : "")")
+    }
+
+    /// Takes note of a job that could not be leased.
+    func note(_ error: String) { note(error, of: "no lease") }
+
+    private func note(_ error: String, of place: String) {
         guard isShown else { return }
         let line = Terminal.firstLine(error)
         lock.withLock {
@@ -39,7 +46,7 @@ final class FailureLog: @unchecked Sendable {
         }
         // The progress line may stand where this goes.
         let erase = Descriptor.standardError.isTerminal ? ProgressLine.erase : ""
-        write("\(erase)job \(job), attempt \(attempt)\(isDead ? ", dead" : ""): \(line)\n")
+        write("\(erase)\(place): \(line)\n")
     }
 
     /// The errors with how often each came, most frequent first; empty when there was at most one.

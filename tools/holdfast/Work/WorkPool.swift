@@ -36,6 +36,8 @@ final class WorkPool: @unchecked Sendable {
         var givenBack = 0
         var lost = 0
         var running = 0
+        /// Jobs left when all else was done, that only a redrive or a release moves on.
+        var stuck = 0
     }
 
     /// A waiting worker looks this often whether it shall stop.
@@ -173,14 +175,29 @@ final class WorkPool: @unchecked Sendable {
     private func nextLease() throws(JobStoreError) -> Lease? {
         var next = NextLease(from: settings.queues, for: settings.lease, worker: settings.name)
         next.weights = settings.weights
-        let leases = try store.blocking.lease(next, waitingUpTo: Self.leaseWait)
-        if let lease = leases.first { return lease }
-        if settings.untilEmpty {
-            let queues = try store.blocking.stats().queues.filter { settings.queues.contains($0.name) }
-            if queues.contains(where: { $0.ready + $0.scheduled + $0.leased > 0 }) { return nil }
-            lock.withLock { isDone = true }
+        do throws(JobStoreError) {
+            let leases = try store.blocking.lease(next, waitingUpTo: Self.leaseWait)
+            if let lease = leases.first { return lease }
+        } catch {
+            // The store has put the job off, for who can decode it; the others have their turn.
+            guard error.code == .payloadCodec else { throw error }
+            failures.note("a job was given back: \(error.message)")
+            return nil
         }
+        if settings.untilEmpty { try endIfEmpty() }
         return nil
+    }
+
+    private func endIfEmpty() throws(JobStoreError) {
+        // Counted first: what is let go meanwhile is seen as ready.
+        let stuck = try store.submitStuckCount(of: settings.queues).valueBlocking()
+        let queues = try store.blocking.stats().queues.filter { settings.queues.contains($0.name) }
+        if queues.contains(where: { $0.ready + $0.leased > 0 }) { return }
+        if queues.reduce(0, { $0 + $1.scheduled }) > stuck { return }
+        lock.withLock {
+            isDone = true
+            counts.stuck = stuck
+        }
     }
 
     private func confirm(_ settled: Pending<Void>?) throws(JobStoreError) {
