@@ -60,11 +60,15 @@ static pthread_key_t kept_key;
 static int has_kept_key;
 static void (*release_kept)(void *object);
 
-static void end_kept(void *object) { release_kept(object); }
+static _Thread_local void *kept;
+
+// Whoever asks while the thread ends must not find what is released.
+static void end_kept(void *object) {
+    kept = NULL;
+    release_kept(object);
+}
 
 static void make_kept_key(void) { has_kept_key = pthread_key_create(&kept_key, end_kept) == 0; }
-
-static _Thread_local void *kept;
 
 void *holdfast_thread_kept(void) { return kept; }
 

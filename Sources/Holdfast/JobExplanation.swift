@@ -74,7 +74,7 @@ public struct JobExplanation: Hashable, Sendable, CustomStringConvertible {
     public let ahead: Ahead?
     /// Whether its queue is paused, which also keeps a delayed job once its time has come.
     public let isPaused: Bool
-    /// When a dead one is dropped because of its age, unless it is redriven before.
+    /// When a dead one is dropped because of its age, unless it is redriven before; `nil` while jobs wait for it.
     public let keptUntil: Timestamp?
     /// The instant for which this is true.
     public let at: Timestamp

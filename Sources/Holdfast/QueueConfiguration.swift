@@ -44,17 +44,18 @@ public struct QueueConfiguration: Hashable, Sendable {
     /// The classes of errors after which a job is not tried again; 16 at most.
     public var finalErrors: [String]
     /// How many dead letters it keeps, 1 to 2^40: beyond that, those that died first go for good, with a record that
-    /// says so. `nil` for any number.
+    /// says so. One that jobs wait for counts, but stays as long as they do. `nil` for any number.
     public var deadMax: Int?
-    /// How long it keeps a dead letter, in whole milliseconds; then that goes for good, with a record that says so.
-    /// `nil` for ever.
+    /// How long it keeps a dead letter, in whole milliseconds; then that goes for good, with a record that says so,
+    /// or, when jobs wait for it, as soon as none does any more. `nil` for ever.
     public var deadAge: Duration?
     /// How long it keeps a result, in whole milliseconds, whatever is kept of history, where the ack says nothing of
     /// that. `nil` for as long as history.
     public var resultRetention: Duration?
     /// After each so long that a job waited since it was enqueued it counts for one priority more, so that lower ones
-    /// do not wait for ever; 1 ms to 366 days, or `nil` for never. Times are known to a sixteenth or so, and which
-    /// priority is served is decided once for each lease. Jobs that wait when this is set begin to age then.
+    /// do not wait for ever; 1 ms to 366 days, or `nil` for never. Where jobs come evenly, times are known to a
+    /// sixteenth or so; one from before a pause may count from the end of that. Which priority is served is decided
+    /// once for each lease. Jobs that wait when this is set begin to age then.
     public var ageing: Duration?
 
     /// Settings of a queue; as they are, those of one about which nothing was said.

@@ -4,7 +4,8 @@
 //
 // Samples are in tiers of so many. One that is full hands its two oldest on as one, so each tier is half as dense as
 // the one before, and how far a time is off stays in proportion to how long ago it was: at most a sixteenth or so where
-// jobs come evenly. That is bounded: 32 tiers of 32 samples reach back 2^36 enqueues.
+// jobs come evenly. That is bounded: 32 tiers of 32 samples reach back 2^36 enqueues. A job whose own sample is gone
+// takes the time of the next: behind a pause it would look as old as that, and one that looks too young waits longer.
 
 internal import HoldfastBytes
 
@@ -41,18 +42,21 @@ struct EnqueueTimes: Hashable, Sendable {
         }
     }
 
-    /// About when the job was enqueued, or when the samples begin; `nil` without any.
+    /// About when the job was enqueued, rather too late than too early, or when the samples begin; `nil` without any.
     ///
     /// - Complexity: O(log n).
     func time(of job: UInt64) -> Timestamp? {
-        for tier in tiers {
+        for (number, tier) in tiers.enumerated() {
             guard let first = tier.first, first.job <= job else { continue }
             var (low, high) = (0, tier.count)
             while high - low > 1 {
                 let middle = (low + high) / 2
                 if tier[middle].job <= job { low = middle } else { high = middle }
             }
-            return Timestamp(milliseconds: tier[low].time)
+            // The first tier lacks only those that came at the instant of the sample before.
+            guard number > 0, tier[low].job < job else { return Timestamp(milliseconds: tier[low].time) }
+            let next = high < tier.count ? tier[high] : tiers[..<number].last { !$0.isEmpty }?.first
+            return Timestamp(milliseconds: (next ?? tier[low]).time)
         }
         return tiers.last { !$0.isEmpty }?.first.map { Timestamp(milliseconds: $0.time) }
     }

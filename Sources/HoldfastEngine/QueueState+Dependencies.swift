@@ -101,7 +101,10 @@ extension QueueState {
         guard new.concernsItself else { return false }
         let own = JobDependencies(new)
         waits.jobs[job] = own
-        for other in new.after { waits.dependents[other.rawValue, default: []].insert(job) }
+        for other in new.after {
+            waits.dependents[other.rawValue, default: []].insert(job)
+            deadLetterHeld(other.rawValue)
+        }
         return own.blocks
     }
 
@@ -129,7 +132,7 @@ extension QueueState {
             }
             if isEnd {
                 waits.jobs[dependent]?.count(end, of: job)
-                waits.removeDependent(dependent, of: job)
+                removeDependent(dependent, of: job)
             }
             guard entries[dependent]?.isBlocked ?? false else { continue }
             if dooms, waits.doomed.insert(dependent) { waits.jobs[dependent]?.failed = job }
@@ -138,13 +141,19 @@ extension QueueState {
     }
 
     /// Lets a job that waits for nothing but a time any more wait for that alone.
-    private mutating func unblock(_ job: UInt64, at now: Timestamp) {
+    mutating func unblock(_ job: UInt64, at now: Timestamp) {
         guard var entry = entries[job], entry.phase == .waiting, entry.isBlocked, !isBlocked(job) else { return }
         unwait(job, entry)
         entry.flags.remove(.isBlocked)
         if entry.runAt <= now.milliseconds { entry.runAt = 0 }
         entries[job] = entry
         wait(job, entry)
+    }
+
+    /// Notes that a job does not wait for another any more.
+    mutating func removeDependent(_ dependent: UInt64, of job: UInt64) {
+        waits.removeDependent(dependent, of: job)
+        if waits.dependents[job] == nil { deadLetterFreed(job) }
     }
 
     /// Takes back that a job is to end because of another: it ends otherwise, or did.
@@ -158,7 +167,7 @@ extension QueueState {
     mutating func forgetDependencies(of job: UInt64) {
         guard !waits.jobs.isEmpty, let own = waits.jobs.removeValue(forKey: job) else { return }
         own.pending.forEachRange { range in
-            for other in range { waits.removeDependent(job, of: other) }
+            for other in range { removeDependent(job, of: other) }
         }
         waits.doomed.remove(job)
     }

@@ -54,6 +54,7 @@ extension QueueState {
             if own.failed != 0 { waits.doomed.insert(job) }
             if own.blocks, entry.phase == .waiting { block(job, entry) }
         }
+        for queue in Array(deadLetters.keys) { deadLettersChanged(in: queue) }
     }
 
     private func decodeOne(_ reader: inout ByteReader, of job: UInt64) throws -> JobDependencies {

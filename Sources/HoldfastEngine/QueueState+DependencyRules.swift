@@ -16,6 +16,7 @@ extension QueueState {
         var result = enqueue
         if let asked = enqueue.dependencies {
             result.dependencies = try dependencies(asked, of: JobID(next), in: batch)
+            if let before = asked.before { try requireNoStrictOrder(before, enqueue.lane, in: batch) }
         }
         return result
     }
@@ -92,6 +93,22 @@ extension QueueState {
                 "job \(job) waits for \(own.pending.count + added) jobs, as many as it may; let it wait for one that "
                     + "waits for a part of them", job: job)
         }
+    }
+
+    /// Checks that a new job is not to run before one that is ahead of it in a group in strict order.
+    private func requireNoStrictOrder(
+        _ before: JobID, _ lane: Lane, in batch: BatchScope
+    ) throws(EngineError) {
+        guard !lane.group.isEmpty, let queue = table.queue(lane.queue),
+            table.queues[queue].terms.sharing.order == .strict, let entry = entries[before.rawValue]
+        else { return }
+        let other = batch.lane(of: before) ?? table.lane(entry.lane)
+        guard other.queue == lane.queue, other.group == lane.group else { return }
+        throw EngineError(
+            .invalidState,
+            "job \(before) is ahead of the new one in group \(lane.group) of queue \(lane.queue), which is in strict "
+                + "order: neither would ever run; give the new one another group or queue, or leave out `before`",
+            job: before)
     }
 
     /// Whether a job still waits, and is not about to end, after what the batch has decided.

@@ -2,11 +2,12 @@
 // for a time of their own. Both go by a record when they are due, one too many at once, like all that expires.
 //
 // Which dead letter goes next follows from the state: of a queue that limits them, the one that died first, of several
-// that died together the one with the lowest id. A queue that says nothing of it has no order and pays nothing.
+// that died together the one with the lowest id. One that others wait for is passed over until none does: it may yet be
+// redriven, and without it they would end. A queue that says nothing of it has no order and pays nothing.
 
 package import HoldfastBytes
 
-/// The dead letters of a queue that limits them.
+/// The dead letters of a queue that limits them, and for which nobody waits.
 struct DeadLetterOrder: Sendable {
     /// By the time of death, then by id; may hold stale elements below its top.
     var heap = DeadlineHeap<Due>()
@@ -28,9 +29,10 @@ struct KeptResult: Hashable, Sendable {
 // MARK: - Dead letters
 
 extension QueueState {
-    /// Whether an element of a queue's order is of a job that died then, and has been dead since.
-    private func isDead(_ element: DeadlineHeap<Due>.Element) -> Bool {
-        guard let entry = entries[element.job.rawValue] else { return false }
+    /// Whether an element of a queue's order is of a job that died then, has been dead since, and is not waited for.
+    private func mayGo(_ element: DeadlineHeap<Due>.Element) -> Bool {
+        let job = element.job.rawValue
+        guard let entry = entries[job], waits.dependents[job] == nil else { return false }
         return entry.phase == .dead && entry.deadline == element.deadline.milliseconds
     }
 
@@ -42,13 +44,27 @@ extension QueueState {
     /// Notes that a job of `queue` has died.
     mutating func deadLetterCame(_ job: UInt64, in queue: Slot<QueueRecord>, at time: Timestamp) {
         guard !deadLetters.isEmpty, deadLetters[queue] != nil else { return }
-        deadLetters[queue]?.heap.push(time, JobID(job), .deadLetter)
+        if waits.dependents[job] == nil { deadLetters[queue]?.heap.push(time, JobID(job), .deadLetter) }
         if var order = deadLetters[queue], order.heap.count > order.heapLimit {
-            order.heap.removeAll { isDead($0) }
+            // One that was waited for in between is there twice.
+            var seen: Set<JobID> = []
+            order.heap.removeAll { mayGo($0) && seen.insert($0.job).inserted }
             order.heapLimit = max(2 * order.heap.count, Self.heapSlack)
             deadLetters[queue] = order
         }
         deadLettersChanged(in: queue)
+    }
+
+    /// Notes that somebody waits for a job, which may be dead.
+    mutating func deadLetterHeld(_ job: UInt64) {
+        guard !deadLetters.isEmpty, let entry = entries[job], entry.phase == .dead else { return }
+        deadLettersChanged(in: table.lanes[entry.lane].queue)
+    }
+
+    /// Notes that nobody waits for a job any more, which may be dead.
+    mutating func deadLetterFreed(_ job: UInt64) {
+        guard !deadLetters.isEmpty, let entry = entries[job], entry.phase == .dead else { return }
+        deadLetterCame(job, in: table.lanes[entry.lane].queue, at: Timestamp(milliseconds: entry.deadline))
     }
 
     /// Finds out which dead letter of a queue goes next, after one has come or gone.
@@ -56,7 +72,7 @@ extension QueueState {
         guard !deadLetters.isEmpty, let before = deadLetters[queue]?.next ?? deadLetters[queue]?.heap.first else {
             return
         }
-        while let top = deadLetters[queue]?.heap.first, !isDead(top) { deadLetters[queue]?.heap.popFirst() }
+        while let top = deadLetters[queue]?.heap.first, !mayGo(top) { deadLetters[queue]?.heap.popFirst() }
         let next = nextDeadLetter(of: queue)
         guard next != deadLetters[queue]?.next else { return }
         deadLetters[queue]?.next = next
@@ -85,7 +101,7 @@ extension QueueState {
             var order = DeadLetterOrder()
             var job = table.queues[queue].dead.first
             while let id = job {
-                if let entry = entries[id] {
+                if let entry = entries[id], waits.dependents[id] == nil {
                     order.heap.push(Timestamp(milliseconds: entry.deadline), JobID(id), .deadLetter)
                 }
                 job = table.queues[queue].dead.first(after: id)
@@ -105,24 +121,30 @@ extension QueueState {
         let queue = table.queues[table.lanes[entry.lane].queue]
         let retention = queue.terms.retention
         let surplus = max(0, queue.dead.count - (retention.deadMax ?? .max))
-        var oldest = order.heap.due(at: .max, limit: min(surplus, limit)) { isDead($0) }
+        var oldest = order.heap.due(at: .max, limit: min(surplus, limit)) { mayGo($0) }
         if let age = retention.deadAge {
-            let aged = order.heap.due(at: now.advanced(byMilliseconds: -age), limit: limit) { isDead($0) }
+            let aged = order.heap.due(at: now.advanced(byMilliseconds: -age), limit: limit) { mayGo($0) }
             if aged.count > oldest.count { oldest = aged }
         }
-        // One that died twice at one instant is there twice.
+        // One that died twice at one instant is there twice, like one that was waited for in between.
         var mutations: [Mutation] = []
         var previous: JobID?
         for element in oldest where element.job != previous {
             mutations.append(.expire(.deadLetter(job: element.job)))
+            if freesOthers(element.job) { break }
             previous = element.job
         }
         return mutations.isEmpty ? [.expire(.deadLetter(job: first))] : mutations
     }
 
-    /// When a dead letter goes because of its age; `nil` when its queue keeps it for any time.
+    /// Whether others may have to go first once this dead letter has gone, as it waits for them.
+    func freesOthers(_ job: JobID) -> Bool { !(waits.jobs[job.rawValue]?.pending.isEmpty ?? true) }
+
+    /// When a dead letter goes because of its age; `nil` when its queue keeps it for any time, or others wait for it.
     package func deadLetterEnd(of job: JobID) -> Timestamp? {
-        guard let entry = entries[job.rawValue], entry.phase == .dead else { return nil }
+        guard let entry = entries[job.rawValue], entry.phase == .dead, waits.dependents[job.rawValue] == nil else {
+            return nil
+        }
         let age = table.queues[table.lanes[entry.lane].queue].terms.retention.deadAge
         return age.map { Timestamp(milliseconds: entry.deadline).advanced(byMilliseconds: $0) }
     }
@@ -137,11 +159,13 @@ extension QueueState {
             let isLimited = record.terms.retention.limitsDeadLetters
             precondition((deadLetters[queue] != nil) == isLimited, "dead letters are in order where they are limited")
             guard let order = deadLetters[queue] else { continue }
-            let listed = Set(order.heap.due(at: .max, limit: .max) { isDead($0) }.map(\.job.rawValue))
-            precondition(listed.count == record.dead.count, "every dead letter of the queue is in order, and no other")
+            let listed = Set(order.heap.due(at: .max, limit: .max) { mayGo($0) }.map(\.job.rawValue))
+            let held = waits.dependents.keys.count { record.dead.contains($0) }
+            let count = record.dead.count - held
+            precondition(listed.count == count, "every dead letter that nobody waits for is in order, and no other")
             precondition(listed.allSatisfy(record.dead.contains), "what is in order is dead")
             precondition(order.next == nextDeadLetter(of: queue), "the next dead letter to go is known")
-            precondition(order.heap.first.map { isDead($0) } ?? true, "the oldest dead letter is dead")
+            precondition(order.heap.first.map { mayGo($0) } ?? true, "the oldest dead letter may go")
         }
     }
 }

@@ -40,6 +40,25 @@ extension QueueState {
         return result
     }
 
+    /// Lets a job that is known not to wait for others any more wait for none, as records that said so are lost; returns
+    /// false for one that does not. Those that it waited for count as completed, or, where it runs however they end
+    /// and nobody knows how they did, as cancelled.
+    package mutating func unblock(lostEndsOf job: JobID, _ time: Timestamp) -> Bool {
+        let id = job.rawValue
+        guard entries[id]?.isBlocked ?? false, var own = waits.jobs[id] else { return false }
+        let pending = own.pending
+        if own.policy == .run { own.cancelled += UInt64(pending.count) } else { own.done += UInt64(pending.count) }
+        own.pending = SequenceBitmap()
+        own.isHeld = false
+        waits.jobs[id] = own
+        spare(id)
+        pending.forEachRange { range in
+            for other in range { removeDependent(id, of: other) }
+        }
+        unblock(id, at: time)
+        return true
+    }
+
     /// Removes the jobs and effects whose records are not in `kept`, and the errors and progress notes that are not.
     ///
     /// - Postcondition: `neededRecords` holds kept records only.

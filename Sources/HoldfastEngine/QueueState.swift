@@ -134,6 +134,7 @@ package struct QueueState: Sendable {
         guard mutations.isEmpty else { return mutations }
         for job in letters where mutations.count < limit {
             mutations += dueDeadLetters(from: job, at: now, limit: limit - mutations.count)
+            if case .expire(.deadLetter(let last)) = mutations.last, freesOthers(last) { break }
         }
         return mutations
     }
@@ -204,7 +205,9 @@ package struct QueueState: Sendable {
         expiries.push(Timestamp(milliseconds: deadline), JobID(job), due)
         guard expiries.count > expiriesLimit else { return }
         var heap = expiries
-        heap.removeAll { isLive($0) }
+        // A dead letter is next again, and here again, as often as it was waited for in between.
+        var letters: Set<JobID> = []
+        heap.removeAll { isLive($0) && ($0.tag != .deadLetter || letters.insert($0.job).inserted) }
         expiries = heap
         expiriesLimit = max(2 * expiries.count, Self.heapSlack)
     }

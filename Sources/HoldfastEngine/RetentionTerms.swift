@@ -43,6 +43,11 @@ package struct RetentionSettings: Hashable, Sendable {
         (self.deadMax, self.deadAge, self.results) = (deadMax, deadAge, results)
     }
 
+    /// Says all that `terms` do.
+    package init(_ terms: RetentionTerms) {
+        self.init(deadMax: terms.deadMax, deadAge: terms.deadAge, results: terms.results)
+    }
+
     func applied(to terms: RetentionTerms) -> RetentionTerms {
         var terms = terms
         if let deadMax { terms.deadMax = deadMax == 0 ? nil : deadMax }

@@ -41,11 +41,18 @@ extension ReferenceModel {
                 throw EngineError(.notFound, "the model refuses", job: before)
             }
             guard let index = index(of: before), jobs[index].isBlocked, jobs[index].dependencies?.failed == nil,
-                !own.pending.contains(where: waits(for: before))
+                !own.pending.contains(where: waits(for: before)), !isAhead(jobs[index], of: new.lane)
             else { throw EngineError(.invalidState, "the model refuses", job: before) }
         }
         let isNothing = !asked.isHeld && asked.after.isEmpty && asked.done + asked.dead + asked.cancelled == 0
         return isNothing ? nil : own
+    }
+
+    /// Whether a job is before every new one of the lane, in a group in strict order.
+    private func isAhead(_ job: Job, of lane: Lane) -> Bool {
+        let own = job.enqueue.lane
+        return !lane.group.isEmpty && terms(of: lane.queue).sharing.order == .strict && own.queue == lane.queue
+            && own.group == lane.group
     }
 
     /// Whether a job waits for another, through whatever others, or is that.

@@ -4,20 +4,27 @@ package import HoldfastBytes
 package import HoldfastEngine
 
 extension ReferenceModel {
-    /// Lets go of the dead letters that are too many or too old; returns how many.
+    /// Lets go of the dead letters that are too many or too old and for which nobody waits, up to the first that
+    /// waited for others itself; returns how many.
     mutating func dropDeadLetters(at now: Timestamp) -> Int {
         var due: [(time: Timestamp, jobs: [JobID])] = []
+        let awaited = jobs.reduce(into: Set<JobID>()) { $0.formUnion($1.dependencies?.pending ?? []) }
         for (queue, terms) in terms {
             let dead = jobs.filter { $0.enqueue.lane.queue == queue && $0.state == .dead }
                 .sorted { $0.diedAt == $1.diedAt ? $0.id < $1.id : $0.diedAt < $1.diedAt }
+            let free = dead.filter { !awaited.contains($0.id) }
             let age = terms.retention.deadAge
-            let ends = dead.map { job in age.map { job.diedAt.advanced(byMilliseconds: $0) } ?? .max }
+            let ends = free.map { job in age.map { job.diedAt.advanced(byMilliseconds: $0) } ?? .max }
             let surplus = dead.count - min(dead.count, terms.retention.deadMax ?? .max)
-            let count = max(surplus, ends.count { $0 <= now })
-            if count > 0 { due.append((surplus > 0 ? .zero : ends[0], dead[..<count].map(\.id))) }
+            let count = min(free.count, max(surplus, ends.count { $0 <= now }))
+            if count > 0 { due.append((surplus > 0 ? .zero : ends[0], free[..<count].map(\.id))) }
         }
-        // The order shows in what those say that waited for several of them.
-        let dropped = due.sorted { ($0.time, $0.jobs[0]) < ($1.time, $1.jobs[0]) }.flatMap(\.jobs)
+        var dropped = due.sorted { ($0.time, $0.jobs[0]) < ($1.time, $1.jobs[0]) }.flatMap(\.jobs)
+        // Those that it waited for may have to go first then.
+        let waiting = dropped.firstIndex { id in
+            jobs.contains { $0.id == id && !($0.dependencies?.pending.isEmpty ?? true) }
+        }
+        if let waiting { dropped.removeSubrange((waiting + 1)...) }
         jobs.removeAll { dropped.contains($0.id) }
         for job in dropped { tell(.cancelled, of: job) }
         return dropped.count

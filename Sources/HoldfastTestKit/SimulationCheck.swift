@@ -166,7 +166,8 @@ extension SimulationState {
     private func check(_ result: JobResult?, _ operation: SimulationOperation) throws(SimulationMismatch) {
         guard case .result(let id) = operation else { return }
         let until = model.results[id]
-        guard result?.keptUntil == until, until == nil || result?.value.isEmpty == false else {
+        let isItsOwn = result.map { $0.value == SimulationOperation.result(of: id) } ?? (until == nil)
+        guard result?.keptUntil == until, isItsOwn else {
             throw SimulationMismatch(
                 message: "the result of job \(id) is \(String(describing: result)), kept until "
                     + "\(String(describing: until)) by the model")

@@ -324,7 +324,9 @@ struct SimulationClients {
             return .requeue(
                 lease, after: random.chance(1, in: 2) ? nil : .seconds(3), errorClass: errorClass(&random))
         case 1: return .bury(lease)
-        default: return .ack(lease, result: [3], keepFor: random.chance(1, in: 3) ? .seconds(60) : nil)
+        default:
+            let keepFor: Duration? = random.chance(1, in: 3) ? .seconds(60) : nil
+            return .ack(lease, result: SimulationOperation.result(of: lease.id), keepFor: keepFor)
         }
     }
 

@@ -71,6 +71,9 @@ enum SimulationOperation {
             thenLease: .lease(queues: queues, limit: 0, milliseconds: milliseconds, worker: worker, weights: weights))
     }
 
+    /// What each job gives when it is acked.
+    static func result(of job: JobID) -> [UInt8] { Array("result \(job)".utf8) }
+
     /// Decides the operation on `store`.
     ///
     /// - Returns: What waits for the answer.
@@ -94,7 +97,8 @@ enum SimulationOperation {
             case .ack(let lease, let keepFor):
                 return wait(
                     store.submitAck(
-                        lease, result: [2], keepFor: keepFor.map { .milliseconds($0) }, thenLease: next)
+                        lease, result: Self.result(of: lease.id), keepFor: keepFor.map { .milliseconds($0) },
+                        thenLease: next)
                 ) { .settled(.done, $0.leases) }
             case .requeue(let lease, let delay, let errorClass, let countsAttempt):
                 let after = delay.map { Duration.milliseconds($0) }
@@ -111,7 +115,9 @@ enum SimulationOperation {
         case .heartbeat(let lease, let milliseconds):
             return wait(store.submitHeartbeat(lease, for: .milliseconds(milliseconds), progress: [1])) { .deadline($0) }
         case .ack(let lease, let keepFor):
-            return wait(store.submitAck(lease, result: [2], keepFor: keepFor.map { .milliseconds($0) })) { .done }
+            return wait(
+                store.submitAck(lease, result: Self.result(of: lease.id), keepFor: keepFor.map { .milliseconds($0) })
+            ) { .done }
         case .requeue(let lease, let delay, let errorClass, let countsAttempt):
             let after = delay.map { Duration.milliseconds($0) }
             return wait(

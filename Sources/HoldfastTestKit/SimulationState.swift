@@ -200,7 +200,9 @@ struct SimulationState {
         case .heartbeat(let lease, let milliseconds):
             .heartbeat(job: lease.id, token: lease.token, milliseconds: milliseconds, progress: nil)
         case .ack(let lease, let keepFor):
-            .ack(job: lease.id, token: lease.token, result: [2], keepMilliseconds: keepFor)
+            .ack(
+                job: lease.id, token: lease.token, result: SimulationOperation.result(of: lease.id),
+                keepMilliseconds: keepFor)
         case .requeue(let lease, let delay, let errorClass, let countsAttempt):
             .requeue(
                 job: lease.id, token: lease.token, delayMilliseconds: delay, error: "no", countsAttempt: countsAttempt,

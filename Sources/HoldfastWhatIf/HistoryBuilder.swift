@@ -275,7 +275,8 @@ package struct HistoryBuilder {
                 let settings = QueueSettings(
                     queue: row.queue, isPaused: row.terms.isPaused, runningMax: row.terms.runningMax,
                     retry: row.terms.retry, crashMax: row.terms.crashMax, finalErrors: row.terms.finalErrors,
-                    sharing: SharingSettings(row.terms.sharing), ageing: row.terms.ageing)
+                    sharing: SharingSettings(row.terms.sharing), retention: RetentionSettings(row.terms.retention),
+                    ageing: row.terms.ageing)
                 configure(settings, at: start)
             }
             var jobs = base.waitingJobs(queue: row.queue, states: [.ready, .scheduled])

@@ -111,6 +111,40 @@ struct SalvageTests {
         #expect(droppedCount > 0)
     }
 
+    /// What was leased did not wait, though the record that let it go is lost.
+    @Test func aLostRecordOfAJobCostsNothingOfThoseThatWaitedForIt() async throws {
+        var chain: [JobID] = []
+        let store = try await DamagedStore { store in
+            for _ in 0..<4 {
+                var options = EnqueueOptions()
+                options.after = Array(chain.suffix(1))
+                chain.append(try await store.enqueue("q", payload: [1], options: options).id)
+            }
+            for _ in 0..<4 {
+                for lease in try await store.lease(from: "q") { try await store.ack(lease) }
+            }
+        }
+        let first = try #require(chain.first)
+        let groups = store.groups.filter { $0.sequences.contains { store.subjects[$0] == first.rawValue } }
+        #expect(groups.count == 3 && groups.allSatisfy { $0.sequences.count == 1 })
+        for name in try store.names("checkpoints") { try store.flip(name, at: 100) }
+        for (place, group) in groups.enumerated() {
+            try store.flip(group.file, at: group.frames[0] + 20)
+            let target = "\(store.target)\(place)"
+            let result = try StoreSalvage.run(store.path, into: target)
+            try store.flip(group.file, at: group.frames[0] + 20)
+            #expect(result.base == nil && result.lost.count == 1)
+            #expect(result.dropped.allSatisfy { $0.job == first }, "\(result.dropped)")
+            #expect(result.dropped.count == 2 - place)
+            #expect(try StoreVerification.run(target).problems.isEmpty)
+            let salvaged = try await JobStore.open(at: target)
+            let left = try await salvaged.jobs(JobFilter(limit: 10)).filter { $0.state != .completed }
+            // Only what is lost of it may run again.
+            #expect(left.map(\.id) == (place == 0 ? [] : [first]))
+            try await salvaged.close()
+        }
+    }
+
     @Test func aTornTailIsNoLoss() async throws {
         let store = try await DamagedStore()
         let reader = try LogReader.open(directory: store.path, fileSystem: store.files)

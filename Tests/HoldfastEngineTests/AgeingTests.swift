@@ -108,10 +108,26 @@ import Testing
         var job = count
         while job > 0 {
             let (age, known) = (Int64(count - job) * 10, times.time(of: job)?.milliseconds ?? 0)
-            let error = Int64(job) * 10 - known
+            let error = known - Int64(job) * 10
             #expect(error >= 0 && error <= age / 12 + 10, "\(age) ms ago was off by \(error)")
             job -= min(job, max(1, (count - job) / 3))
         }
+    }
+
+    @Test func nobodyIsAsOldAsThePauseBeforeIt() throws {
+        var times = EnqueueTimes()
+        let pause: Int64 = 10 * 86_400_000
+        let half: UInt64 = 2000
+        func time(_ job: UInt64) -> Int64 { Int64(job) * 10 + (job > half ? pause : 0) }
+        for job in 1...(2 * half) {
+            times.note(job, at: Timestamp(milliseconds: time(job)))
+            for known in stride(from: half + 1, through: job, by: 7) {
+                let found = try #require(times.time(of: known))
+                #expect(found.milliseconds >= time(known), "job \(known) at \(job)")
+            }
+        }
+        let last = times.time(of: 2 * half)
+        #expect(last?.milliseconds == time(2 * half) && times.time(of: 2 * half + 9) == last)
     }
 
     @Test func impossibleStepsAreCorrupt() throws {

@@ -112,6 +112,28 @@ import Testing
         }
     }
 
+    @Test mutating func nobodyComesToWaitForOneBehindItInAStrictlyOrderedGroup() throws {
+        try engine.run(.configure(QueueSettings(queue: "s", sharing: SharingSettings(order: .strict))))
+        let end = try enqueue("s", hold: true, group: "g")
+        let behind = code { _ = try enqueue("s", before: end, group: "g") }
+        #expect(behind == .invalidState)
+        let members = [
+            try enqueue("s", before: end, group: "h"), try enqueue("s", before: end),
+            try enqueue("a", before: end, group: "g"),
+        ]
+        try engine.run(.release(job: end))
+        #expect(engine.state.status(of: end)?.dependencies?.pending == members)
+        for lease in try engine.lease(5, from: ["s", "a"]) { try engine.ack(lease) }
+        for lease in try engine.lease(5, from: ["s", "a"]) { try engine.ack(lease) }
+        try settle()
+        #expect(state(end) == nil)
+        // In any other order it runs before what waits for it.
+        try engine.run(.configure(QueueSettings(queue: "s", sharing: SharingSettings(order: .parking))))
+        let held = try enqueue("s", hold: true, group: "g")
+        let ahead = try enqueue("s", before: held, group: "g")
+        #expect(try engine.lease(5, from: ["s"]).map(\.job) == [ahead])
+    }
+
     @Test mutating func aBlockedJobMayBecomeTooLate() throws {
         let first = try enqueue("a")
         let job = try enqueue(after: [first], startWithin: 1_000)

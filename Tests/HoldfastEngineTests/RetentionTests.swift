@@ -112,6 +112,79 @@ import Testing
         try expectSameEverywhere(engine)
     }
 
+    /// Enqueues a job that waits for others.
+    private func wait(
+        _ engine: inout EngineHarness, for jobs: [JobID], in queue: String = "w", startBy: Timestamp? = nil
+    ) throws -> JobID {
+        var enqueue = Enqueue(lane: Lane(queue: queue), startBy: startBy)
+        enqueue.dependencies = EnqueueDependencies(after: jobs)
+        guard case .enqueued(let job) = try engine.run(.enqueue(enqueue)) else {
+            throw EngineError(.corrupt, "no job")
+        }
+        return job
+    }
+
+    @Test func aDeadLetterThatJobsWaitForStaysUntilNoneDoes() throws {
+        var engine = try configured(RetentionSettings(deadMax: 1, deadAge: 1000))
+        let first = try die(&engine)
+        let waiting = [try wait(&engine, for: [first]), try wait(&engine, for: [first])]
+        try expectSameEverywhere(engine)
+        // It counts, but the next one goes for it.
+        try die(&engine)
+        try expectSameEverywhere(engine)
+        try settle(&engine)
+        #expect(dead(engine) == [first])
+        engine.advance(5000)
+        try settle(&engine)
+        #expect(dead(engine) == [first] && !engine.state.hasOverdue(at: .max))
+        #expect(engine.state.deadLetterEnd(of: first) == nil)
+        let dropped = code { try engine.append(.expire(.deadLetter(job: first))) }
+        #expect(dropped == .corrupt)
+        try engine.run(.cancel(job: waiting[0], lane: nil))
+        try settle(&engine)
+        #expect(dead(engine) == [first] && engine.counts("w")?.scheduled == 1)
+        try expectSameEverywhere(engine)
+        try engine.run(.cancel(job: waiting[1], lane: nil))
+        #expect(engine.state.hasOverdue(at: engine.now))
+        try expectSameEverywhere(engine)
+        try settle(&engine)
+        #expect(dead(engine).isEmpty)
+        try expectSameEverywhere(engine)
+    }
+
+    @Test func aDeadLetterThatGoesLetsThoseGoThatItWaitedFor() throws {
+        var engine = try configured(RetentionSettings(deadAge: 1000))
+        let first = try die(&engine)
+        let late = try wait(&engine, for: [first], in: "q", startBy: engine.now.advanced(byMilliseconds: 500))
+        engine.advance(300)
+        let other = try die(&engine)
+        engine.advance(200)
+        try settle(&engine)
+        engine.advance(800)
+        try settle(&engine)
+        #expect(dead(engine) == [first, late])
+        try expectSameEverywhere(engine)
+        engine.advance(200)
+        try settle(&engine)
+        let last: [Mutation] = [late, first].map { .expire(.deadLetter(job: $0)) }
+        #expect(engine.records.suffix(2).map(\.mutation) == last)
+        #expect(dead(engine).isEmpty && engine.state.status(of: other) == nil)
+        try expectSameEverywhere(engine)
+    }
+
+    @Test func whoeverWaitsForADeadLetterAndStopsLeavesItWhereItWas() throws {
+        var engine = try configured(RetentionSettings(deadMax: 2))
+        let jobs = [try die(&engine), try die(&engine)]
+        for _ in 0..<20 {
+            let waiting = try wait(&engine, for: jobs)
+            try engine.run(.cancel(job: waiting, lane: nil))
+        }
+        try expectSameEverywhere(engine)
+        let third = try die(&engine)
+        try settle(&engine)
+        #expect(dead(engine) == [jobs[1], third])
+    }
+
     @Test func aResultIsKeptForItsTimeAndItsRecordIsNeeded() throws {
         var engine = try configured(RetentionSettings(results: 1000))
         func ack(_ result: [UInt8]?, _ span: Int64?) throws -> JobID {

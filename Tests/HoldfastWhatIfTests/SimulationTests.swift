@@ -198,6 +198,15 @@ import Testing
         #expect(more.latency.sorted == [117, 117])
     }
 
+    @Test func whatAQueueKeepsIsTakenOverFromBeforeTheRange() throws {
+        var log = Recording()
+        let retention = RetentionSettings(deadMax: 2, deadAge: 5_000, results: 7)
+        try log.add(.configure(QueueSettings(queue: "q", retention: retention)), at: 0)
+        _ = try log.enqueue(at: 1)
+        let (history, _) = try log.history(after: 1)
+        #expect(history.settings.map(\.retention) == [retention])
+    }
+
     // MARK: - Leases
 
     @Test func aShorterLeaseCutsShortWhatDoesNotHeartbeat() throws {

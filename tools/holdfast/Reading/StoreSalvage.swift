@@ -121,8 +121,13 @@ struct StoreSalvage {
         do throws(EngineError) {
             try state.validate(record)
         } catch {
+            // What was leased did not wait: how the others ended is lost.
+            var isUnblocked = false
+            if case .lease(let grant) = record.mutation {
+                isUnblocked = state.unblock(lostEndsOf: grant.job, record.time)
+            }
             let mended = Record(sequence: record.sequence, time: record.time, mutation: mended(record.mutation))
-            guard mended != record, (try? state.validate(mended)) != nil else { return error.message }
+            guard isUnblocked || mended != record, (try? state.validate(mended)) != nil else { return error.message }
             state.apply(mended)
             return nil
         }
