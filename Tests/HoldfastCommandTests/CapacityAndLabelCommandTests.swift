@@ -39,6 +39,23 @@ struct CapacityAndLabelCommandTests {
         #expect(try shell.finish() == .code(0))
     }
 
+    @Test func repliesAreNotKeptBackByOneThatWaits() throws {
+        let shell = try ShellProcess(directory.store)
+        try shell.ask(#"{"op":"configure_store","jobs":50}"#)
+        let enqueue = #"{"op":"enqueue","queue":"q","payload":"x"}"#
+        let waiting = #"{"op":"enqueue","queue":"q","payload":"y","wait_ms":3600000}"#
+        try shell.sendAll(Array(repeating: enqueue, count: 50) + [waiting])
+        let replies = try (0..<50).map { _ in try shell.receive() }
+        #expect(replies.allSatisfy { $0["ok"]?.bool == true })
+        // Who has read them can make the room.
+        try shell.sendAll([#"{"op":"cancel","id":\#(try #require(replies[7]["id"]?.integer))}"#])
+        #expect(try shell.receive()["ok"]?.bool == true)
+        #expect(try shell.receive()["ok"]?.bool == true)
+        try shell.refuse(
+            #"{"op":"batch","ops":[{"op":"enqueue","queue":"q","payload":"z","wait_ms":5}]}"#, "bad_request")
+        #expect(try shell.finish() == .code(0))
+    }
+
     @Test func theCommandShowsAndChangesLimits() throws {
         let enqueue = ["enqueue", directory.store, "-q", "q", "--quiet"]
         let holdfast = try CommandHarness.executable()

@@ -105,21 +105,24 @@ struct ChildStore {
     }
 }
 
-/// What the child processes do.
-struct ChildStoreCommand: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(commandName: "child-store", shouldDisplay: false)
-
-    enum Task: String, ExpressibleByArgument { case lease, enqueue, work }
-
-    @Argument var task: Task
-    @Argument var path: String
-    @Argument var queue: String
+/// What the child processes do; the program hands over to it before it looks at anything else, like one that opens its
+/// store first.
+enum ChildStoreTask: String {
+    case lease, enqueue, work
 
     private static let workRounds = 5000
 
-    func run() async throws {
+    /// Does what `arguments` say if they are those of a child; returns false for any others.
+    static func run(_ arguments: [String]) throws -> Bool {
+        guard arguments.count == 5, arguments[1] == "child-store", let task = ChildStoreTask(rawValue: arguments[2])
+        else { return false }
+        try task.run(arguments[3], queue: arguments[4])
+        return true
+    }
+
+    private func run(_ path: String, queue: String) throws {
         let store = try JobStore.openBlocking(at: path)
-        switch task {
+        switch self {
         case .lease:
             guard try !store.blocking.lease(from: queue).isEmpty else { throw ValidationError("no job") }
             print(ProcFile.residentBytes >> 10)

@@ -3,13 +3,18 @@
 import ArgumentParser
 
 @main
+enum Program {
+    static func main() async throws {
+        if try !ChildStoreTask.run(CommandLine.arguments) { await HoldfastBench.main() }
+    }
+}
+
 struct HoldfastBench: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "holdfast-bench",
         abstract: "Measures what a store does on this machine's disk.",
         subcommands: [
             RunBench.self, CurvesBench.self, MicroBench.self, ChurnBench.self, BacklogBench.self,
-            ChildStoreCommand.self,
         ],
         defaultSubcommand: RunBench.self)
 }

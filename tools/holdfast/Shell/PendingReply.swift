@@ -9,12 +9,15 @@ struct PendingReply: Sendable {
 
     private let request: [UInt8]?
     private let body: Body
+    /// Whether it may wait longer than for a commit; replies before it are not to be kept back meanwhile.
+    let waitsForRoom: Bool
 
     /// Creates a reply.
     ///
     /// - Parameter request: The request's `req`, to be repeated.
-    init(request: [UInt8]?, body: @escaping Body) {
+    init(request: [UInt8]?, waitsForRoom: Bool = false, body: @escaping Body) {
         self.request = request
+        self.waitsForRoom = waitsForRoom
         self.body = body
     }
 

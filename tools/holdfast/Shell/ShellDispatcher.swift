@@ -25,7 +25,8 @@ struct ShellDispatcher: Sendable {
         let root = document.root
         let request = root.kind == .object ? root["req"].map { [UInt8]($0.raw) } : nil
         do throws(JobStoreError) {
-            return PendingReply(request: request, body: try submit(try RequestFields(root)))
+            let fields = try RequestFields(root)
+            return PendingReply(request: request, waitsForRoom: fields.has("wait_ms"), body: try submit(fields))
         } catch {
             return PendingReply(refusal: error, request: request)
         }
@@ -294,6 +295,9 @@ struct ShellDispatcher: Sendable {
         }
         switch try fields.requiredText("op") {
         case "enqueue":
+            if fields.has("wait_ms") {
+                throw JobStoreError(.badRequest, "a batch waits as a whole; put `wait_ms` beside `ops`")
+            }
             var options = try fields.enqueueOptions()
             options.client = client
             return .enqueue(

@@ -99,19 +99,23 @@ final class ShellSession: Sendable {
     private func writeReplies(to output: Descriptor, abandoning reader: Descriptor) {
         var writer = JSONWriter()
         var isAbandoned = false
+        func handOver() {
+            if !isAbandoned && (try? output.writeAll(writer.bytes)) == nil {
+                isAbandoned = true
+                reader.close()
+            }
+            writer.removeAll()
+        }
         while true {
             let replies = queue.popAll()
             if replies.isEmpty { break }
-            for (index, reply) in replies.enumerated() {
+            for reply in replies {
+                if reply.waitsForRoom && !writer.bytes.isEmpty { handOver() }
                 if let error = reply.write(into: &writer) { note(error) }
                 writer.endLine()
-                guard writer.bytes.count >= Self.outputBytes || index == replies.count - 1 else { continue }
-                if !isAbandoned && (try? output.writeAll(writer.bytes)) == nil {
-                    isAbandoned = true
-                    reader.close()
-                }
-                writer.removeAll()
+                if writer.bytes.count >= Self.outputBytes { handOver() }
             }
+            if !writer.bytes.isEmpty { handOver() }
         }
         if !isAbandoned { reader.close() }
     }
