@@ -59,13 +59,12 @@ final class DeadlineTimer: @unchecked Sendable {
             isPoked = false
             // Awake: no deadline is earlier than that.
             wakesAt = .zero
-            var served: [LeaseWaiter] = []
+            var served: [WaitingCaller] = []
             let finding = core.look(&served)
-            let ended = core.takeEnded()
-            if !served.isEmpty || !ended.isEmpty || finding == .noRoom {
+            served += core.takeEnded()
+            if !served.isEmpty || finding == .noRoom {
                 core.lock.unlock()
-                for waiter in served { waiter.wake() }
-                for waiter in ended { waiter.wake() }
+                for caller in served { caller.wake() }
                 if finding == .noRoom { core.log.waitForRoomBlocking() }
                 core.lock.lock()
                 continue
@@ -100,7 +99,7 @@ extension StoreCore {
 
     /// Records what is overdue and serves the waiters. The caller holds the lock.
     ///
-    fileprivate func look(_ served: inout [LeaseWaiter]) -> DeadlineTimer.Finding {
+    fileprivate func look(_ served: inout [WaitingCaller]) -> DeadlineTimer.Finding {
         guard isAwaited, failure == nil, !isClosed else { return .served }
         let now = readTime()
         do {
@@ -109,7 +108,7 @@ extension StoreCore {
             let pending = Pending<[Lease]>(core: self, ticket: nil, outcome: .refused(error))
             for waiter in waiters.removeAll() {
                 waiter.settle(pending)
-                served.append(waiter)
+                served.append(waiter.caller)
             }
             roomWaiters.failAll(error, on: self)
             return .refused

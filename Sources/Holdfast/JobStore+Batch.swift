@@ -86,7 +86,9 @@ struct AtomicBatch: JobAddingOperation {
         guard ended.isEmpty else { return .needsEndings(ended) }
         var scope = BatchScope()
         var mutations: [Mutation] = []
+        mutations.reserveCapacity(operations.count)
         var replies: [BatchReply] = []
+        replies.reserveCapacity(operations.count)
         var replayed: [(index: Int, sequence: SequenceNumber)] = []
         let first = core.log.nextSequence
         for (index, operation) in operations.enumerated() {

@@ -68,6 +68,23 @@ struct EnqueueOperation: JobAddingOperation {
         guard options.delay == nil || options.runAt == nil else {
             throw JobStoreError(.badRequest, "`delay_ms` and `run_at_ms` are both given; give one")
         }
+        if let group = options.group { try Limits.checkName(group, "group") }
+        guard (1...Int(RecordLimits.weightMax)).contains(options.weight) else {
+            throw JobStoreError(.badRequest, "`weight` is \(options.weight); give 1 to \(RecordLimits.weightMax)")
+        }
+        guard options.weight == 1 || options.group.map({ !$0.isEmpty }) ?? false else {
+            throw JobStoreError(
+                .badRequest, "`weight` is given without `group`, whose turns it counts; give the group too")
+        }
+        try Limits.checkHeaders(options.headers)
+        if !options.isPlain { try validateRest(at: place) }
+        // Whether times end before the year 10000 depends on the clock; that they are no nonsense does not.
+        if options.delay != nil || options.runAt != nil || options.uniqueFor != nil || options.timeToLive != nil {
+            _ = try record(at: .zero)
+        }
+    }
+
+    private func validateRest(at place: Int?) throws(JobStoreError) {
         if let key = options.uniqueKey { try Limits.checkName(key, "unique_key") }
         guard options.uniqueFor == nil || options.uniqueKey != nil else {
             throw JobStoreError(.badRequest, "`unique_for_ms` is given without `unique_key`; give the key too")
@@ -80,15 +97,6 @@ struct EnqueueOperation: JobAddingOperation {
         guard options.uniqueFor == nil || options.uniqueScope == .unfinished else {
             throw JobStoreError(.badRequest, "`unique_for_ms` and `unique_scope` are both given; give one")
         }
-        if let group = options.group { try Limits.checkName(group, "group") }
-        guard (1...Int(RecordLimits.weightMax)).contains(options.weight) else {
-            throw JobStoreError(.badRequest, "`weight` is \(options.weight); give 1 to \(RecordLimits.weightMax)")
-        }
-        guard options.weight == 1 || options.group.map({ !$0.isEmpty }) ?? false else {
-            throw JobStoreError(
-                .badRequest, "`weight` is given without `group`, whose turns it counts; give the group too")
-        }
-        try Limits.checkHeaders(options.headers)
         _ = try options.terms()
         try options.validateDependencies(at: place)
         _ = try options.jobLabels()
@@ -98,10 +106,6 @@ struct EnqueueOperation: JobAddingOperation {
                 "`secret` does not go with `on_collision` replace: the job that is there may show its payload; "
                     + "leave one out"
             )
-        }
-        // Whether times end before the year 10000 depends on the clock; that they are no nonsense does not.
-        if options.delay != nil || options.runAt != nil || options.uniqueFor != nil || options.timeToLive != nil {
-            _ = try record(at: .zero)
         }
     }
 
@@ -114,6 +118,10 @@ struct EnqueueOperation: JobAddingOperation {
                 weight: UInt32(truncatingIfNeeded: options.weight)),
             payload: payload)
         enqueue.runAt = try Limits.runAt(options.runAt, after: options.delay, at: now).flatMap { $0 > now ? $0 : nil }
+        if !options.headers.isEmpty {
+            enqueue.headers = options.headers.map { Enqueue.Header(name: $0.name, value: $0.value) }
+        }
+        if options.isPlain { return enqueue }
         if let key = options.uniqueKey { enqueue.uniqueKey = key }
         if options.uniqueScope == .queued { enqueue.isKeyFreedByLease = true }
         if let uniqueFor = options.uniqueFor {
@@ -128,9 +136,6 @@ struct EnqueueOperation: JobAddingOperation {
         let labels = try options.jobLabels()
         if !labels.isEmpty { enqueue.labels = labels }
         if options.isSecret { enqueue.isSecret = true }
-        if !options.headers.isEmpty {
-            enqueue.headers = options.headers.map { Enqueue.Header(name: $0.name, value: $0.value) }
-        }
         return enqueue
     }
 

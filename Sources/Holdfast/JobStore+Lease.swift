@@ -93,7 +93,7 @@ struct LeaseOperation: StoreOperation {
         try core.timer.start(on: core)
         // Longer than a century is for ever.
         let wait = min(waitingUpTo, .seconds(3_200_000_000))
-        waiter = LeaseWaiter(request: request, timesOutAt: core.clock.monotonicNow() + wait)
+        waiter = LeaseWaiter(request: request, timesOutAt: core.clock.monotonicNow() + wait, lock: core.lock)
     }
 
     mutating func run(on core: StoreCore, at now: Timestamp) throws(JobStoreError) -> OperationOutcome<[Lease]> {

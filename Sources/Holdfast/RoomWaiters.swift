@@ -9,19 +9,13 @@ internal import HoldfastLog
 
 /// What is full.
 struct FullPlace: Hashable, Sendable {
+    private let name: Name?
+
+    /// Creates the place of a queue, or of the store.
+    init(queue: String?) { name = queue.map { Name($0) } }
+
     /// `nil` for the store.
-    let queue: String?
-
-    static func == (a: Self, b: Self) -> Bool {
-        switch (a.queue, b.queue) {
-        case (nil, nil): true
-        case (let a?, let b?): a.utf8.elementsEqual(b.utf8)
-        default: false
-        }
-    }
-
-    /// Names that are equal but for their bytes have one hash; that is rare.
-    func hash(into hasher: inout Hasher) { hasher.combine(queue) }
+    var queue: String? { name?.string }
 }
 
 /// An operation that adds jobs, and so may have to wait for room.

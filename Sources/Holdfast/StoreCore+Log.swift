@@ -99,13 +99,11 @@ extension StoreCore {
 
     /// Remembers the first failure and ends every wait. The caller does not hold the lock.
     fileprivate func logDidFail(_ error: LogError) {
-        let (leases, callers) = lock.withLock {
+        let waiting = lock.withLock {
             if failure == nil { failure = JobStoreError(error) }
-            let callers = flights.removeAll() + outcomes.removeAll()
-            return (waiters.removeAll(), callers + roomWaiters.removeAll(JobStoreError(error), on: self))
+            return endAllWaits(JobStoreError(error))
         }
-        for waiter in leases { waiter.fail(JobStoreError(error), on: self) }
-        for waiter in callers { waiter.wake() }
+        for caller in waiting { caller.wake() }
     }
 }
 

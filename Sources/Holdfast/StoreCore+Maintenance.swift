@@ -38,15 +38,13 @@ extension StoreCore {
 
     /// Closes the store. A second call does nothing.
     func close() throws(JobStoreError) {
-        let waiting = lock.withLock { () -> (leases: [LeaseWaiter], callers: [WaitingCaller])? in
+        let waiting = lock.withLock { () -> [WaitingCaller]? in
             if isClosed { return nil }
             isClosed = true
-            let callers = flights.removeAll() + outcomes.removeAll()
-            return (waiters.removeAll(), callers + roomWaiters.removeAll(Self.closedError, on: self))
+            return endAllWaits(Self.closedError)
         }
         guard let waiting else { return }
-        for waiter in waiting.leases { waiter.fail(Self.closedError, on: self) }
-        for waiter in waiting.callers { waiter.wake() }
+        for caller in waiting { caller.wake() }
         if let clockObservation { manualClock?.endObservation(clockObservation) }
         timer.stop(on: self)
         readers.stop()

@@ -7,7 +7,7 @@ internal import HoldfastLog
 extension StoreCore {
     /// Leases to waiters what can be leased, in the order they came, and ends those whose time is up. The caller holds
     /// the lock and wakes `served` once it released it.
-    func serveWaiters(at now: Timestamp, _ served: inout [LeaseWaiter]) {
+    func serveWaiters(at now: Timestamp, _ served: inout [WaitingCaller]) {
         while let waiter = waiters.first(where: { state.waitingLeasable(queues: $0, at: now) }) {
             do {
                 guard try hasRoom(isSettling: false) else {
@@ -38,7 +38,7 @@ extension StoreCore {
     }
 
     /// Ends the waits whose time is up. The caller holds the lock.
-    func endTimedOut(_ served: inout [LeaseWaiter]) {
+    func endTimedOut(_ served: inout [WaitingCaller]) {
         for waiter in waiters.removeTimedOut(at: clock.monotonicNow()) { end(waiter, .value([]), &served) }
     }
 
@@ -48,19 +48,27 @@ extension StoreCore {
         timer.poke()
     }
 
-    /// Ends a wait because its task was cancelled; one that was just served keeps what it got.
-    func cancel(_ waiter: LeaseWaiter) {
-        var served: [LeaseWaiter] = []
+    /// How a wait ended; one whose task was cancelled before ends with nothing. The caller does not hold the lock.
+    func outcome(of waiter: LeaseWaiter) -> Pending<[Lease]> {
         lock.withLock {
-            guard waiter.outcome == nil else { return }
-            end(waiter, .value([]), &served)
+            if let outcome = waiter.outcome { return outcome }
+            waiters.remove(waiter)
+            return Pending(core: self, ticket: log.ticket, outcome: .value([]))
         }
-        for waiter in served { waiter.wake() }
     }
 
-    private func end(_ waiter: LeaseWaiter, _ outcome: Pending<[Lease]>.Outcome, _ served: inout [LeaseWaiter]) {
+    /// Ends every wait with an error, or tells those to look for themselves who wait for others. The caller holds the
+    /// lock, and wakes whom this returns once it released it.
+    func endAllWaits(_ error: JobStoreError) -> [WaitingCaller] {
+        let leases = waiters.removeAll()
+        for waiter in leases { waiter.settle(refusal(error)) }
+        return leases.map(\.caller) + flights.removeAll() + outcomes.removeAll()
+            + roomWaiters.removeAll(error, on: self)
+    }
+
+    private func end(_ waiter: LeaseWaiter, _ outcome: Pending<[Lease]>.Outcome, _ served: inout [WaitingCaller]) {
         waiters.remove(waiter)
         waiter.settle(Pending(core: self, ticket: log.ticket, outcome: outcome))
-        served.append(waiter)
+        served.append(waiter.caller)
     }
 }

@@ -36,7 +36,7 @@ final class StoreCore: @unchecked Sendable {
     /// Where those stand that lease from several queues by weight.
     var turns = SharedTurns()
     /// Those that were served in the middle of the operation that has the lock.
-    private var servedEarly: [LeaseWaiter] = []
+    private var servedEarly: [WaitingCaller] = []
     var flights = EffectFlights()
     var outcomes = OutcomeWaiters()
     var roomWaiters = RoomWaiters()
@@ -115,18 +115,17 @@ final class StoreCore: @unchecked Sendable {
     }
 
     private func attempt<Operation: StoreOperation>(_ operation: inout Operation) -> Attempt<Operation.Value> {
-        var served: [LeaseWaiter] = []
+        var served: [WaitingCaller] = []
         lock.lock()
         let result = attemptLocked(&operation, &served)
-        let ended = takeEnded()
+        served += takeEnded()
         lock.unlock()
-        for waiter in served { waiter.wake() }
-        for waiter in ended { waiter.wake() }
+        for caller in served { caller.wake() }
         return result
     }
 
     private func attemptLocked<Operation: StoreOperation>(
-        _ operation: inout Operation, _ served: inout [LeaseWaiter]
+        _ operation: inout Operation, _ served: inout [WaitingCaller]
     ) -> Attempt<Operation.Value> {
         do {
             try checkOpen()

@@ -2,17 +2,19 @@
 // keys that a client sent as different bytes share one unique key or one effect.
 
 /// A queue, group or key as a key of a table.
-struct Name: Hashable, Comparable, Sendable {
-    let string: String
+package struct Name: Hashable, Comparable, Sendable {
+    package let string: String
 
-    init(_ string: String) { self.string = string }
+    package init(_ string: String) { self.string = string }
 
-    static func == (a: Name, b: Name) -> Bool { a.string == b.string && a.string.utf8.elementsEqual(b.string.utf8) }
+    package static func == (a: Name, b: Name) -> Bool {
+        a.string == b.string && a.string.utf8.elementsEqual(b.string.utf8)
+    }
 
-    static func < (a: Name, b: Name) -> Bool { a.string.utf8.lexicographicallyPrecedes(b.string.utf8) }
+    package static func < (a: Name, b: Name) -> Bool { a.string.utf8.lexicographicallyPrecedes(b.string.utf8) }
 
     /// Strings that `String` takes for equal have one hash; that is allowed, and such names are rare.
-    func hash(into hasher: inout Hasher) { hasher.combine(string) }
+    package func hash(into hasher: inout Hasher) { hasher.combine(string) }
 }
 
 /// A unique key within its queue.

@@ -40,9 +40,9 @@ extension QueueState {
         return result
     }
 
-    /// Lets a job that is known not to wait for others any more wait for none, as records that said so are lost; returns
-    /// false for one that does not. Those that it waited for count as completed, or, where it runs however they end
-    /// and nobody knows how they did, as cancelled.
+    /// Lets a job that is known not to wait for others any more wait for none, as records that said so are lost;
+    /// returns false for one that does not. Those that it waited for count as completed, or, where it runs however they
+    /// end and nobody knows how they did, as cancelled.
     package mutating func unblock(lostEndsOf job: JobID, _ time: Timestamp) -> Bool {
         let id = job.rawValue
         guard entries[id]?.isBlocked ?? false, var own = waits.jobs[id] else { return false }

@@ -10,12 +10,12 @@ extension ShellDispatcher {
     func enqueue(_ fields: RequestFields) throws(JobStoreError) -> PendingReply.Body {
         let (queue, payload) = (try fields.requiredText("queue"), try fields.payload())
         var options = try fields.enqueueOptions()
-        options.client = client
         guard let wait = try fields.wait() else {
             return PendingReply.body(store.submitEnqueue(queue, payload: payload, options: options)) {
                 $1.fields(of: $0)
             }
         }
+        options.client = client
         return PendingReply.body(
             store.submitEnqueue(queue, payload: payload, options: options, waitingUpTo: wait)
         ) { $1.fields(of: $0) }

@@ -258,13 +258,14 @@ struct ShellDispatcher: Sendable {
         guard let elements = fields.object["ops"]?.elements else {
             throw JobStoreError(.badRequest, "`ops` is missing or no list; give a list of requests")
         }
+        let wait = try fields.wait()
         var operations: [BatchOperation] = []
         var entries: [BatchEntry] = []
         operations.reserveCapacity(elements.count)
         for (index, element) in elements.enumerated() {
             do throws(JobStoreError) {
                 let fields = try RequestFields(element)
-                let operation = try batchOperation(fields)
+                let operation = try batchOperation(fields, of: wait == nil ? nil : client)
                 operations.append(operation)
                 if case .cancel = operation {
                     entries.append(BatchEntry(request: fields.raw("req"), isCancel: true))
@@ -285,11 +286,14 @@ struct ShellDispatcher: Sendable {
             }
             writer.endArray()
         }
-        guard let wait = try fields.wait() else { return PendingReply.body(store.submitBatch(operations), encode) }
+        guard let wait else { return PendingReply.body(store.submitBatch(operations), encode) }
         return PendingReply.body(store.submitBatch(operations, waitingUpTo: wait), encode)
     }
 
-    private func batchOperation(_ fields: RequestFields) throws(JobStoreError) -> BatchOperation {
+    /// - Parameter client: Whose wait it is, if the batch may wait.
+    private func batchOperation(
+        _ fields: RequestFields, of client: WaitingClient?
+    ) throws(JobStoreError) -> BatchOperation {
         if fields.has("then_lease") {
             throw JobStoreError(.badRequest, "a batch can't lease; send the request with `then_lease` on its own")
         }
