@@ -170,10 +170,10 @@ public struct JobExplanation: Hashable, Sendable, CustomStringConvertible {
         switch reason {
         case .leased(let worker, let until):
             return "is running: leased by \(worker.isEmpty ? "a worker without a name" : worker) for "
-                + "\(until.milliseconds - at.milliseconds) ms more"
+                + "\(words(until: until)) more"
         case .delayed(let until):
             let also = isPaused ? ", and queue \(queue) is paused" : ""
-            return "is delayed for \(until.milliseconds - at.milliseconds) ms more\(also)"
+            return "is delayed for \(words(until: until)) more\(also)"
         case .waitsFor(let dependencies, let dead): return Self.words(dependencies, dead)
         case .paused: return "waits because queue \(queue) is paused\(place)"
         case .limited(let runningMax):
@@ -183,10 +183,10 @@ public struct JobExplanation: Hashable, Sendable, CustomStringConvertible {
                 + "group \(group) do"
         case .rateLimited(let until):
             return
-                "waits for \(until.milliseconds - at.milliseconds) ms more, as the rate of queue \(queue) goes\(place)"
+                "waits for \(words(until: until)) more, as the rate of queue \(queue) goes\(place)"
         case .groupRateLimited(let until):
             return
-                "waits for \(until.milliseconds - at.milliseconds) ms more, as the rate of group \(group) in queue "
+                "waits for \(words(until: until)) more, as the rate of group \(group) in queue "
                 + "\(queue) goes"
         case .slotsTaken(let limiter, let size):
             return
@@ -199,12 +199,16 @@ public struct JobExplanation: Hashable, Sendable, CustomStringConvertible {
         case .behind(let ahead): return "waits behind \(Self.words(ahead)) of queue \(queue)"
         case .next: return "is the next of queue \(queue): it waits for a worker to lease it"
         case .dead(let reason, _):
-            let end = keptUntil.map { ", and is dropped in \($0.milliseconds - at.milliseconds) ms" } ?? ""
+            let end = keptUntil.map { ", and is dropped in \(words(until: $0))" } ?? ""
             return "is dead: \(reason)\(end)"
         case .completed: return "was acked"
         case .cancelled: return "was cancelled"
         case .dropped: return "was dead, and was dropped as queue \(queue) limits its dead letters"
         }
+    }
+
+    private func words(until end: Timestamp) -> String {
+        Duration.milliseconds(end.milliseconds - at.milliseconds).words
     }
 
     private static func words(_ dependencies: JobInfo.Dependencies, _ dead: [JobID]) -> String {

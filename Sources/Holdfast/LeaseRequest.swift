@@ -103,7 +103,7 @@ struct LeaseReader: Sendable {
                 payload = try PayloadEnvelope.open(enqueue.payload, with: core.options.payloadCodec)
             } catch {
                 giveBack(index, after: Self.undecodedMilliseconds, error.message)
-                undecoded = undecoded ?? error
+                undecoded = undecoded ?? JobStoreError(error.code, error.message, job: grants[index].job)
                 continue
             }
             bytes += payload.count

@@ -83,7 +83,7 @@ struct ConfigureCommandTests {
             ])
         #expect(
             try configure("--group-rate", "none", "--ageing", "10m").lines == [
-                "q: raises jobs by a priority every 600000 ms"
+                "q: raises jobs by a priority every 10 min"
             ])
         #expect(try configure("--ageing", "none").lines == ["q: no limits, default retries"])
     }

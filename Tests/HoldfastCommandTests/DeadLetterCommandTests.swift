@@ -60,7 +60,7 @@ struct DeadLetterCommandTests {
         try shell.ask(#"{"op":"bury","id":2,"token":3}"#)
         try shell.expect(
             #"{"op":"explain","id":2}"#,
-            #"{"until_ms":1700000005000,"text":"job 2 is dead: it was buried, and is dropped in 5000 ms"}"#)
+            #"{"until_ms":1700000005000,"text":"job 2 is dead: it was buried, and is dropped in 5.0 s"}"#)
         try shell.ask(#"{"op":"advance","ms":5000}"#)
         try shell.refuse(#"{"op":"job","id":2}"#, "not_found")
         try shell.expect(#"{"op":"explain","id":2}"#, #"{"reason":"dropped"}"#)
@@ -78,7 +78,7 @@ struct DeadLetterCommandTests {
             "none")
         #expect(set.lines.count == 1 && set.lines[0].contains("keeps 10 dead jobs"), "\(set.lines) \(set.errors)")
         let shown = try CommandHarness.holdfast("stat", directory.store)
-        #expect(shown.lines.contains { $0.contains("keeps 10 dead jobs, keeps dead jobs for 720 h") }, "\(shown.lines)")
+        #expect(shown.lines.contains { $0.contains("keeps 10 dead jobs, keeps dead jobs for 30 d") }, "\(shown.lines)")
     }
 
     @Test func aResultIsAskedFor() throws {

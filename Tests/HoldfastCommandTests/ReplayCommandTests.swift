@@ -1,5 +1,6 @@
 // `replay`: beside a process that owns the store, after it has gone, and up to damage.
 
+import Holdfast
 import HoldfastEngine
 import HoldfastLog
 import HoldfastWhatIf
@@ -148,7 +149,7 @@ struct ReplayCommandTests {
             let figures = report["all"]?.fields?.first { $0.name.string == run }?.value
             let (peak, median) = (figures?["peak_backlog"]?.integer ?? -1, figures?["latency_p50_ms"]?.integer ?? -1)
             #expect(svg.contains("<title>\(name): peak \(peak)</title>"))
-            #expect(svg.contains("<title>\(name): half within \(Terminal.duration(.milliseconds(median)))</title>"))
+            #expect(svg.contains("<title>\(name): half within \(Duration.milliseconds(median).words)</title>"))
         }
         let png = try CommandHarness.holdfast("replay", directory.store, "--plot", directory.path + "/out.png")
         #expect(png.exit == .code(64) && png.errors.contains(".svg"), "\(png.errors)")

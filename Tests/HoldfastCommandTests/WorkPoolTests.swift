@@ -29,6 +29,10 @@ struct WorkPoolTests {
         #expect(work.errors.contains("`key-1`"))
         let left = try CommandHarness.holdfast("jobs", directory.store, "--json").output
         #expect(left.contains(#""id":\#(encoded)"#) && left.contains("scheduled"), "\(left)")
+        // It is all that is left, once this has met it too.
+        #expect(try CommandHarness.holdfast("edit", directory.store, "\(encoded)", "--delay", "0s").exit == .code(0))
+        let rest = try CommandHarness.holdfast("work", directory.store, "-q", "q", "--until-empty", "--", "true")
+        #expect(rest.exit == .code(1) && rest.errors.contains("1 job left whose payload was encoded"), "\(rest)")
     }
 
     @Test func jobsThatOnlyARedriveOrAReleaseMovesDoNotKeepItFromItsEnd() throws {

@@ -76,7 +76,8 @@ struct EffectReplayCommand: ParsableCommand {
         _ report: CommandRun.Report, _ outcome: (difference: RecordedWay.Divergence?, count: Int), of count: Int
     ) throws {
         if !report.output.isEmpty { try Terminal.write([UInt8](report.output.utf8)) }
-        Descriptor.standardError.writeText(report.errors)
+        let isLineOpen = !report.errors.isEmpty && !report.errors.hasSuffix("\n")
+        Descriptor.standardError.writeText(isLineOpen ? report.errors + "\n" : report.errors)
         if let difference = outcome.difference {
             throw CommandFailure(
                 "the command took another way than was recorded, at \(difference)", exitCode: Self.divergedCode)

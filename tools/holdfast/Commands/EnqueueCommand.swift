@@ -246,7 +246,7 @@ struct EnqueueCommand: ParsableCommand {
     private func report(_ summary: EnqueuePipeline.Summary, since started: ContinuousClock.Instant) {
         guard Descriptor.standardError.isTerminal else { return }
         let elapsed = ContinuousClock.now - started
-        var text = "\(Terminal.count(summary.count, "job")) in \(Terminal.duration(elapsed))"
+        var text = "\(Terminal.count(summary.count, "job")) in \((elapsed).words)"
         if summary.duplicates > 0 { text += ", \(Terminal.grouped(summary.duplicates)) of them there already" }
         Descriptor.standardError.writeText(text + "\n")
     }

@@ -50,7 +50,7 @@ struct JobCommand: ParsableCommand {
         var previous: Int64?
         for record in records {
             let time = record["at_ms"]?.integer ?? 0
-            let gap = previous.map { "+" + Terminal.duration(.milliseconds(time - $0)) } ?? ""
+            let gap = previous.map { "+" + Duration.milliseconds(time - $0).words } ?? ""
             previous = time
             let details = (record.fields ?? []).filter { field in
                 !["seq", "at_ms", "kind"].contains(field.name.string)

@@ -20,9 +20,10 @@ struct ShellCommand: ParsableCommand {
               {"op":"ack","id":1,"token":2,"result":{"sent":true},"then_lease":{"queue":"mail"}}
               {"ok":true,"leases":[]}
 
-            Operations: enqueue, batch, lease, heartbeat, ack, requeue, bury, cancel, edit, redrive, effect, effects, \
-            effect_remove, job, jobs, explain, history, stats, digest, configure, pause, resume, drain, purge, \
-            checkpoint, compact, cursors, cursor_open, cursor_advance, cursor_reset, cursor_remove, advance, now. \
+            Operations: enqueue, batch, lease, heartbeat, ack, requeue, bury, cancel, edit, release, redrive, effect, \
+            effects, effect_get, effect_remove, job, jobs, dead_jobs, result, explain, history, stats, digest, \
+            configure, configure_store, pause, resume, drain, purge, checkpoint, compact, cursors, cursor_open, \
+            cursor_advance, cursor_reset, cursor_remove, advance, now. \
             ack, requeue and bury lease the next job in the same commit when they say so in "then_lease". Every \
             request may carry "req", which its reply repeats. Other commands reach the store meanwhile through \
             STORE/socket, which speaks the same protocol.

@@ -54,7 +54,7 @@ struct VerifyCommand: ParsableCommand {
                 "\(Terminal.count(log.segments, "segment")), \(Terminal.count(log.frames, "frame")), "
                     + "\(Terminal.count(log.records, "record")), "
                     + "\(Terminal.count(log.checkpoints, "checkpoint")): "
-                    + "\(Terminal.bytes(log.bytes)) in \(Terminal.duration(.now - started))"
+                    + "\(Terminal.bytes(log.bytes)) in \((.now - started).words)"
             )
             for problem in result.problems {
                 try Terminal.print("DAMAGED  \(LogMessage.plain(problem.message, store: store.directory))")

@@ -97,7 +97,7 @@ struct WorkCommand: ParsableCommand {
         let closingFailure = owned.close()
         let counts = try outcome.get()
         if let closingFailure { throw CommandFailure(closingFailure) }
-        Descriptor.standardError.writeText("\(Self.sentence(counts)) in \(Terminal.duration(.now - started))\n")
+        Descriptor.standardError.writeText("\(Self.sentence(counts)) in \((.now - started).words)\n")
         if counts.unreadable > 0 {
             Descriptor.standardError.writeText(
                 "holdfast: \(Terminal.count(counts.unreadable, "job")) could not be read and died; to see what is "
@@ -107,6 +107,11 @@ struct WorkCommand: ParsableCommand {
             Descriptor.standardError.writeText(
                 "holdfast: \(Terminal.count(counts.stuck, "job")) left waiting for a dead or held one, to be redriven "
                     + "or released\n")
+        }
+        if counts.undecodable > 0 {
+            throw CommandFailure(
+                "\(Terminal.count(counts.undecodable, "job")) left whose payload was encoded: only a program with the "
+                    + "codec and its key can do such a job")
         }
         let dead = counts.dead + counts.unreadable
         if dead > 0 {

@@ -16,8 +16,8 @@ extension RetentionTerms {
     var words: String? {
         let parts = [
             deadMax.map { "keeps \(Terminal.count($0, "dead job"))" },
-            deadAge.map { "keeps dead jobs for \(Terminal.duration(.milliseconds($0)))" },
-            results.map { "keeps results for \(Terminal.duration(.milliseconds($0)))" },
+            deadAge.map { "keeps dead jobs for \(Duration.milliseconds($0).words)" },
+            results.map { "keeps results for \(Duration.milliseconds($0).words)" },
         ].compactMap(\.self)
         return parts.isEmpty ? nil : parts.joined(separator: ", ")
     }

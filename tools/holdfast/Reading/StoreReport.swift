@@ -227,7 +227,7 @@ extension QueueTerms {
         if let capacity { parts.append("takes \(Terminal.count(capacity, "job"))") }
         if let runningMax { parts.append("runs \(runningMax) at once") }
         if retry != .standard { parts.append("retries after \(retry)") }
-        if let ageing { parts.append("raises jobs by a priority every \(ageing) ms") }
+        if let ageing { parts.append("raises jobs by a priority every \(Duration.milliseconds(ageing).words)") }
         if let crashMax { parts.append("gives up after \(Terminal.count(crashMax, "unreported attempt"))") }
         if !finalErrors.isEmpty {
             parts.append("does not try again after \(finalErrors.names.joined(separator: ", "))")

@@ -190,7 +190,7 @@ final class EnqueuePipeline: @unchecked Sendable {
                 for pending in block {
                     do throws(JobStoreError) {
                         let result = try pending.valueBlocking()
-                        note(result.id, isDuplicate: result.isDuplicate, &text)
+                        note(result, &text)
                     } catch {
                         note(explained(error))
                     }
@@ -204,7 +204,10 @@ final class EnqueuePipeline: @unchecked Sendable {
         var text: [UInt8] = []
         while let reply = try? connection.next() {
             if reply["ok"]?.bool == true, let id = reply["id"]?.integer {
-                note(JobID(UInt64(id)), isDuplicate: reply["duplicate"]?.bool == true, &text)
+                let result = EnqueueResult(
+                    id: JobID(UInt64(id)), isDuplicate: reply["duplicate"]?.bool == true,
+                    isUpdated: reply["updated"]?.bool == true)
+                note(result, &text)
             } else {
                 let message = reply["error"]?["message"]?.string ?? "the store's owner gave no reason"
                 note(JobStoreError(.invalidState, message))
@@ -214,19 +217,18 @@ final class EnqueuePipeline: @unchecked Sendable {
         write(&text)
     }
 
-    private func note(_ id: JobID, isDuplicate: Bool, _ text: inout [UInt8]) {
+    private func note(_ result: EnqueueResult, _ text: inout [UInt8]) {
         summary.count += 1
-        if isDuplicate { summary.duplicates += 1 }
+        if result.isDuplicate { summary.duplicates += 1 }
         switch output {
         case .nothing: break
         case .ids:
-            text.append(decimal: id.rawValue)
+            text.append(decimal: result.id.rawValue)
             text.append(0x0A)
         case .json:
             var writer = JSONWriter()
             writer.beginObject()
-            writer.field("id", id.rawValue)
-            writer.field("duplicate", isDuplicate)
+            writer.fields(of: result)
             writer.endObject()
             text += writer.bytes + [0x0A]
         }

@@ -79,13 +79,4 @@ enum Terminal {
         return unit == 0
             ? "\(count) bytes" : "\(decimal(tenths: Int(Double(count) * 10 / Double(divisor)))) \(units[unit])"
     }
-
-    /// Returns a length of time as people say it.
-    static func duration(_ duration: Duration) -> String {
-        let milliseconds = Int(duration / .milliseconds(1))
-        if milliseconds < 1000 { return "\(milliseconds) ms" }
-        if milliseconds < 60_000 { return "\(decimal(tenths: milliseconds / 100)) s" }
-        let seconds = milliseconds / 1000
-        return seconds < 3600 ? "\(seconds / 60) min \(seconds % 60) s" : "\(seconds / 3600) h \(seconds / 60 % 60) min"
-    }
 }

@@ -72,7 +72,7 @@ extension RunFigures.Row.Value {
     var text: String {
         switch self {
         case .count(let count): Terminal.grouped(count)
-        case .milliseconds(let time): Terminal.duration(.milliseconds(time))
+        case .milliseconds(let time): Duration.milliseconds(time).words
         case .share(let share): Terminal.decimal(tenths: Int((share * 1000).rounded())) + " %"
         }
     }

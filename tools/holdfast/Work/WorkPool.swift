@@ -38,6 +38,8 @@ final class WorkPool: @unchecked Sendable {
         var running = 0
         /// Jobs left when all else was done, that only a redrive or a release moves on.
         var stuck = 0
+        /// Jobs left whose payload this program can't decode.
+        var undecodable = 0
     }
 
     /// A waiting worker looks this often whether it shall stop.
@@ -58,6 +60,8 @@ final class WorkPool: @unchecked Sendable {
     private var stopDeadline: ContinuousClock.Instant?
     private var isDone = false
     private var failure: CommandFailure?
+    /// Those that were leased and put off because of their payload; as many ids as the queues have such jobs.
+    private var undecodable: Set<JobID> = []
     private var wakes: [Descriptor] = []
 
     init(store: JobStore, settings: WorkSettings, signals: SignalWatch, failures: FailureLog) {
@@ -182,6 +186,7 @@ final class WorkPool: @unchecked Sendable {
             // The store has put the job off, for who can decode it; the others have their turn.
             guard error.code == .payloadCodec else { throw error }
             failures.note("a job was given back: \(error.message)")
+            if let job = error.job { lock.withLock { _ = undecodable.insert(job) } }
             return nil
         }
         if settings.untilEmpty { try endIfEmpty() }
@@ -193,10 +198,13 @@ final class WorkPool: @unchecked Sendable {
         let stuck = try store.submitStuckCount(of: settings.queues).valueBlocking()
         let queues = try store.blocking.stats().queues.filter { settings.queues.contains($0.name) }
         if queues.contains(where: { $0.ready + $0.leased > 0 }) { return }
-        if queues.reduce(0, { $0 + $1.scheduled }) > stuck { return }
+        var left = 0
+        for job in lock.withLock({ undecodable }) where try store.blocking.job(job)?.state == .scheduled { left += 1 }
+        if queues.reduce(0, { $0 + $1.scheduled }) > stuck + left { return }
         lock.withLock {
             isDone = true
             counts.stuck = stuck
+            counts.undecodable = left
         }
     }
 
