@@ -107,11 +107,6 @@ public struct EnqueueOptions: Hashable, Sendable {
         get { rest?.content.isSecret ?? false }
         set { said.isSecret = newValue }
     }
-    /// Whose wait for room it is, if that is to end with the client.
-    package var client: WaitingClient? {
-        get { rest?.content.client }
-        set { said.client = newValue }
-    }
 
     /// What a plain job does not say, behind one reference: options are copied on their way, in batches more than once.
     private final class Rest: Hashable, Sendable {
@@ -141,7 +136,6 @@ public struct EnqueueOptions: Hashable, Sendable {
         var labels: [String: String] = [:]
         var owner: String?
         var isSecret = false
-        var client: WaitingClient?
     }
 
     private var rest: Rest?

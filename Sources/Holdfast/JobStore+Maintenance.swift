@@ -59,8 +59,12 @@ extension JobStore {
     /// Counts as of now.
     package func submitStats() -> Pending<StoreStats> { core.submit(StatsOperation()) }
 
-    /// How many jobs of `queues` only a redrive or a release moves on.
-    package func submitStuckCount(of queues: [String]) -> Pending<Int> { core.submit(StuckOperation(queues: queues)) }
+    /// What is left in `queues` of what does not move by itself, and of `excepted`; `nil` while anything else is left.
+    package func submitLeftovers(
+        in queues: [String], excepting excepted: Set<JobID>
+    ) -> Pending<(stuck: Int, excepted: Int)?> {
+        core.submit(LeftoversOperation(queues: queues, excepted: excepted))
+    }
 
     /// The fingerprint as of now.
     package func submitDigest() -> Pending<StoreDigest> { core.submit(DigestOperation()) }
@@ -91,13 +95,16 @@ struct StatsOperation: StoreOperation {
 }
 
 /// Counts jobs that wait for what does not happen by itself.
-private struct StuckOperation: StoreOperation {
+private struct LeftoversOperation: StoreOperation {
     let queues: [String]
+    let excepted: Set<JobID>
 
     var access: OperationAccess { .reads }
 
-    mutating func run(on core: StoreCore, at now: Timestamp) throws(JobStoreError) -> OperationOutcome<Int> {
-        .value(core.state.stuckCount(in: queues))
+    mutating func run(
+        on core: StoreCore, at now: Timestamp
+    ) throws(JobStoreError) -> OperationOutcome<(stuck: Int, excepted: Int)?> {
+        .value(core.state.leftovers(in: queues, excepting: excepted))
     }
 }
 

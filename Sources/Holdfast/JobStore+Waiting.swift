@@ -35,15 +35,18 @@ extension JobStore {
 
     /// Decides an enqueue, or lets it wait; blocks only for room in the journal.
     package func submitEnqueue(
-        _ queue: String, payload: [UInt8], options: EnqueueOptions, waitingUpTo limit: Duration
+        _ queue: String, payload: [UInt8], options: EnqueueOptions, waitingUpTo limit: Duration,
+        for client: WaitingClient? = nil
     ) -> RoomPending<EnqueueResult> {
-        core.begin(EnqueueOperation(queue: queue, payload: payload, options: options), waitingUpTo: limit)
+        core.begin(EnqueueOperation(queue: queue, payload: payload, options: options), waitingUpTo: limit, for: client)
     }
 
     /// Decides a batch, or lets it wait; blocks as `submitBatch(_:)`.
     package func submitBatch(
-        _ operations: [BatchOperation], waitingUpTo limit: Duration
-    ) -> RoomPending<[BatchReply]> { core.begin(AtomicBatch(operations: operations), waitingUpTo: limit) }
+        _ operations: [BatchOperation], waitingUpTo limit: Duration, for client: WaitingClient? = nil
+    ) -> RoomPending<[BatchReply]> {
+        core.begin(AtomicBatch(operations: operations), waitingUpTo: limit, for: client)
+    }
 }
 
 extension BlockingJobStore {
@@ -166,10 +169,10 @@ private struct RoomOperation<Operation: JobAddingOperation>: StoreOperation {
 
 extension StoreCore {
     fileprivate func begin<Operation: JobAddingOperation>(
-        _ operation: Operation, waitingUpTo limit: Duration
+        _ operation: Operation, waitingUpTo limit: Duration, for client: WaitingClient?
     ) -> RoomPending<Operation.Value> {
         do throws(JobStoreError) {
-            let waiter = try waiter(for: operation, limit)
+            let waiter = try waiter(for: operation, limit, client)
             return RoomPending(submit(RoomOperation(waiter: waiter)), waiter, on: self)
         } catch { return RoomPending(refusal(error)) }
     }
@@ -178,13 +181,13 @@ extension StoreCore {
         _ operation: Operation, waitingUpTo limit: Duration
     ) async -> RoomPending<Operation.Value> {
         do throws(JobStoreError) {
-            let waiter = try waiter(for: operation, limit)
+            let waiter = try waiter(for: operation, limit, nil)
             return RoomPending(await submitAsync(RoomOperation(waiter: waiter)), waiter, on: self)
         } catch { return RoomPending(refusal(error)) }
     }
 
     private func waiter<Operation: JobAddingOperation>(
-        for operation: Operation, _ limit: Duration
+        for operation: Operation, _ limit: Duration, _ client: WaitingClient?
     ) throws(JobStoreError) -> WaitingOperation<Operation> {
         var operation = operation
         try operation.validate(options)
@@ -192,7 +195,7 @@ extension StoreCore {
         try timer.start(on: self)
         // Longer than a century is for ever.
         let wait = max(.zero, min(limit, .seconds(3_200_000_000)))
-        return WaitingOperation(operation, timesOutAt: clock.monotonicNow() + wait, lock: lock)
+        return WaitingOperation(operation, timesOutAt: clock.monotonicNow() + wait, for: client, lock: lock)
     }
 
     /// Takes one that gives up out of its line.

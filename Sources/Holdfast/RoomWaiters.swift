@@ -37,6 +37,8 @@ class RoomWaiter: @unchecked Sendable {
     let targets: [String]
     /// In the clock's monotonic time.
     let timesOutAt: Duration
+    /// With whom the wait ends.
+    let client: WaitingClient?
     fileprivate(set) var caller: WaitingCaller
     fileprivate(set) var order: UInt64?
     fileprivate(set) var place: FullPlace?
@@ -53,14 +55,17 @@ class RoomWaiter: @unchecked Sendable {
         case again
     }
 
-    fileprivate init(targets: [String], timesOutAt: Duration, lock: CallerLock) {
+    fileprivate init(targets: [String], timesOutAt: Duration, for client: WaitingClient?, lock: CallerLock) {
         self.targets = targets
         self.timesOutAt = timesOutAt
+        self.client = client
         caller = WaitingCaller(lock: lock)
     }
 
     /// Carries the operation out if there is room. The caller holds the lock.
     func attempt(on core: StoreCore, at now: Timestamp) -> Try { preconditionFailure("a waiter has an operation") }
+    /// Forgets how an earlier wait ended, as it waits again. The caller holds the lock.
+    func forgetOutcome() { preconditionFailure("a waiter has an operation") }
     /// Ends the wait with an error. The caller holds the lock.
     func fail(_ error: JobStoreError, on core: StoreCore) { preconditionFailure("a waiter has an operation") }
 }
@@ -73,9 +78,9 @@ final class WaitingOperation<Operation: JobAddingOperation>: RoomWaiter, @unchec
 
     override var bytes: Int { operation.bytes }
 
-    init(_ operation: Operation, timesOutAt: Duration, lock: CallerLock) {
+    init(_ operation: Operation, timesOutAt: Duration, for client: WaitingClient?, lock: CallerLock) {
         self.operation = operation
-        super.init(targets: operation.targets, timesOutAt: timesOutAt, lock: lock)
+        super.init(targets: operation.targets, timesOutAt: timesOutAt, for: client, lock: lock)
     }
 
     override func attempt(on core: StoreCore, at now: Timestamp) -> Try {
@@ -93,6 +98,8 @@ final class WaitingOperation<Operation: JobAddingOperation>: RoomWaiter, @unchec
         self.outcome = Pending(core: core, ticket: core.log.ticket, outcome: outcome)
         return .done
     }
+
+    override func forgetOutcome() { outcome = nil }
 
     override func fail(_ error: JobStoreError, on core: StoreCore) {
         outcome = Pending(
@@ -173,9 +180,9 @@ struct RoomWaiters: Sendable {
     /// When the next one's time is up.
     var nextTimeout: Duration? { lines.values.joined().lazy.map(\.timesOutAt).min() }
 
-    /// Ends every wait with an error.
-    mutating func failAll(_ error: JobStoreError, on core: StoreCore) {
-        for waiter in Array(lines.values.joined()) {
+    /// Ends every wait, or every one of a client, with an error.
+    mutating func failAll(of client: WaitingClient? = nil, _ error: JobStoreError, on core: StoreCore) {
+        for waiter in Array(lines.values.joined()) where client == nil || waiter.client === client {
             waiter.fail(error, on: core)
             end(waiter)
         }
@@ -258,6 +265,7 @@ extension StoreCore {
     /// Puts one into a line. The caller holds the lock.
     func wait(_ waiter: RoomWaiter, at place: FullPlace, _ refusal: JobStoreError?) throws(JobStoreError) {
         if roomWaiters.isOver { throw refusal ?? Self.stillFull(place) }
+        if waiter.client?.isGone ?? false { throw WaitingClient.goneError }
         guard roomWaiters.count < RoomWaiters.countMax else {
             throw JobStoreError(
                 .queueFull,
@@ -265,6 +273,7 @@ extension StoreCore {
         }
         waiter.caller = WaitingCaller(lock: lock)
         waiter.isTrying = false
+        waiter.forgetOutcome()
         roomWaiters.remove(waiter)
         roomWaiters.insert(waiter, at: place, refusal)
         timer.poke()

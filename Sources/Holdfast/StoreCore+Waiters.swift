@@ -9,6 +9,11 @@ extension StoreCore {
     /// the lock and wakes `served` once it released it.
     func serveWaiters(at now: Timestamp, _ served: inout [WaitingCaller]) {
         while let waiter = waiters.first(where: { state.waitingLeasable(queues: $0, at: now) }) {
+            if waiter.caller.isDone {
+                // Its task was cancelled, and has yet to notice.
+                waiters.remove(waiter)
+                continue
+            }
             do {
                 guard try hasRoom(isSettling: false) else {
                     timer.poke()

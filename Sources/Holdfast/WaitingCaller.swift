@@ -6,7 +6,8 @@ internal import HoldfastLog
 final class WaitingCaller: @unchecked Sendable {
     // SENDABLE: every `var` is read and written only under the store's lock; the continuation is taken out under it
     // and resumed once, outside.
-    private var isDone = false
+    /// Whether it does not wait any more. The caller holds the lock.
+    private(set) var isDone = false
     private var continuation: CheckedContinuation<Void, Never>?
     private let signal = Signal()
     private let lock: CallerLock

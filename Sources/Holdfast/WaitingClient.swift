@@ -3,36 +3,25 @@
 internal import HoldfastLog
 
 /// One client of a store, such as a connection.
-package final class WaitingClient: Hashable, Sendable {
+package final class WaitingClient: @unchecked Sendable {
+    // SENDABLE: read and written only under the store's lock.
+    fileprivate(set) var isGone = false
+
     package init() {}
 
-    package static func == (a: WaitingClient, b: WaitingClient) -> Bool { a === b }
-    package func hash(into hasher: inout Hasher) { hasher.combine(ObjectIdentifier(self)) }
+    static let goneError = JobStoreError(.queueFull, "the client went away while this waited for room")
 }
 
 extension JobStore {
-    /// Ends the waits for room of a client that has gone. One that is about to wait again, having read records, is
-    /// missed: call this until all its operations are answered.
+    /// Ends the waits for room of a client that has gone; from now on those that it asked for wait no more.
     package func endRoomWaits(of client: WaitingClient) {
         let ended = core.lock.withLock {
-            for waiter in core.roomWaiters.timedOut(at: .seconds(Int64.max)) where waiter.isOf(client) {
-                waiter.fail(JobStoreError(.queueFull, "the client went away while this waited for room"), on: core)
-                core.roomWaiters.end(waiter)
-            }
+            client.isGone = true
+            core.roomWaiters.failAll(of: client, WaitingClient.goneError, on: core)
             // Others may have stood behind them.
             core.timer.poke()
             return core.roomWaiters.takeEnded()
         }
         for caller in ended { caller.wake() }
-    }
-}
-
-extension RoomWaiter {
-    fileprivate func isOf(_ client: WaitingClient) -> Bool {
-        if let waiter = self as? WaitingOperation<EnqueueOperation> { return waiter.operation.options.client == client }
-        guard let waiter = self as? WaitingOperation<AtomicBatch> else { return false }
-        return waiter.operation.operations.contains { operation in
-            if case .enqueue(_, _, let options) = operation { options.client == client } else { false }
-        }
     }
 }

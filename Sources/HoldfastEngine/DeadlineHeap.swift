@@ -80,10 +80,13 @@ package struct DeadlineHeap<Tag: Comparable & Sendable>: Sendable {
     }
 
     /// Returns, soonest first, at most `limit` elements due at `now` (their deadline is not after it) that satisfy
-    /// `isLive`, and leaves them where they are.
+    /// `isLive`, none after the first for which `isLast` holds, and leaves them where they are.
     ///
     /// - Complexity: O(k log k), k being the number of elements due that were looked at.
-    package func due(at now: Timestamp, limit: Int, where isLive: (Element) -> Bool = { _ in true }) -> [Element] {
+    package func due(
+        at now: Timestamp, limit: Int, where isLive: (Element) -> Bool = { _ in true },
+        upTo isLast: (Element) -> Bool = { _ in false }
+    ) -> [Element] {
         guard limit > 0, let top = elements.first, top.deadline <= now else { return [] }
         var result: [Element] = []
         var frontier = Frontier(elements: elements)
@@ -91,7 +94,7 @@ package struct DeadlineHeap<Tag: Comparable & Sendable>: Sendable {
         while let index = frontier.popFirst() {
             if isLive(elements[index]) {
                 result.append(elements[index])
-                if result.count == limit { break }
+                if result.count == limit || isLast(elements[index]) { break }
             }
             for child in (index * 2 + 1)...(index * 2 + 2)
             where child < elements.count && elements[child].deadline <= now {

@@ -207,14 +207,25 @@ extension QueueState {
             isHeld: own.isHeld)
     }
 
-    /// How many jobs of `queues` only a redrive or a release moves on: those that are held or wait for a dead job, and
-    /// those that wait for these.
+    /// What is left in `queues` when nothing there runs or may run by itself: jobs that only a redrive or a release moves
+    /// on, that is those that are held or wait for a dead job, and those that wait for these; and those of `excepted`,
+    /// which the asker can't do, that have not ended. `nil` while anything else is left.
     ///
-    /// - Complexity: O(jobs that wait, and what they wait for).
-    package func stuckCount(in queues: [String]) -> Int {
-        guard !waits.jobs.isEmpty else { return 0 }
+    /// - Complexity: O(queues) while jobs run or are ready, else O(jobs that wait, and what they wait for).
+    package func leftovers(in queues: [String], excepting excepted: Set<JobID>) -> (stuck: Int, excepted: Int)? {
+        var scheduled = 0
+        for name in queues {
+            guard let queue = table.queue(name) else { continue }
+            guard table.queues[queue].ready + table.queues[queue].leased == 0 else { return nil }
+            scheduled += table.queues[queue].scheduled
+        }
+        guard scheduled > 0 else { return (0, 0) }
+        func isLeft(_ job: JobID) -> Bool {
+            status(of: job).map { $0.state == .scheduled && queues.contains($0.lane.queue) } ?? false
+        }
+        let roots = excepted.filter(isLeft)
         var stuck: Set<UInt64> = []
-        var unseen = waits.dependents.keys.filter { entries[$0]?.phase == .dead }
+        var unseen = waits.dependents.keys.filter { entries[$0]?.phase == .dead } + roots.map(\.rawValue)
         for (job, own) in waits.jobs where own.isHeld && own.failed == 0 {
             stuck.insert(job)
             unseen.append(job)
@@ -225,9 +236,8 @@ extension QueueState {
                 unseen.append(dependent)
             }
         }
-        return stuck.count { job in
-            status(of: JobID(job)).map { $0.state == .scheduled && queues.contains($0.lane.queue) } ?? false
-        }
+        let count = stuck.count { isLeft(JobID($0)) && !roots.contains(JobID($0)) }
+        return scheduled > count + roots.count ? nil : (count, roots.count)
     }
 
     /// All jobs that the job waits for, ascending.

@@ -121,20 +121,24 @@ extension QueueState {
         let queue = table.queues[table.lanes[entry.lane].queue]
         let retention = queue.terms.retention
         let surplus = max(0, queue.dead.count - (retention.deadMax ?? .max))
-        var oldest = order.heap.due(at: .max, limit: min(surplus, limit)) { mayGo($0) }
+        // One that died twice at one instant is there twice, like one that was waited for in between.
+        func due(at time: Timestamp, limit: Int) -> [DeadlineHeap<Due>.Element] {
+            var previous: JobID?
+            return order.heap.due(
+                at: time, limit: limit,
+                where: { element in
+                    guard element.job != previous, mayGo(element) else { return false }
+                    previous = element.job
+                    return true
+                }, upTo: { freesOthers($0.job) })
+        }
+        var oldest = due(at: .max, limit: min(surplus, limit))
         if let age = retention.deadAge {
-            let aged = order.heap.due(at: now.advanced(byMilliseconds: -age), limit: limit) { mayGo($0) }
+            let aged = due(at: now.advanced(byMilliseconds: -age), limit: limit)
             if aged.count > oldest.count { oldest = aged }
         }
-        // One that died twice at one instant is there twice, like one that was waited for in between.
-        var mutations: [Mutation] = []
-        var previous: JobID?
-        for element in oldest where element.job != previous {
-            mutations.append(.expire(.deadLetter(job: element.job)))
-            if freesOthers(element.job) { break }
-            previous = element.job
-        }
-        return mutations.isEmpty ? [.expire(.deadLetter(job: first))] : mutations
+        return oldest.isEmpty
+            ? [.expire(.deadLetter(job: first))] : oldest.map { .expire(.deadLetter(job: $0.job)) }
     }
 
     /// Whether others may have to go first once this dead letter has gone, as it waits for them.

@@ -113,14 +113,18 @@ package struct QueueState: Sendable {
     /// - Complexity: O(k log k) in the number of elements due that were looked at.
     package func overdue(at now: Timestamp, limit: Int) -> [Mutation] {
         if !waits.doomed.isEmpty { return endsOfDoomed(limit) }
+        // What fell due twice, as a dead letter that was waited for in between, is there twice.
         var previous: DeadlineHeap<Due>.Element?
+        func isNext(_ element: DeadlineHeap<Due>.Element) -> Bool {
+            guard previous.map({ $0 < element }) ?? true, isLive(element) else { return false }
+            previous = element
+            return true
+        }
         var mutations: [Mutation] = []
         var letters: [JobID] = []
         let countMax = limit.addingReportingOverflow(deadLetters.count)
         let looks = countMax.overflow ? limit : countMax.partialValue
-        for element in expiries.due(at: now, limit: looks, where: { isLive($0) }) {
-            if let previous, !(previous < element) { continue }
-            previous = element
+        for element in expiries.due(at: now, limit: looks, where: isNext) {
             if element.tag == .deadLetter {
                 letters.append(element.job)
                 continue

@@ -1,4 +1,5 @@
 import Holdfast
+import HoldfastLog
 import Testing
 
 @testable import HoldfastCommand
@@ -110,6 +111,29 @@ struct CapacityAndLabelCommandTests {
         connection.close()
         let jobs = try store.blocking.jobs(JobFilter(state: .ready))
         #expect(jobs.map { Int64($0.id.rawValue) } == [reply?["id"]?.integer])
+        socket.close()
+        try store.blocking.close()
+    }
+
+    /// So much waits that nothing more is read: nobody would see the end of input.
+    @Test func aClientThatHasGoneIsMissedWhileNothingIsReadOfIt() throws {
+        let store = try JobStore.openBlocking(at: directory.store)
+        let socket = try StoreSocket(store: store, directory: directory.store)
+        try store.blocking.configure(StoreLimits(jobs: 1))
+        _ = try store.blocking.enqueue("q", payload: [1])
+        let payload = String(repeating: "x", count: 1 << 20)
+        let line = [UInt8](#"{"op":"enqueue","queue":"q","payload":"\#(payload)","wait_ms":3600000}"#.utf8) + [0x0A]
+        let crowd = try #require(try UnixSocket.connect(directory: directory.store, name: StoreSocket.name))
+        let writer = try DedicatedThread(name: "crowd") { while (try? crowd.writeAll(line)) != nil {} }
+        let deadline = ContinuousClock.now + .seconds(60)
+        while store.waitingEnqueueCount < 16 {
+            try #require(ContinuousClock.now < deadline)
+            try Poll.wait(for: [], milliseconds: 2)
+        }
+        UnixSocket.shutDown(crowd, writingToo: true)
+        try until(0, waitIn: store)
+        writer.join()
+        crowd.close()
         socket.close()
         try store.blocking.close()
     }

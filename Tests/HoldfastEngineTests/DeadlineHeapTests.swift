@@ -62,6 +62,18 @@ import Testing
         #expect(heap.due(at: .max, limit: 0).isEmpty)
     }
 
+    @Test func nothingIsLookedAtBehindTheLastThatIsAskedFor() {
+        var heap = Heap()
+        for number in UInt64(1)...1000 { heap.push(Timestamp(milliseconds: Int64(number)), JobID(number), 0) }
+        var looks = 0
+        func isLive(_ element: Heap.Element) -> Bool {
+            looks += 1
+            return element.job.rawValue % 2 == 0
+        }
+        let found = heap.due(at: .max, limit: 1000, where: isLive, upTo: { $0.job.rawValue >= 6 })
+        #expect(found.map(\.job.rawValue) == [2, 4, 6] && looks == 6)
+    }
+
     private func element(_ deadline: Int64, _ job: UInt64, _ tag: UInt8) -> Heap.Element {
         Heap.Element(deadline: Timestamp(milliseconds: deadline), job: JobID(job), tag: tag)
     }

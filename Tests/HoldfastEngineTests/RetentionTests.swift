@@ -172,10 +172,33 @@ import Testing
         try expectSameEverywhere(engine)
     }
 
+    /// One that it waited for may have to go next, so each that goes is looked for alone.
+    @Test func manyDeadLettersThatWaitedForOthersGoOneByOne() throws {
+        var engine = try configured(RetentionSettings(deadAge: 1000))
+        let first = try die(&engine)
+        let count = 60
+        var late: [JobID] = []
+        for _ in 0..<count {
+            late.append(try wait(&engine, for: [first], in: "q", startBy: engine.now.advanced(byMilliseconds: 500)))
+        }
+        engine.advance(500)
+        try settle(&engine)
+        #expect(dead(engine).count == count + 1)
+        engine.advance(1000)
+        var calls = 0
+        while engine.state.hasOverdue(at: engine.now) {
+            let mutations = engine.state.overdue(at: engine.now, limit: 10_000)
+            #expect(mutations.count == 1)
+            for mutation in mutations { try engine.append(mutation) }
+            calls += 1
+        }
+        #expect(calls == count + 1 && dead(engine).isEmpty)
+    }
+
     @Test func whoeverWaitsForADeadLetterAndStopsLeavesItWhereItWas() throws {
         var engine = try configured(RetentionSettings(deadMax: 2))
         let jobs = [try die(&engine), try die(&engine)]
-        for _ in 0..<20 {
+        for _ in 0..<600 {
             let waiting = try wait(&engine, for: jobs)
             try engine.run(.cancel(job: waiting, lane: nil))
         }

@@ -108,17 +108,17 @@ struct WorkCommand: ParsableCommand {
                 "holdfast: \(Terminal.count(counts.stuck, "job")) left waiting for a dead or held one, to be redriven "
                     + "or released\n")
         }
-        if counts.undecodable > 0 {
-            throw CommandFailure(
-                "\(Terminal.count(counts.undecodable, "job")) left whose payload was encoded: only a program with the "
-                    + "codec and its key can do such a job")
-        }
         let dead = counts.dead + counts.unreadable
         if dead > 0 {
             let only = queues.names.count == 1 ? "--queue \(queues.text) " : ""
             throw CommandFailure(
                 "\(Terminal.count(dead, "job")) died; see "
                     + "`holdfast jobs \(store.directory) \(only)--state dead`, then redrive or purge")
+        }
+        if counts.undecodable > 0 {
+            throw CommandFailure(
+                "\(Terminal.count(counts.undecodable, "job")) left whose payload was encoded: only a program with the "
+                    + "codec and its key can do such a job")
         }
     }
 

@@ -9,15 +9,14 @@ import HoldfastEngine
 extension ShellDispatcher {
     func enqueue(_ fields: RequestFields) throws(JobStoreError) -> PendingReply.Body {
         let (queue, payload) = (try fields.requiredText("queue"), try fields.payload())
-        var options = try fields.enqueueOptions()
+        let options = try fields.enqueueOptions()
         guard let wait = try fields.wait() else {
             return PendingReply.body(store.submitEnqueue(queue, payload: payload, options: options)) {
                 $1.fields(of: $0)
             }
         }
-        options.client = client
         return PendingReply.body(
-            store.submitEnqueue(queue, payload: payload, options: options, waitingUpTo: wait)
+            store.submitEnqueue(queue, payload: payload, options: options, waitingUpTo: wait, for: client)
         ) { $1.fields(of: $0) }
     }
 

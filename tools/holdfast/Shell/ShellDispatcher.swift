@@ -258,14 +258,13 @@ struct ShellDispatcher: Sendable {
         guard let elements = fields.object["ops"]?.elements else {
             throw JobStoreError(.badRequest, "`ops` is missing or no list; give a list of requests")
         }
-        let wait = try fields.wait()
         var operations: [BatchOperation] = []
         var entries: [BatchEntry] = []
         operations.reserveCapacity(elements.count)
         for (index, element) in elements.enumerated() {
             do throws(JobStoreError) {
                 let fields = try RequestFields(element)
-                let operation = try batchOperation(fields, of: wait == nil ? nil : client)
+                let operation = try batchOperation(fields)
                 operations.append(operation)
                 if case .cancel = operation {
                     entries.append(BatchEntry(request: fields.raw("req"), isCancel: true))
@@ -286,14 +285,11 @@ struct ShellDispatcher: Sendable {
             }
             writer.endArray()
         }
-        guard let wait else { return PendingReply.body(store.submitBatch(operations), encode) }
-        return PendingReply.body(store.submitBatch(operations, waitingUpTo: wait), encode)
+        guard let wait = try fields.wait() else { return PendingReply.body(store.submitBatch(operations), encode) }
+        return PendingReply.body(store.submitBatch(operations, waitingUpTo: wait, for: client), encode)
     }
 
-    /// - Parameter client: Whose wait it is, if the batch may wait.
-    private func batchOperation(
-        _ fields: RequestFields, of client: WaitingClient?
-    ) throws(JobStoreError) -> BatchOperation {
+    private func batchOperation(_ fields: RequestFields) throws(JobStoreError) -> BatchOperation {
         if fields.has("then_lease") {
             throw JobStoreError(.badRequest, "a batch can't lease; send the request with `then_lease` on its own")
         }
@@ -302,10 +298,9 @@ struct ShellDispatcher: Sendable {
             if fields.has("wait_ms") {
                 throw JobStoreError(.badRequest, "a batch waits as a whole; put `wait_ms` beside `ops`")
             }
-            var options = try fields.enqueueOptions()
-            options.client = client
             return .enqueue(
-                queue: try fields.requiredText("queue"), payload: try fields.payload(), options: options)
+                queue: try fields.requiredText("queue"), payload: try fields.payload(),
+                options: try fields.enqueueOptions())
         case "ack":
             return .ack(
                 try fields.identity(), result: fields.raw("result"), keepFor: try fields.milliseconds("keep_ms"))

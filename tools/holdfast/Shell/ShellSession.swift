@@ -24,9 +24,6 @@ final class ShellSession: Sendable {
     /// Replies are handed to the system in pieces of about this size.
     private static let outputBytes = 64 << 10
 
-    /// Its waits are ended again after so long, for those that came in between.
-    private static let endingMilliseconds = 50
-
     private let client = WaitingClient()
     private let dispatcher: ShellDispatcher
     private let queue = BoundedQueue<PendingReply>(weightMax: ShellSession.waitingBytesMax)
@@ -39,70 +36,76 @@ final class ShellSession: Sendable {
     /// is closed with it: at the end no enqueue waits for room any more. With it, none waits once the other
     /// side of `input` is gone; a client that only says no more is answered.
     func serve(input: Descriptor, output: Descriptor, stop: Descriptor?) throws -> Outcome {
-        let abandoned = try Descriptor.pipe()
-        let written = try Descriptor.pipe()
-        let writer = try DedicatedThread(name: "replies") { [self] in
-            writeReplies(to: output, abandoning: abandoned.write)
-            written.write.close()
+        let done = try Descriptor.pipe()
+        let writer: DedicatedThread
+        do {
+            writer = try DedicatedThread(name: "replies") { [self] in writeReplies(to: output, closing: done.write) }
+        } catch {
+            done.read.close()
+            done.write.close()
+            throw error
         }
         var outcome = Outcome()
         var reader = LineReader(
-            input, lineBytesMax: JSONDocument.bytesMax, interruptions: [abandoned.read] + (stop.map { [$0] } ?? []))
+            input, lineBytesMax: JSONDocument.bytesMax, interruptions: [done.read] + (stop.map { [$0] } ?? []))
         do throws(SystemError) {
-            try readRequests(&reader)
+            try readRequests(&reader, from: stop == nil ? nil : input)
         } catch {
             outcome.readFailure = error
         }
         queue.finish()
         if let stop {
-            endWaits(ofGone: input, unless: [written.read, stop])
+            let ends: [(descriptor: Descriptor, interest: Poll.Interest)] = [
+                (input, .hangUp), (done.read, .read), (stop, .read),
+            ]
+            // Whoever closes the store ends all waits; where all is answered none is left.
+            if let ready = try? Poll.wait(for: ends, milliseconds: nil), !ready[2] {
+                dispatcher.store.endRoomWaits(of: client)
+            }
         } else {
             dispatcher.store.endRoomWaits()
         }
         writer.join()
-        written.read.close()
-        abandoned.read.close()
+        done.read.close()
         outcome.storeFailure = failure.withLock { $0 }
         return outcome
     }
 
-    /// Waits until one of `ends` can be read, and meanwhile, once the client is gone, ends what it waits for.
-    private func endWaits(ofGone connection: Descriptor, unless ends: [Descriptor]) {
-        let ends = ends.map { (descriptor: $0, interest: Poll.Interest.read) }
-        while true {
-            guard let ready = try? Poll.wait(for: [(connection, .hangUp)] + ends, milliseconds: nil),
-                !ready.dropFirst().contains(true)
-            else { return }
-            guard ready[0] else { continue }
-            dispatcher.store.endRoomWaits(of: client)
-            guard let over = try? Poll.wait(for: ends, milliseconds: Self.endingMilliseconds), !over.contains(true)
-            else { return }
-        }
-    }
-
-    private func readRequests(_ reader: inout LineReader) throws(SystemError) {
+    /// - Parameter connection: That of a client that may go before its store does.
+    private func readRequests(_ reader: inout LineReader, from connection: Descriptor?) throws(SystemError) {
         while true {
             switch try reader.next() {
             case .end: return
             case .line(let line):
-                queue.push(dispatcher.submit(line), weight: line.count + Self.requestOverheadBytes)
+                queue.push(dispatcher.submit(line), weight: line.count + Self.requestOverheadBytes) {
+                    endWaits(ofGone: connection)
+                }
             case .tooLong:
                 let limit = JSONDocument.bytesMax
                 let refusal = JobStoreError(
                     .tooLarge, "the line is longer than \(limit) bytes; send large payloads in requests of their own")
-                queue.push(PendingReply(refusal: refusal), weight: Self.requestOverheadBytes)
+                queue.push(PendingReply(refusal: refusal), weight: Self.requestOverheadBytes) {
+                    endWaits(ofGone: connection)
+                }
             }
         }
     }
 
-    /// Writes replies until there are no more. Closes `reader`'s waking pipe when nobody reads them, or at the end.
-    private func writeReplies(to output: Descriptor, abandoning reader: Descriptor) {
+    /// Ends what a client waits for that has gone: while nothing is read of it, nobody else notices.
+    private func endWaits(ofGone connection: Descriptor?) {
+        let sources = connection.map { [(descriptor: $0, interest: Poll.Interest.hangUp)] } ?? []
+        guard let ready = try? Poll.wait(for: sources, milliseconds: 0), ready.first ?? false else { return }
+        dispatcher.store.endRoomWaits(of: client)
+    }
+
+    /// Writes replies until there are no more. Closes `done` when nobody reads them, or at the end.
+    private func writeReplies(to output: Descriptor, closing done: Descriptor) {
         var writer = JSONWriter()
         var isAbandoned = false
         func handOver() {
             if !isAbandoned && (try? output.writeAll(writer.bytes)) == nil {
                 isAbandoned = true
-                reader.close()
+                done.close()
             }
             writer.removeAll()
         }
@@ -117,7 +120,7 @@ final class ShellSession: Sendable {
             }
             if !writer.bytes.isEmpty { handOver() }
         }
-        if !isAbandoned { reader.close() }
+        if !isAbandoned { done.close() }
     }
 
     private func note(_ error: JobStoreError) {

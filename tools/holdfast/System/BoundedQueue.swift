@@ -8,6 +8,7 @@ final class BoundedQueue<Element: Sendable>: @unchecked Sendable {
     private let lock = CallerLock()
     private let changed = Signal()
     private let weightMax: Int
+    private static var lookMilliseconds: Int { 250 }
     private var waiting: [Element] = []
     private var weight = 0
     private var isFinished = false
@@ -15,13 +16,20 @@ final class BoundedQueue<Element: Sendable>: @unchecked Sendable {
     init(weightMax: Int) { self.weightMax = weightMax }
 
     /// Adds an element, waiting while the queue is full. An element heavier than the bound goes in alone.
-    func push(_ element: Element, weight: Int) {
-        lock.withLock {
-            while self.weight > 0 && self.weight + weight > weightMax { changed.wait(lock) }
-            waiting.append(element)
-            self.weight += weight
-            if waiting.count == 1 { changed.notifyAll() }
+    ///
+    /// - Parameter look: Is called now and then while this waits.
+    func push(_ element: Element, weight: Int, _ look: () -> Void = {}) {
+        lock.lock()
+        while self.weight > 0 && self.weight + weight > weightMax {
+            if changed.wait(lock, milliseconds: Self.lookMilliseconds) { continue }
+            lock.unlock()
+            look()
+            lock.lock()
         }
+        waiting.append(element)
+        self.weight += weight
+        if waiting.count == 1 { changed.notifyAll() }
+        lock.unlock()
     }
 
     /// No more will be pushed.

@@ -194,17 +194,12 @@ final class WorkPool: @unchecked Sendable {
     }
 
     private func endIfEmpty() throws(JobStoreError) {
-        // Counted first: what is let go meanwhile is seen as ready.
-        let stuck = try store.submitStuckCount(of: settings.queues).valueBlocking()
-        let queues = try store.blocking.stats().queues.filter { settings.queues.contains($0.name) }
-        if queues.contains(where: { $0.ready + $0.leased > 0 }) { return }
-        var left = 0
-        for job in lock.withLock({ undecodable }) where try store.blocking.job(job)?.state == .scheduled { left += 1 }
-        if queues.reduce(0, { $0 + $1.scheduled }) > stuck + left { return }
+        let undecodable = lock.withLock { self.undecodable }
+        let left = try store.submitLeftovers(in: settings.queues, excepting: undecodable).valueBlocking()
+        guard let left else { return }
         lock.withLock {
             isDone = true
-            counts.stuck = stuck
-            counts.undecodable = left
+            (counts.stuck, counts.undecodable) = left
         }
     }
 
