@@ -151,6 +151,8 @@ package final class WriteAheadLog: @unchecked Sendable {
     var flying = CommitGroup()
     /// Holds one frame without records at a time.
     var control = CommitGroup()
+    /// Empty but while those in it are resumed; keeps its memory for the next.
+    var resumed: [Waiter] = []
     var active: JournalSegment?
     var tail: Int
     var link: UInt32

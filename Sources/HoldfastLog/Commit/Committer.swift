@@ -50,14 +50,14 @@ extension WriteAheadLog {
             state.completed(number)
             durablePosition = position
             durableSequence = activeLastSequence
-            var waiters = flyingWaiters
-            flyingWaiters.removeAll(keepingCapacity: true)
+            swap(&flyingWaiters, &resumed)
             // The segment may be another one now.
-            if isTight { waiters += takeRoomWaiters() }
-            if !followers.isEmpty { waiters += takeFollowers() }
-            guard !waiters.isEmpty else { return }
+            if isTight { resumed += takeRoomWaiters() }
+            if !followers.isEmpty { resumed += takeFollowers() }
+            guard !resumed.isEmpty else { return }
             lock.unlock()
-            resume(waiters, areCommitted: true)
+            resume(resumed, areCommitted: true)
+            resumed.removeAll(keepingCapacity: true)
             lock.lock()
         case .failure(let error):
             failLocked(error)
