@@ -45,21 +45,30 @@ struct LeaseRequest: Sendable {
 }
 
 extension StoreCore {
-    /// What is beside the enqueue records of jobs just leased. The caller holds the lock.
-    fileprivate func contents(of grants: [LeaseGrant]) -> [LeasedContent] { Self.contents(of: grants, in: &state) }
+    /// What is beside the enqueue records of jobs just leased; `nil` for nothing. The caller holds the lock.
+    fileprivate func contents(of grants: [LeaseGrant]) -> [LeasedContent]? { Self.contents(of: grants, in: &state) }
 
     // In place: see `decide`.
-    private static func contents(of grants: [LeaseGrant], in state: inout QueueState) -> [LeasedContent] {
-        grants.map { state.leasedContent(of: $0.job) }
+    private static func contents(of grants: [LeaseGrant], in state: inout QueueState) -> [LeasedContent]? {
+        for grant in grants where state.leasedContent(of: grant.job) != LeasedContent() {
+            return grants.map { state.leasedContent(of: $0.job) }
+        }
+        return nil
     }
 }
 
-/// Reads the payloads of granted leases.
-struct LeaseReader: Sendable {
-    let core: StoreCore
-    let grants: [LeaseGrant]
-    let firstToken: SequenceNumber
-    let contents: [LeasedContent]
+/// Reads the payloads of granted leases. One object, which both ways to read share without a copy.
+final class LeaseReader: Sendable {
+    private let core: StoreCore
+    private let grants: [LeaseGrant]
+    private let firstToken: SequenceNumber
+    private let contents: [LeasedContent]?
+
+    init(core: StoreCore, grants: [LeaseGrant], firstToken: SequenceNumber, contents: [LeasedContent]?) {
+        (self.core, self.grants, self.firstToken, self.contents) = (core, grants, firstToken, contents)
+    }
+
+    private func content(_ index: Int) -> LeasedContent { contents?[index] ?? LeasedContent() }
 
     /// How long a job waits whose payload can't be decoded, so that others have their turn.
     private static let undecodedMilliseconds: Int64 = 60_000
@@ -70,7 +79,7 @@ struct LeaseReader: Sendable {
         leases.reserveCapacity(grants.count)
         var bytes = 0
         for index in grants.indices {
-            guard contents[index].isAsEnqueued, let found = core.lookUpAtHand(grants[index].job),
+            guard content(index).isAsEnqueued, let found = core.lookUpAtHand(grants[index].job),
                 let payload = try? PayloadEnvelope.open(found.enqueue.payload, with: core.options.payloadCodec)
             else { return nil }
             bytes += payload.count
@@ -125,13 +134,13 @@ struct LeaseReader: Sendable {
             id: grant.job, token: token(index), attempt: Int(grant.attempt), queue: grant.lane.queue,
             priority: Int(grant.lane.priority), group: grant.lane.group.isEmpty ? nil : grant.lane.group,
             payload: payload, headers: enqueue.headers.map { JobHeader(name: $0.name, value: $0.value) },
-            enqueuedAt: time, deadline: grant.deadline, mustEndBy: contents[index].mustEndBy, lastError: lastError,
+            enqueuedAt: time, deadline: grant.deadline, mustEndBy: content(index).mustEndBy, lastError: lastError,
             labels: [String: String](enqueue.labels), owner: enqueue.labels.owner, isSecret: enqueue.isSecret)
     }
 
     /// Returns a job as it was enqueued, with what was changed since in its place.
     private func lookUp(_ index: Int) -> EnqueueLookup {
-        let place = contents[index]
+        let place = content(index)
         let original = core.lookUp(grants[index].job)
         guard case .found(var enqueue, let time) = original, place.payload != nil || place.headers != nil else {
             return original
@@ -150,7 +159,7 @@ struct LeaseReader: Sendable {
 
     private func lastError(_ index: Int) -> String? {
         // A record that is gone or damaged says nothing; the job runs all the same.
-        guard let sequence = contents[index].lastError, let record = try? core.record(sequence) else { return nil }
+        guard let sequence = content(index).lastError, let record = try? core.record(sequence) else { return nil }
         return record.mutation.failureText
     }
 

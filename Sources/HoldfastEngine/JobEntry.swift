@@ -81,6 +81,8 @@ package struct LeasedContent: Hashable, Sendable {
     /// When its attempt ends, whatever its heartbeats say.
     package var mustEndBy: Timestamp?
 
+    package init() {}
+
     /// Whether the enqueue record says all that there is to read.
     package var isAsEnqueued: Bool { lastError == nil && payload == nil && headers == nil }
 }

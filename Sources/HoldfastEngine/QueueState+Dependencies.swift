@@ -207,9 +207,9 @@ extension QueueState {
             isHeld: own.isHeld)
     }
 
-    /// What is left in `queues` when nothing there runs or may run by itself: jobs that only a redrive or a release moves
-    /// on, that is those that are held or wait for a dead job, and those that wait for these; and those of `excepted`,
-    /// which the asker can't do, that have not ended. `nil` while anything else is left.
+    /// What is left in `queues` when nothing there runs or may run by itself: jobs that only a redrive or a release
+    /// moves on, that is those that are held or wait for a dead job, and those that wait for these; and those of
+    /// `excepted`, which the asker can't do, that have not ended. `nil` while anything else is left.
     ///
     /// - Complexity: O(queues) while jobs run or are ready, else O(jobs that wait, and what they wait for).
     package func leftovers(in queues: [String], excepting excepted: Set<JobID>) -> (stuck: Int, excepted: Int)? {

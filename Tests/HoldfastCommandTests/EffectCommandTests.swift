@@ -1,3 +1,4 @@
+import Holdfast
 import Testing
 
 @testable import HoldfastCommand
@@ -34,6 +35,18 @@ struct EffectCommandTests {
         #expect(gone.exit == .code(1) && gone.errors.contains("nothing is recorded"))
         #expect(
             try holdfast("effects", directory.store, "--json").lines == [#"{"scopes":[{"scope":"job 7","count":1}]}"#])
+    }
+
+    @Test func aGateThatTheLineProtocolRecordedHoldsInSwift() async throws {
+        let shell = try ShellProcess(directory.store)
+        try shell.expect(
+            #"{"op":"effect","scope":"job 7","key":"tax","value":1,"tag":"holdfast.version"}"#,
+            #"{"value":1,"replayed":false}"#)
+        #expect(try shell.finish() == .code(0))
+        let store = try await JobStore.open(at: directory.store)
+        let decision = try await store.effects(scope: "job 7").require(change: "tax", min: 1, max: 2)
+        #expect(decision.version == 1 && !decision.isNew)
+        try await store.close()
     }
 
     @Test func aMistypedPathMakesNoStore() throws {
