@@ -4,6 +4,7 @@
 // had is kept in memory, for each list of queues and weights; after a restart, and for a list that was forgotten, all
 // queues begin as equals, which makes a difference of one job of each.
 
+internal import HoldfastBytes
 internal import HoldfastEngine
 
 /// A queue that shares workers with others.
@@ -132,7 +133,7 @@ struct SharedTurns: Sendable {
         var turns = turns
         for grant in grants {
             // By their bytes, as names are compared.
-            guard let index = queues.firstIndex(where: { $0.utf8.elementsEqual(grant.lane.queue.utf8) }) else {
+            guard let index = queues.firstIndex(where: { $0.hasSameBytes(as: grant.lane.queue) }) else {
                 continue
             }
             turns.serve(index)

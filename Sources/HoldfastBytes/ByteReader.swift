@@ -133,13 +133,3 @@ extension [UInt8] {
         self = unsafe span.withUnsafeBufferPointer { unsafe Array($0) }
     }
 }
-
-extension String {
-    /// Copies UTF-8 text, or returns `nil` when the bytes are not valid UTF-8.
-    package init?(validating span: Span<UInt8>) {
-        // SAFETY: the span's buffer is valid for the closure and copied at once.
-        let text = unsafe span.withUnsafeBufferPointer { unsafe String(validating: $0, as: UTF8.self) }
-        guard let text else { return nil }
-        self = text
-    }
-}

@@ -1,15 +1,15 @@
 // Names compare by their bytes. Swift's `String` takes "é" in one code point and in two for equal, which would let two
 // keys that a client sent as different bytes share one unique key or one effect.
 
+internal import HoldfastBytes
+
 /// A queue, group or key as a key of a table.
 package struct Name: Hashable, Comparable, Sendable {
     package let string: String
 
     package init(_ string: String) { self.string = string }
 
-    package static func == (a: Name, b: Name) -> Bool {
-        a.string == b.string && a.string.utf8.elementsEqual(b.string.utf8)
-    }
+    package static func == (a: Name, b: Name) -> Bool { a.string.hasSameBytes(as: b.string) }
 
     package static func < (a: Name, b: Name) -> Bool { a.string.utf8.lexicographicallyPrecedes(b.string.utf8) }
 

@@ -103,6 +103,12 @@ struct SweepStore: Sendable {
         let sealing = CallerLock()
         sealing.lock()
         if recycles, end == .crashed { try roll(store, disk, &random, sealing) }
+        // Which file the journal is in by now depends on how soon full ones were sealed.
+        while recycles, case let scan = try scan(disk.crashImage(.nothingPending)).scan,
+            !scan.segments[scan.tail].header.wasRecycled
+        {
+            try store.commit([random.bytes(9_000)])
+        }
         for number in 0..<2 { try store.commit([body(300 + number, bytes: 700)]) }
         let crashed = disk.crashImage(.everythingPending)
         sealing.unlock()
@@ -150,6 +156,10 @@ struct SweepStore: Sendable {
         while true {
             let (manifest, scan) = try scan(disk.crashImage(.nothingPending))
             guard scan.tail == 0, manifest.journals.count == CrashStore.options().journalSegmentCount else { continue }
+            guard scan.segments[1].header.wasRecycled else {
+                try store.commit([random.bytes(9_000)])
+                continue
+            }
             // A segment that is exactly full would end without a roll frame.
             let blocks = (scan.segments[0].journal.bytes - scan.segments[0].end) / FrameFormat.journalAlignment
             if blocks.isMultiple(of: 3) { try store.commit([body(260, bytes: 700)]) }

@@ -170,7 +170,6 @@ struct MicroBench: AsyncParsableCommand {
         options.recoveryTarget = .seconds(3600)
         options.journalSegmentBytes = 64 << 20
         options.compaction = .onDemand
-        options.durability = .none
         let store = try await JobStore.open(at: path, options: options)
         var number: UInt64 = 0
         for _ in 0..<(Self.jobs / 1000) {

@@ -220,6 +220,7 @@ extension WriteAheadLog {
             maintenanceSignal.notifyAll()
         }
         for thread in threads.dropFirst() { thread.join() }
+        endBackground()
         threads = []
         active?.file.close()
         active = nil

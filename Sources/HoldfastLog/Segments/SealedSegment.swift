@@ -95,12 +95,18 @@ package struct SealedSegmentWriter: ~Copyable {
         _ = appendFrame(kind: .data, first: frameFirst, count: frameCount)
         frameCount = 0
         raw.removeAll()
-        if buffer.count >= Self.flushBytes {
-            Self.update(&hash, with: buffer)
-            try file.write(buffer.bytes, at: flushed)
-            flushed += buffer.count
-            buffer.removeAll()
-        }
+        if buffer.count >= Self.flushBytes { try flush() }
+    }
+
+    /// Whether one of the next records may be the one with which what was made is written.
+    package var isFlushNear: Bool { buffer.count + 2 * FrameFormat.sealedFrameBytesTarget >= Self.flushBytes }
+
+    /// Writes what was made so far; appending does it, too, once it is enough.
+    package mutating func flush() throws(IOFailure) {
+        Self.update(&hash, with: buffer)
+        try file.write(buffer.bytes, at: flushed)
+        flushed += buffer.count
+        buffer.removeAll()
     }
 
     // Spans of one stored property can't be lent while another is changed through `self`; parameters can.

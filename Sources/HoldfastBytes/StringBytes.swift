@@ -1,0 +1,38 @@
+// Strings as bytes: read from them, and compared by them.
+
+#if canImport(Glibc)
+    internal import Glibc
+#elseif canImport(Musl)
+    internal import Musl
+#else
+    internal import Darwin
+#endif
+
+extension String {
+    /// Copies UTF-8 text, or returns `nil` when the bytes are not valid UTF-8.
+    package init?(validating span: Span<UInt8>) {
+        // A third of the time that the generic initializer takes, which looks its types up each time.
+        if #available(macOS 26, *) {
+            guard let text = try? UTF8Span(validating: span) else { return nil }
+            self.init(copying: text)
+        } else {
+            // SAFETY: the span's buffer is valid for the closure and copied at once.
+            let text = unsafe span.withUnsafeBufferPointer { unsafe String(validating: $0, as: UTF8.self) }
+            guard let text else { return nil }
+            self = text
+        }
+    }
+
+    /// Whether both are the same bytes. To Swift, "é" in one code point and in two are equal.
+    package func hasSameBytes(as other: String) -> Bool {
+        guard utf8.count == other.utf8.count else { return false }
+        // SAFETY: both buffers are valid for the closures and hold `own.count` bytes; where that is 0 none is read.
+        let areSame = unsafe utf8.withContiguousStorageIfAvailable { own in
+            unsafe other.utf8.withContiguousStorageIfAvailable { others in
+                unsafe own.isEmpty || memcmp(own.baseAddress!, others.baseAddress!, own.count) == 0
+            }
+        }
+        // Strings of Swift's own are always contiguous; those bridged on Darwin need not be.
+        return areSame.flatMap(\.self) ?? utf8.elementsEqual(other.utf8)
+    }
+}
