@@ -39,7 +39,7 @@ enum ScratchDirectory {
         rmdir(path)
     }
 
-    /// Copies a directory of files and directories.
+    /// Copies a directory of files and directories. What comes next need not wait for the disk.
     static func copy(_ path: String, to copy: String) throws {
         try create(copy)
         for name in names(path) {
@@ -66,7 +66,10 @@ enum ScratchDirectory {
                 throw ValidationError("\(copy) can't be written: is the disk full?")
             }
         }
-        guard fclose(target) == 0 else { throw ValidationError("\(copy) can't be written: is the disk full?") }
+        let isDurable = fflush(target) == 0 && fsync(fileno(target)) == 0
+        guard fclose(target) == 0, isDurable else {
+            throw ValidationError("\(copy) can't be written: is the disk full?")
+        }
     }
 
     /// Whether nothing is there.
