@@ -26,14 +26,33 @@ extension JobStore {
 /// A batch.
 struct AtomicBatch: JobAddingOperation {
     private(set) var operations: [BatchOperation]
+    private(set) var bytes = 0
+    private(set) var access = OperationAccess.settles
+    /// Whether some of it needs to know a job.
+    private var seeksJobs = false
+    /// Whether a job of it has to do with others.
+    private var hasDependencies = false
     private var lookups: [JobID: EnqueueLookup] = [:]
     private var endings: [JobID: JobEnding] = [:]
 
-    init(operations: [BatchOperation]) { self.operations = operations }
-
-    var access: OperationAccess { operations.allSatisfy(\.isSettling) ? .settles : .changes }
-
-    var bytes: Int { operations.reduce(0) { $0 + $1.bytes } }
+    init(operations: [BatchOperation]) {
+        self.operations = operations
+        // Once: each look at an operation copies it.
+        for operation in operations {
+            bytes += operation.bytes
+            switch operation {
+            case .enqueue(_, _, let options):
+                access = .changes
+                if options.hasDependencies { hasDependencies = true }
+            case .effect: access = .changes
+            case .edit:
+                access = .changes
+                seeksJobs = true
+            case .cancel: seeksJobs = true
+            case .ack, .requeue, .bury: break
+            }
+        }
+    }
 
     var targets: [String] {
         operations.compactMap { operation in
@@ -46,10 +65,12 @@ struct AtomicBatch: JobAddingOperation {
     }
 
     mutating func encode(with codec: any PayloadCodec, _ options: JobStoreOptions) throws(JobStoreError) {
+        bytes = 0
         for (index, operation) in operations.enumerated() {
             do throws(JobStoreError) {
                 operations[index] = try operation.encoded(with: codec, options)
             } catch { throw error.at(index) }
+            bytes += operations[index].bytes
         }
         try checkBytes()
     }
@@ -80,9 +101,9 @@ struct AtomicBatch: JobAddingOperation {
 
     mutating func run(on core: StoreCore, at now: Timestamp) throws(JobStoreError) -> OperationOutcome<[BatchReply]> {
         // All that is missing is read at once: this runs twice, not once for each job to be cancelled.
-        let unknown = unknownJobs(to: core)
+        let unknown = seeksJobs ? unknownJobs(to: core) : []
         guard unknown.isEmpty else { return .needsRecords(unknown) }
-        let ended = finishedJobs(in: core)
+        let ended = hasDependencies ? finishedJobs(in: core) : []
         guard ended.isEmpty else { return .needsEndings(ended) }
         var scope = BatchScope()
         var mutations: [Mutation] = []
@@ -99,10 +120,12 @@ struct AtomicBatch: JobAddingOperation {
                     lane = known.lane
                 }
                 var command = try operation.command(at: now, lane: lane)
-                switch try dependencies(of: operation, replies, scope, in: core) {
-                case .resolved(nil): break
-                case .resolved(let dependencies): command = command.adding(dependencies)
-                case .needsEndings(let jobs): return .needsEndings(jobs)
+                if hasDependencies {
+                    switch try dependencies(of: operation, replies, scope, in: core) {
+                    case .resolved(nil): break
+                    case .resolved(let dependencies): command = command.adding(dependencies)
+                    case .needsEndings(let jobs): return .needsEndings(jobs)
+                    }
                 }
                 let next = first.advanced(by: UInt64(mutations.count))
                 let decision = try core.decide(command, at: now, next: next, in: &scope)
@@ -177,13 +200,6 @@ extension Command {
 }
 
 extension BatchOperation {
-    fileprivate var isSettling: Bool {
-        switch self {
-        case .enqueue, .edit, .effect: false
-        case .ack, .requeue, .bury, .cancel: true
-        }
-    }
-
     /// The job that has to be known before this is decided.
     fileprivate var soughtJob: JobID? {
         switch self {
