@@ -63,7 +63,9 @@ void holdfast_thread_give_way(void) {
 #else
     // On Linux each thread has a niceness of its own, and 0 is the calling one. At 10 it gets a tenth of what others
     // get that want the same processor.
-    setpriority(PRIO_PROCESS, 0, 10);
+    if (getpriority(PRIO_PROCESS, 0) < 10) {
+        setpriority(PRIO_PROCESS, 0, 10);
+    }
 #endif
 }
 

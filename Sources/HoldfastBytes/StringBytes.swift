@@ -1,13 +1,5 @@
 // Strings as bytes: read from them, and compared by them.
 
-#if canImport(Glibc)
-    internal import Glibc
-#elseif canImport(Musl)
-    internal import Musl
-#else
-    internal import Darwin
-#endif
-
 extension String {
     /// Copies UTF-8 text, or returns `nil` when the bytes are not valid UTF-8.
     package init?(validating span: Span<UInt8>) {
@@ -26,11 +18,9 @@ extension String {
     /// Whether both are the same bytes. To Swift, "é" in one code point and in two are equal.
     package func hasSameBytes(as other: String) -> Bool {
         guard utf8.count == other.utf8.count else { return false }
-        // SAFETY: both buffers are valid for the closures and hold `own.count` bytes; where that is 0 none is read.
+        // SAFETY: both buffers are valid for the closures.
         let areSame = unsafe utf8.withContiguousStorageIfAvailable { own in
-            unsafe other.utf8.withContiguousStorageIfAvailable { others in
-                unsafe own.isEmpty || memcmp(own.baseAddress!, others.baseAddress!, own.count) == 0
-            }
+            unsafe other.utf8.withContiguousStorageIfAvailable { unsafe own.elementsEqual($0) }
         }
         // Strings of Swift's own are always contiguous; those bridged on Darwin need not be.
         return areSame.flatMap(\.self) ?? utf8.elementsEqual(other.utf8)

@@ -478,27 +478,3 @@ package final class WriteAheadLog: @unchecked Sendable {
         }
     }
 }
-
-extension Frame {
-    /// Calls `body` with each record until it returns false; returns whether it went through.
-    package func forEachEntry(
-        file: String, _ body: (borrowing EntryView, Timestamp) throws(LogError) -> Bool
-    ) throws(LogError) -> Bool {
-        let bytes = raw
-        var cursor = EntryCursor(bytes.span, firstSequence: header.firstSequence)
-        do {
-            while let entry = try cursor.next() {
-                guard try body(entry, header.time) else { return false }
-            }
-        } catch let error as LogError {
-            throw error
-        } catch {
-            throw LogError(
-                .corrupt,
-                "\(file) holds a frame at offset \(offset) whose records can't be told apart (\(error)); restore the "
-                    + "file from a backup, or run: holdfast salvage STORE NEW",
-                file: file, offset: offset)
-        }
-        return true
-    }
-}

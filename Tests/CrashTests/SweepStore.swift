@@ -96,6 +96,7 @@ struct SweepStore: Sendable {
         for number in 0..<3 { try store.commit([body(200 + number, bytes: 700), body(number)]) }
         _ = try store.log.checkpoint()
         if recycles {
+            try recycle(store, disk, &random)
             try store.log.close()
             disk = try withMarks(disk, journalist)
             store = try CrashStore(disk, journalist)
@@ -103,12 +104,6 @@ struct SweepStore: Sendable {
         let sealing = CallerLock()
         sealing.lock()
         if recycles, end == .crashed { try roll(store, disk, &random, sealing) }
-        // Which file the journal is in by now depends on how soon full ones were sealed.
-        while recycles, case let scan = try scan(disk.crashImage(.nothingPending)).scan,
-            !scan.segments[scan.tail].header.wasRecycled
-        {
-            try store.commit([random.bytes(9_000)])
-        }
         for number in 0..<2 { try store.commit([body(300 + number, bytes: 700)]) }
         let crashed = disk.crashImage(.everythingPending)
         sealing.unlock()
@@ -119,6 +114,19 @@ struct SweepStore: Sendable {
             }
         }
         return (end == .closed ? disk.crashImage(.nothingPending) : crashed, older, expected)
+    }
+
+    /// Commits until nothing waits to be sealed and every file of the ring has been used before: which ones have
+    /// depends on how soon full ones were sealed.
+    private static func recycle(
+        _ store: CrashStore, _ disk: SimulatedFileSystem, _ random: inout SeedableBytes
+    ) throws {
+        while true {
+            let (manifest, scan) = try scan(disk.crashImage(.nothingPending))
+            guard scan.tail == 0, manifest.journals.count == CrashStore.options().journalSegmentCount else { continue }
+            if scan.segments.allSatisfy(\.header.wasRecycled) { return }
+            try store.commit([random.bytes(9_000)])
+        }
     }
 
     /// Commits to a log that confirms each commit with a mark once it is idle, and loses power.
@@ -156,10 +164,6 @@ struct SweepStore: Sendable {
         while true {
             let (manifest, scan) = try scan(disk.crashImage(.nothingPending))
             guard scan.tail == 0, manifest.journals.count == CrashStore.options().journalSegmentCount else { continue }
-            guard scan.segments[1].header.wasRecycled else {
-                try store.commit([random.bytes(9_000)])
-                continue
-            }
             // A segment that is exactly full would end without a roll frame.
             let blocks = (scan.segments[0].journal.bytes - scan.segments[0].end) / FrameFormat.journalAlignment
             if blocks.isMultiple(of: 3) { try store.commit([body(260, bytes: 700)]) }

@@ -21,9 +21,11 @@ import Testing
         let (opened, bodies) = try await Self.filled(disk)
         while opened.log.statistics.sealedSegments == 0 { await Task.yield() }
         let readers = disk.readers.withLock { $0 }
-        #expect(readers.count > 10 && Set(readers.map(\.thread)).count == 1)
+        // The thread that makes the file reads the first frame.
+        let rest = readers.drop { $0.thread == readers[0].thread }
+        #expect(readers.count - rest.count <= 2 && rest.count > 10 && Set(rest.map(\.thread)).count == 1)
         #if os(Linux)
-            #expect(readers.allSatisfy { $0.niceness >= 10 })
+            #expect(rest.allSatisfy { $0.niceness >= 10 })
         #endif
         try opened.log.close()
         try Self.expect(bodies, on: disk)
@@ -31,18 +33,18 @@ import Testing
 
     @Test func whoWaitsForItHasTheRestDoneAtOnce() async throws {
         let disk = WatchedDisk()
-        let asked = Atomic(false)
+        let reads = Atomic(0)
         let (opened, bodies) = try await Self.filled(disk) { log in
-            // When the first frame is read somebody asks for something.
-            guard !asked.exchange(true, ordering: .relaxed) else { return }
+            // In the background somebody asks for something.
+            guard reads.add(1, ordering: .relaxed).newValue == 4 else { return }
             _ = try? DedicatedThread(name: "asker") { _ = try? log.checkpoint() }
             while !log.isHurried.load(ordering: .relaxed) { sched_yield() }
         }
         while opened.log.statistics.sealedSegments == 0 { await Task.yield() }
         let threads = disk.readers.withLock { $0.map(\.thread) }
-        // That frame is read to its end.
-        let rest = threads.drop { $0 == threads[0] }
-        #expect(threads.count - rest.count <= 2 && rest.count > 10 && Set(rest).count == 1)
+        // That frame is read to its end; before and after it is the maintenance thread's turn.
+        let others = threads.filter { $0 != threads[0] }
+        #expect(threads.count > 10 && (1...2).contains(others.count) && threads.last == threads[0])
         try opened.log.close()
         try Self.expect(bodies, on: disk)
     }
@@ -50,8 +52,10 @@ import Testing
     @Test func aLogThatFailsWhileItSealsCanBeClosed() async throws {
         let disk = WatchedDisk()
         let failed = Atomic(false)
+        let reads = Atomic(0)
         let (opened, _) = try await Self.filled(disk) { log in
-            guard !failed.exchange(true, ordering: .relaxed) else { return }
+            guard reads.add(1, ordering: .relaxed).newValue == 4 else { return }
+            failed.store(true, ordering: .relaxed)
             log.lock.withLock { log.failLocked(LogError(.poisoned, "the disk is gone")) }
             while !log.isHurried.load(ordering: .relaxed) { sched_yield() }
         }
@@ -72,10 +76,10 @@ import Testing
             hook = { [weak log = opened.log] in if let log { body(log) } }
         }
         var bodies: [[UInt8]] = []
-        for batch in 0..<5 {
-            let part = (0..<500).map { number in
-                (0..<1000).map { UInt8(truncatingIfNeeded: ($0 &* 31 &+ number &* batch) >> 2) }
-            }
+        var random = SeededRandom(seed: 1)
+        for _ in 0..<5 {
+            // What can't be compressed makes a file that is written in parts.
+            let part = (0..<500).map { _ in (0..<1000).map { _ in UInt8(truncatingIfNeeded: random.next()) } }
             try await opened.commit(part)
             bodies += part
         }

@@ -17,14 +17,14 @@ extension WriteAheadLog {
     /// - Returns: False when the maintenance thread is to go on itself: somebody waits for it. Where that is so from
     ///   the beginning, `body` is not run.
     func inBackground(_ bytes: Int, _ body: () -> Void) -> Bool {
-        lock.lock()
-        defer { lock.unlock() }
-        if isSomebodyWaiting { return false }
         if background == nil {
             background = try? DedicatedThread(name: "holdfast-seal") { [self] in runBackground() }
             // Without one, the maintenance thread does it.
             if background == nil { return false }
         }
+        lock.lock()
+        defer { lock.unlock() }
+        if isSomebodyWaiting { return false }
         isHurried.store(false, ordering: .relaxed)
         backgroundBytes.store(0, ordering: .relaxed)
         let (wasActive, wasFull) = (activeBytes, full.count)

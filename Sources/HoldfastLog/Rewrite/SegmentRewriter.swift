@@ -213,6 +213,8 @@ extension WriteAheadLog {
         }
         do throws(LogError) {
             if givesWay {
+                // The first frame comes with a new file.
+                try copy { _ in true }
                 var outcome: Result<Void, LogError> = .success(())
                 func part() {
                     outcome = Result { () throws(LogError) in

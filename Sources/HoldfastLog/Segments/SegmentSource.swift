@@ -1,7 +1,7 @@
 // Reading one segment front to back, journal or sealed alike. A frame that fails its check stops the walk with an
 // error that names file, offset and the sequence numbers from which on nothing is known.
 
-internal import HoldfastBytes
+package import HoldfastBytes
 
 /// One segment to read: its header and the range of its frames.
 package struct SegmentSource: Sendable {
@@ -86,6 +86,28 @@ extension Frame {
     /// Where the next frame starts.
     package func nextOffset(alignment: Int) -> Int {
         FrameFormat.aligned(end, to: header.isGroupEnd ? alignment : 8)
+    }
+
+    /// Calls `body` with each record until it returns false; returns whether it went through.
+    package func forEachEntry(
+        file: String, _ body: (borrowing EntryView, Timestamp) throws(LogError) -> Bool
+    ) throws(LogError) -> Bool {
+        let bytes = raw
+        var cursor = EntryCursor(bytes.span, firstSequence: header.firstSequence)
+        do {
+            while let entry = try cursor.next() {
+                guard try body(entry, header.time) else { return false }
+            }
+        } catch let error as LogError {
+            throw error
+        } catch {
+            throw LogError(
+                .corrupt,
+                "\(file) holds a frame at offset \(offset) whose records can't be told apart (\(error)); restore the "
+                    + "file from a backup, or run: holdfast salvage STORE NEW",
+                file: file, offset: offset)
+        }
+        return true
     }
 }
 
