@@ -8,14 +8,9 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
-
-#if defined(__APPLE__)
-#include <pthread/qos.h>
-#else
-#include <sys/resource.h>
-#endif
 
 int holdfast_thread_start(uintptr_t *thread, size_t stack_bytes, void *(*body)(void *argument), void *argument) {
     // A thread inherits the mask of the one that starts it. Faults keep their signals, because one that is raised
@@ -57,17 +52,7 @@ void holdfast_thread_set_name(const char *name) {
 #endif
 }
 
-void holdfast_thread_give_way(void) {
-#if defined(__APPLE__)
-    pthread_set_qos_class_self_np(QOS_CLASS_UTILITY, 0);
-#else
-    // On Linux each thread has a niceness of its own, and 0 is the calling one. At 10 it gets a tenth of what others
-    // get that want the same processor.
-    if (getpriority(PRIO_PROCESS, 0) < 10) {
-        setpriority(PRIO_PROCESS, 0, 10);
-    }
-#endif
-}
+void holdfast_thread_give_way(void) { sched_yield(); }
 
 int holdfast_thread_join(uintptr_t thread) { return -pthread_join((pthread_t)thread, NULL); }
 

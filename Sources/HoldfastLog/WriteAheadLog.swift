@@ -5,7 +5,6 @@
 // one to change the manifest (Rewrite/Maintenance.swift). A caller never does I/O to append.
 
 package import HoldfastBytes
-internal import Synchronization
 
 /// When a call may return.
 package enum DurabilityMode: Hashable, Sendable {
@@ -142,17 +141,10 @@ package final class WriteAheadLog: @unchecked Sendable {
     /// See `LogOptions.compactionShare`; may be changed while the log is open.
     var compactionShare: Double?
     var delegate: (any LogDelegate)?
-    /// What the background thread does, while it does it.
-    var backgroundWork: (() -> Void)?
-    var isBackgroundStopping = false
 
     let workSignal = Signal()
     let maintenanceSignal = Signal()
     let requestSignal = Signal()
-    let backgroundSignal = Signal()
-    /// Somebody began to wait for what is done in the background.
-    let isHurried = Atomic(false)
-    let backgroundBytes = Atomic(0)
 
     // MARK: The committer's own
 
@@ -185,7 +177,6 @@ package final class WriteAheadLog: @unchecked Sendable {
     var returnedCheckpoint: SequenceNumber?
     var passedOver: Set<SequenceNumber> = []
     var threads: [DedicatedThread] = []
-    var background: DedicatedThread?
     var lastSealing = PaceClock.now
     /// What of sealed segments was needed when they were last read for that, and which could not be read.
     var measurements: [SegmentID: CompactionCandidate.Measurement] = [:]

@@ -220,7 +220,6 @@ extension WriteAheadLog {
             maintenanceSignal.notifyAll()
         }
         for thread in threads.dropFirst() { thread.join() }
-        endBackground()
         threads = []
         active?.file.close()
         active = nil

@@ -196,7 +196,7 @@ extension WriteAheadLog {
         return nil
     }
 
-    var isReservationShort: Bool { reserved.rawValue - next.rawValue <= Self.reservationStride / 2 }
+    private var isReservationShort: Bool { reserved.rawValue - next.rawValue <= Self.reservationStride / 2 }
 
     /// Whether somebody may be waiting for the maintenance thread. The caller holds the lock.
     var hasUrgentWork: Bool {

@@ -8,7 +8,6 @@
 // opened, and whoever makes a file of that name removes the old one first.
 
 internal import HoldfastBytes
-internal import Synchronization
 
 /// Keeps everything.
 struct KeepAll: RetentionPolicy {
@@ -22,13 +21,11 @@ extension WriteAheadLog {
     // MARK: - Sealing
 
     /// Turns full journal segments into sealed ones and recycles their files.
-    ///
-    /// - Parameter givesWay: Whether others have the processors first, as long as nobody waits for it.
-    private func seal(_ segments: [FullSegment], givesWay: Bool) throws(LogError) {
+    private func seal(_ segments: [FullSegment]) throws(LogError) {
         let sources = segments.map(\.source)
         let made = try rewrite(
             sources, policy: KeepAll(), predecessor: manifest.sealed.last?.lineage.chain, audit: manifest.auditEnd,
-            high: segments.count == 1 && isQuiet, givesWay: givesWay)
+            high: segments.count == 1 && isQuiet)
         lastSealing = PaceClock.now
         var changed = manifest
         changed.sealed += made.segments
@@ -118,13 +115,13 @@ extension WriteAheadLog {
     /// Seals what has been full for longest, or all that is full where nothing makes room for it.
     func sealSome() throws(LogError) {
         let segments = lock.withLock { compactionShare != nil ? Array(full.prefix(1)) : full }
-        if !segments.isEmpty { try seal(segments, givesWay: true) }
+        if !segments.isEmpty { try seal(segments) }
     }
 
     /// Seals what is full now. A second try must not take what the first one sealed before it failed.
     func sealPending() throws(LogError) {
         let segments = lock.withLock { full }
-        if !segments.isEmpty { try seal(segments, givesWay: false) }
+        if !segments.isEmpty { try seal(segments) }
     }
 
     /// Seals what is full and gives the files back to the ring.
@@ -162,25 +159,20 @@ extension WriteAheadLog {
     /// - Parameter audit: The audit chain's value at or before the first record that it does not cover.
     /// - Parameter passed: Its value behind what is not read, by the segment that is read next.
     /// - Parameter replaced: The last of the segments which they take the place of, if any.
-    /// - Parameter givesWay: Whether others have the processors first, as long as nobody waits for it.
     /// - Parameter breathe: Called between frames, with the bytes of the last one.
     func rewrite(
         _ sources: [SegmentSource], policy: any RetentionPolicy, predecessor: [UInt8]?, audit: AuditPoint?,
         passing passed: [SegmentID: AuditPoint] = [:], replacing replaced: Manifest.Sealed? = nil, high: Bool,
-        givesWay: Bool = false, breathe: (Int) throws(LogError) -> Void = { _ in }
+        breathe: (Int) throws(LogError) -> Void = { _ in }
     ) throws(LogError) -> Rewritten {
         var output = RewriteOutput(
             log: self, chain: predecessor ?? [UInt8](repeating: 0, count: 32), audit: audit, high: high)
         var made = Rewritten()
         var last = SequenceNumber.zero
-        // What is not read yet: the first of them may begin behind what is.
-        var rest = sources[...]
-        func copy(until isOver: (_ bytes: Int) -> Bool) throws(LogError) {
-            while let source = rest.first {
+        do throws(LogError) {
+            for source in sources {
                 if let point = passed[source.header.id] { output.pass(to: point) }
-                var next = source.start
                 try source.forEachFrame(fileSystem) { (frame) throws(LogError) in
-                    next = frame.nextOffset(alignment: source.header.alignment)
                     guard frame.header.recordCount > 0 else { return true }
                     _ = try frame.forEachEntry(file: source.name) { (entry, time) throws(LogError) in
                         guard entry.sequence > last else {
@@ -202,35 +194,10 @@ extension WriteAheadLog {
                         return true
                     }
                     try breathe(frame.header.rawBytes)
-                    return !isOver(next - source.start)
+                    DedicatedThread.giveWay()
+                    return true
                 }
-                if next < source.end {
-                    rest[rest.startIndex].start = next
-                    return
-                }
-                rest.removeFirst()
             }
-        }
-        do throws(LogError) {
-            if givesWay {
-                // The first frame comes with a new file.
-                try copy { _ in true }
-                var outcome: Result<Void, LogError> = .success(())
-                func part() {
-                    outcome = Result { () throws(LogError) in
-                        try copy { bytes in
-                            backgroundBytes.store(bytes, ordering: .relaxed)
-                            return output.isFlushNear || isHurried.load(ordering: .relaxed)
-                        }
-                    }
-                }
-                while !rest.isEmpty, inBackground(rest.reduce(0) { $0 + $1.end - $1.start }, part) {
-                    try outcome.get()
-                    if output.isFlushNear { try output.flush() }
-                }
-                try outcome.get()
-            }
-            try copy { _ in false }
             made.anchor = output.point(at: made.droppedThrough) ?? made.anchor
             try output.endSegment(replacing: replaced)
             if !output.segments.isEmpty, Safeguard.sealedNameSync.isOn {
@@ -303,14 +270,6 @@ private struct RewriteOutput: ~Copyable {
         } catch {
             throw WriteAheadLog.writeFailure(error, doing: "writing a sealed segment")
         }
-    }
-
-    /// Whether something of the segment may be written with one of the next records.
-    var isFlushNear: Bool { mutating get { writer?.isFlushNear ?? false } }
-
-    /// Writes what there is of the segment.
-    mutating func flush() throws(LogError) {
-        do { try writer?.flush() } catch { throw WriteAheadLog.writeFailure(error, doing: "writing a sealed segment") }
     }
 
     mutating func endSegment(replacing replaced: Manifest.Sealed?) throws(LogError) {

@@ -9,7 +9,7 @@ package struct SealedSegmentWriter: ~Copyable {
     private let header: SegmentHeader
     private let usesHighCompression: Bool
     /// Bytes not yet given to the file, which start at `flushed`.
-    private var buffer = ByteWriter(capacity: 2 << 20)
+    private var buffer = ByteWriter(capacity: 512 << 10)
     private var flushed = 0
     private var raw = ByteWriter(capacity: FrameFormat.sealedFrameBytesTarget * 2)
     private var frameFirst = SequenceNumber.zero
@@ -24,7 +24,7 @@ package struct SealedSegmentWriter: ~Copyable {
     private var index: [FrameIndexEntry] = []
     private var keys: Set<UInt64> = []
 
-    static let flushBytes = 1 << 20
+    static let flushBytes = 256 << 10
 
     /// Starts a segment in an empty file.
     package init(file: any File, header: SegmentHeader, usesHighCompression: Bool) {
@@ -95,18 +95,13 @@ package struct SealedSegmentWriter: ~Copyable {
         _ = appendFrame(kind: .data, first: frameFirst, count: frameCount)
         frameCount = 0
         raw.removeAll()
-        if buffer.count >= Self.flushBytes { try flush() }
-    }
-
-    /// Whether one of the next records may be the one with which what was made is written.
-    package var isFlushNear: Bool { buffer.count + 2 * FrameFormat.sealedFrameBytesTarget >= Self.flushBytes }
-
-    /// Writes what was made so far; appending does it, too, once it is enough.
-    package mutating func flush() throws(IOFailure) {
-        Self.update(&hash, with: buffer)
-        try file.write(buffer.bytes, at: flushed)
-        flushed += buffer.count
-        buffer.removeAll()
+        if buffer.count >= Self.flushBytes {
+            Self.update(&hash, with: buffer)
+            try file.write(buffer.bytes, at: flushed)
+            flushed += buffer.count
+            buffer.removeAll()
+        }
+        DedicatedThread.giveWay()
     }
 
     // Spans of one stored property can't be lent while another is changed through `self`; parameters can.
