@@ -35,24 +35,7 @@ struct AtomicBatch: JobAddingOperation {
     private var lookups: [JobID: EnqueueLookup] = [:]
     private var endings: [JobID: JobEnding] = [:]
 
-    init(operations: [BatchOperation]) {
-        self.operations = operations
-        // Once: each look at an operation copies it.
-        for operation in operations {
-            bytes += operation.bytes
-            switch operation {
-            case .enqueue(_, _, let options):
-                access = .changes
-                if options.hasDependencies { hasDependencies = true }
-            case .effect: access = .changes
-            case .edit:
-                access = .changes
-                seeksJobs = true
-            case .cancel: seeksJobs = true
-            case .ack, .requeue, .bury: break
-            }
-        }
-    }
+    init(operations: [BatchOperation]) { self.operations = operations }
 
     var targets: [String] {
         operations.compactMap { operation in
@@ -75,15 +58,29 @@ struct AtomicBatch: JobAddingOperation {
         try checkBytes()
     }
 
-    func validate(_ options: JobStoreOptions) throws(JobStoreError) {
+    mutating func validate(_ options: JobStoreOptions) throws(JobStoreError) {
         guard operations.count <= Limits.batchOperationsMax else {
             throw JobStoreError(
                 .tooLarge,
                 "`ops` holds \(operations.count) operations; split it into batches of at most "
                     + "\(Limits.batchOperationsMax)")
         }
+        // Once for all that is to be known: each look at an operation copies it.
+        bytes = 0
         for (index, operation) in operations.enumerated() {
             do { try operation.validate(options, at: index) } catch { throw error.at(index) }
+            bytes += operation.bytes
+            switch operation {
+            case .enqueue(_, _, let options):
+                access = .changes
+                if options.hasDependencies { hasDependencies = true }
+            case .effect: access = .changes
+            case .edit:
+                access = .changes
+                seeksJobs = true
+            case .cancel: seeksJobs = true
+            case .ack, .requeue, .bury: break
+            }
         }
         try checkBytes()
     }
@@ -105,9 +102,9 @@ struct AtomicBatch: JobAddingOperation {
         guard unknown.isEmpty else { return .needsRecords(unknown) }
         let ended = hasDependencies ? finishedJobs(in: core) : []
         guard ended.isEmpty else { return .needsEndings(ended) }
-        var scope = BatchScope()
-        var mutations: [Mutation] = []
-        mutations.reserveCapacity(operations.count)
+        var scope = BatchScope(operations: operations.count)
+        var records: [Record] = []
+        records.reserveCapacity(operations.count)
         var replies: [BatchReply] = []
         replies.reserveCapacity(operations.count)
         var replayed: [(index: Int, sequence: SequenceNumber)] = []
@@ -127,14 +124,14 @@ struct AtomicBatch: JobAddingOperation {
                     case .needsEndings(let jobs): return .needsEndings(jobs)
                     }
                 }
-                let next = first.advanced(by: UInt64(mutations.count))
-                let decision = try core.decide(command, at: now, next: next, in: &scope)
-                decision.mutations.forEach { mutations.append($0) }
-                replies.append(operation.reply(decision.reply))
-                if case .effect(false, let sequence) = decision.reply { replayed.append((index, sequence)) }
+                let next = first.advanced(by: UInt64(records.count))
+                var decision = try core.decide(consume command, at: now, next: next, in: &scope)
+                let reply = decision.move(into: &records, at: now, next: next)
+                replies.append(operation.reply(reply))
+                if case .effect(false, let sequence) = reply { replayed.append((index, sequence)) }
             } catch { throw error.at(index) }
         }
-        for mutation in mutations { core.commit(mutation, at: now) }
+        for index in records.indices { core.append(&records[index]) }
         guard !replayed.isEmpty else { return .value(replies) }
         let (values, decided) = (replayed, replies)
         return .deferred { () throws(JobStoreError) -> [BatchReply] in
@@ -238,7 +235,7 @@ extension BatchOperation {
     fileprivate func validate(_ options: JobStoreOptions, at index: Int) throws(JobStoreError) {
         switch self {
         case .enqueue(let queue, let payload, let enqueueOptions):
-            try EnqueueOperation(queue: queue, payload: payload, options: enqueueOptions).validate(options, at: index)
+            try enqueueOptions.validate(queue: queue, payload: payload, options, at: index)
         case .ack(let lease, let result, let keepFor):
             try AckOperation(lease: lease, result: result, keepFor: keepFor).validate(options)
         case .requeue(let lease, let after, let error, let errorClass, let counts):
@@ -257,7 +254,7 @@ extension BatchOperation {
         switch self {
         case .enqueue(let queue, let payload, let options):
             return .enqueue(
-                try EnqueueOperation(queue: queue, payload: payload, options: options).record(at: now),
+                try options.record(queue: queue, payload: payload, at: now),
                 KeyCollision(options.onCollision))
         case .ack(let lease, let result, let keepFor):
             return try AckOperation(lease: lease, result: result, keepFor: keepFor).command(at: now)

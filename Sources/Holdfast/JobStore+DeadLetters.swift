@@ -266,7 +266,7 @@ private struct DeadLetterStep: StoreOperation {
             guard case .redrive(let redrive) = mutation else { return }
             redriven.insert(redrive.job)
             if perSecond != nil { result.lastRunAt = redrive.runAt ?? now }
-            if !isDryRun { core.commit(mutation, at: now) }
+            if !isDryRun { core.append(mutation, at: now) }
         }
         if case .redriven(_, let skipped) = decision.reply { result.skipped = skipped }
         result.done = dead.filter { redriven.contains($0.id) }

@@ -57,90 +57,12 @@ struct EnqueueOperation: JobAddingOperation {
         payload = try PayloadEnvelope.seal(payload, with: codec, store)
     }
 
-    func validate(_ store: JobStoreOptions) throws(JobStoreError) { try validate(store, at: nil) }
-
-    /// - Parameter place: That in a batch; `nil` outside.
-    func validate(_ store: JobStoreOptions, at place: Int?) throws(JobStoreError) {
-        try Limits.checkName(queue, "queue")
-        try Limits.checkPayload(payload, store)
-        try Limits.checkPriority(options.priority)
-        try Limits.checkMaxAttempts(options.maxAttempts)
-        guard options.delay == nil || options.runAt == nil else {
-            throw JobStoreError(.badRequest, "`delay_ms` and `run_at_ms` are both given; give one")
-        }
-        if let group = options.group { try Limits.checkName(group, "group") }
-        guard (1...Int(RecordLimits.weightMax)).contains(options.weight) else {
-            throw JobStoreError(.badRequest, "`weight` is \(options.weight); give 1 to \(RecordLimits.weightMax)")
-        }
-        guard options.weight == 1 || options.group.map({ !$0.isEmpty }) ?? false else {
-            throw JobStoreError(
-                .badRequest, "`weight` is given without `group`, whose turns it counts; give the group too")
-        }
-        try Limits.checkHeaders(options.headers)
-        if !options.isPlain { try validateRest(at: place) }
-        // Whether times end before the year 10000 depends on the clock; that they are no nonsense does not.
-        if options.delay != nil || options.runAt != nil || options.uniqueFor != nil || options.timeToLive != nil {
-            _ = try record(at: .zero)
-        }
-    }
-
-    private func validateRest(at place: Int?) throws(JobStoreError) {
-        if let key = options.uniqueKey { try Limits.checkName(key, "unique_key") }
-        guard options.uniqueFor == nil || options.uniqueKey != nil else {
-            throw JobStoreError(.badRequest, "`unique_for_ms` is given without `unique_key`; give the key too")
-        }
-        guard options.uniqueKey != nil || (options.uniqueScope, options.onCollision) == (.unfinished, .returnExisting)
-        else {
-            throw JobStoreError(
-                .badRequest, "`unique_scope` or `on_collision` is given without `unique_key`; give the key too")
-        }
-        guard options.uniqueFor == nil || options.uniqueScope == .unfinished else {
-            throw JobStoreError(.badRequest, "`unique_for_ms` and `unique_scope` are both given; give one")
-        }
-        _ = try options.terms()
-        try options.validateDependencies(at: place)
-        _ = try options.jobLabels()
-        guard !options.isSecret || options.onCollision != .replace else {
-            throw JobStoreError(
-                .badRequest,
-                "`secret` does not go with `on_collision` replace: the job that is there may show its payload; "
-                    + "leave one out"
-            )
-        }
-    }
-
-    /// Returns the record's content, with absolute times.
-    func record(at now: Timestamp) throws(JobStoreError) -> Enqueue {
-        var enqueue = Enqueue(
-            lane: Lane(
-                queue: queue, priority: Int8(truncatingIfNeeded: options.priority),
-                maxAttempts: UInt32(truncatingIfNeeded: options.maxAttempts), group: options.group ?? "",
-                weight: UInt32(truncatingIfNeeded: options.weight)),
-            payload: payload)
-        enqueue.runAt = try Limits.runAt(options.runAt, after: options.delay, at: now).flatMap { $0 > now ? $0 : nil }
-        if !options.headers.isEmpty {
-            enqueue.headers = options.headers.map { Enqueue.Header(name: $0.name, value: $0.value) }
-        }
-        if options.isPlain { return enqueue }
-        if let key = options.uniqueKey { enqueue.uniqueKey = key }
-        if options.uniqueScope == .queued { enqueue.isKeyFreedByLease = true }
-        if let uniqueFor = options.uniqueFor {
-            let milliseconds = try Limits.delayMilliseconds(uniqueFor, "unique_for_ms", atLeast: 1)
-            enqueue.uniqueUntil = try Limits.instant(now, plus: milliseconds, "unique_for_ms")
-        }
-        if let timeToLive = options.timeToLive {
-            let milliseconds = try Limits.delayMilliseconds(timeToLive, "ttl_ms", atLeast: 1)
-            enqueue.startBy = try Limits.instant(now, plus: milliseconds, "ttl_ms")
-        }
-        if let terms = try options.terms() { enqueue.terms = terms }
-        let labels = try options.jobLabels()
-        if !labels.isEmpty { enqueue.labels = labels }
-        if options.isSecret { enqueue.isSecret = true }
-        return enqueue
+    func validate(_ store: JobStoreOptions) throws(JobStoreError) {
+        try options.validate(queue: queue, payload: payload, store, at: nil)
     }
 
     mutating func run(on core: StoreCore, at now: Timestamp) throws(JobStoreError) -> OperationOutcome<EnqueueResult> {
-        var enqueue = try record(at: now)
+        var enqueue = try options.record(queue: queue, payload: payload, at: now)
         // Of whoever holds its key nothing is asked: the same enqueue again gives the same job.
         if options.hasDependencies, !core.state.isHeld(options.uniqueKey, in: queue, BatchScope()) {
             switch try options.dependencies(in: core.state, endings) {
@@ -156,6 +78,88 @@ struct EnqueueOperation: JobAddingOperation {
 }
 
 extension EnqueueOptions {
+    /// Checks an enqueue.
+    ///
+    /// - Parameter place: That in a batch; `nil` outside.
+    func validate(
+        queue: String, payload: [UInt8], _ store: JobStoreOptions, at place: Int?
+    ) throws(JobStoreError) {
+        try Limits.checkName(queue, "queue")
+        try Limits.checkPayload(payload, store)
+        try Limits.checkPriority(priority)
+        try Limits.checkMaxAttempts(maxAttempts)
+        guard delay == nil || runAt == nil else {
+            throw JobStoreError(.badRequest, "`delay_ms` and `run_at_ms` are both given; give one")
+        }
+        if let group { try Limits.checkName(group, "group") }
+        guard (1...Int(RecordLimits.weightMax)).contains(weight) else {
+            throw JobStoreError(.badRequest, "`weight` is \(weight); give 1 to \(RecordLimits.weightMax)")
+        }
+        guard weight == 1 || group.map({ !$0.isEmpty }) ?? false else {
+            throw JobStoreError(
+                .badRequest, "`weight` is given without `group`, whose turns it counts; give the group too")
+        }
+        try Limits.checkHeaders(headers)
+        if !isPlain { try validateRest(at: place) }
+        // Whether times end before the year 10000 depends on the clock; that they are no nonsense does not.
+        if delay != nil || runAt != nil || uniqueFor != nil || timeToLive != nil {
+            _ = try record(queue: queue, payload: payload, at: .zero)
+        }
+    }
+
+    private func validateRest(at place: Int?) throws(JobStoreError) {
+        if let key = uniqueKey { try Limits.checkName(key, "unique_key") }
+        guard uniqueFor == nil || uniqueKey != nil else {
+            throw JobStoreError(.badRequest, "`unique_for_ms` is given without `unique_key`; give the key too")
+        }
+        guard uniqueKey != nil || (uniqueScope, onCollision) == (.unfinished, .returnExisting)
+        else {
+            throw JobStoreError(
+                .badRequest, "`unique_scope` or `on_collision` is given without `unique_key`; give the key too")
+        }
+        guard uniqueFor == nil || uniqueScope == .unfinished else {
+            throw JobStoreError(.badRequest, "`unique_for_ms` and `unique_scope` are both given; give one")
+        }
+        _ = try terms()
+        try validateDependencies(at: place)
+        _ = try jobLabels()
+        guard !isSecret || onCollision != .replace else {
+            throw JobStoreError(
+                .badRequest,
+                "`secret` does not go with `on_collision` replace: the job that is there may show its payload; "
+                    + "leave one out"
+            )
+        }
+    }
+
+    /// Returns the content of an enqueue's record, with absolute times.
+    func record(queue: String, payload: [UInt8], at now: Timestamp) throws(JobStoreError) -> Enqueue {
+        let lane = Lane(
+            queue: queue, priority: Int8(truncatingIfNeeded: priority),
+            maxAttempts: UInt32(truncatingIfNeeded: maxAttempts), group: group ?? "",
+            weight: UInt32(truncatingIfNeeded: weight))
+        let runAt = try Limits.runAt(runAt, after: delay, at: now).flatMap { $0 > now ? $0 : nil }
+        // A job that says nothing more is not changed once it is made, because that would copy it.
+        if isPlain && headers.isEmpty { return Enqueue(lane: lane, runAt: runAt, payload: payload) }
+        var enqueue = Enqueue(lane: lane, runAt: runAt, payload: payload)
+        enqueue.headers = headers.map { Enqueue.Header(name: $0.name, value: $0.value) }
+        if let key = uniqueKey { enqueue.uniqueKey = key }
+        if uniqueScope == .queued { enqueue.isKeyFreedByLease = true }
+        if let uniqueFor {
+            let milliseconds = try Limits.delayMilliseconds(uniqueFor, "unique_for_ms", atLeast: 1)
+            enqueue.uniqueUntil = try Limits.instant(now, plus: milliseconds, "unique_for_ms")
+        }
+        if let timeToLive {
+            let milliseconds = try Limits.delayMilliseconds(timeToLive, "ttl_ms", atLeast: 1)
+            enqueue.startBy = try Limits.instant(now, plus: milliseconds, "ttl_ms")
+        }
+        if let terms = try terms() { enqueue.terms = terms }
+        let labels = try jobLabels()
+        if !labels.isEmpty { enqueue.labels = labels }
+        if isSecret { enqueue.isSecret = true }
+        return enqueue
+    }
+
     /// What the record says of attempts; `nil` for nothing.
     fileprivate func terms() throws(JobStoreError) -> JobTerms? {
         if timeLimit == nil && crashMax == nil && retry == nil && finalErrors.isEmpty { return nil }

@@ -154,7 +154,7 @@ private struct SettleThenLease<Settle: StoreOperation>: StoreOperation {
     /// It asks for room for both, lest the job be settled and the lease refused.
     var access: OperationAccess { .changes }
 
-    func validate(_ options: JobStoreOptions) throws(JobStoreError) {
+    mutating func validate(_ options: JobStoreOptions) throws(JobStoreError) {
         try settle.validate(options)
         _ = try request.get()
     }

@@ -27,6 +27,11 @@ final class StoreCore: @unchecked Sendable {
     /// Ends the manual clock's notices; set while the store is opened, before anybody else has it.
     var clockObservation: ManualClock.Observation?
 
+    // Whether two accesses overlap is checked at run time for each, in debug builds only: in others that took a
+    // twentieth of the time of a batch.
+    #if !DEBUG
+        @safe @exclusivity(unchecked)
+    #endif
     var state: QueueState
     /// The latest time in any record or answer.
     private(set) var latestTime: Timestamp
@@ -38,10 +43,16 @@ final class StoreCore: @unchecked Sendable {
     /// Those that were served in the middle of the operation that has the lock.
     private var servedEarly: [WaitingCaller] = []
     var flights = EffectFlights()
+    #if !DEBUG
+        @safe @exclusivity(unchecked)
+    #endif
     var outcomes = OutcomeWaiters()
     var roomWaiters = RoomWaiters()
     /// Jobs that were found unreadable when they were leased.
     var unreadable = 0
+    #if !DEBUG
+        @safe @exclusivity(unchecked)
+    #endif
     var window: HistoryWindow
     /// The first record where a cursor was made, or sent, since compaction last asked what to keep.
     var placedSinceRetention: SequenceNumber?
@@ -116,10 +127,10 @@ final class StoreCore: @unchecked Sendable {
 
     private func attempt<Operation: StoreOperation>(_ operation: inout Operation) -> Attempt<Operation.Value> {
         var served: [WaitingCaller] = []
-        lock.lock()
+        log.lockToAppend()
         let result = attemptLocked(&operation, &served)
         served += takeEnded()
-        lock.unlock()
+        log.unlockAppended()
         for caller in served { caller.wake() }
         return result
     }
@@ -208,7 +219,7 @@ final class StoreCore: @unchecked Sendable {
             let mutations = state.overdue(at: now, limit: Self.overdueChunk)
             assert(!mutations.isEmpty, "what is overdue can be recorded")
             if mutations.isEmpty { break }
-            for mutation in mutations { commit(mutation, at: now) }
+            for mutation in mutations { append(mutation, at: now) }
         }
         state.promoteDue(at: now)
         return true
@@ -220,15 +231,15 @@ final class StoreCore: @unchecked Sendable {
         let decision = try decide(command, at: now, next: log.nextSequence, in: &scope)
         switch decision.mutations {
         case .none: break
-        case .one(let mutation): commit(mutation, at: now)
-        case .many(let mutations): for mutation in mutations { commit(mutation, at: now) }
+        case .one(let mutation): append(mutation, at: now)
+        case .many(let mutations): for mutation in mutations { append(mutation, at: now) }
         }
         return decision.reply
     }
 
     /// Decides one command.
     func decide(
-        _ command: Command, at now: Timestamp, next: SequenceNumber, in scope: inout BatchScope
+        _ command: consuming Command, at now: Timestamp, next: SequenceNumber, in scope: inout BatchScope
     ) throws(JobStoreError) -> Decision {
         do { return try Self.decide(command, on: &state, at: now, next: next, in: &scope) } catch {
             throw JobStoreError(error)
@@ -239,30 +250,45 @@ final class StoreCore: @unchecked Sendable {
     // and released. These two run for each operation, so they get it in place.
 
     private static func decide(
-        _ command: Command, on state: inout QueueState, at now: Timestamp, next: SequenceNumber,
+        _ command: consuming Command, on state: inout QueueState, at now: Timestamp, next: SequenceNumber,
         in scope: inout BatchScope
     ) throws(EngineError) -> Decision { try state.decide(command, at: now, next: next, in: &scope) }
 
     private static func hasOverdue(_ state: inout QueueState, at now: Timestamp) -> Bool { state.hasOverdue(at: now) }
 
-    /// Appends one record and applies it.
-    func commit(_ mutation: Mutation, at now: Timestamp) {
-        let record = Record(sequence: log.nextSequence, time: now, mutation: mutation)
+    /// Appends what is to happen as the next record, and applies it.
+    func append(_ mutation: consuming Mutation, at now: Timestamp) {
+        var record = Record(sequence: log.nextSequence, time: now, mutation: mutation)
+        append(&record)
+    }
+
+    /// Appends the next record, and applies it.
+    ///
+    /// - Parameter record: Not changed, but in place: an element of an array is copied otherwise.
+    func append(_ record: inout Record) {
+        assert(record.sequence == log.nextSequence, "records are appended in order")
         #if DEBUG || INTERNAL_CHECKS
             do { try state.validate(record) } catch { preconditionFailure("an illegal record was decided: \(error)") }
         #endif
-        var bytes = 0
-        log.append(kind: record.mutation.kind.rawValue, time: now) { writer in
-            let start = writer.count
-            record.encodeBody(into: &writer)
-            bytes = writer.count - start
-        }
+        let bytes = write(record)
         state.apply(record)
-        if !outcomes.isEmpty { outcomes.note(mutation) }
+        if !outcomes.isEmpty { outcomes.note(record.mutation) }
         #if INTERNAL_CHECKS
             state.checkInvariants()
         #endif
         window.note(record.sequence, bytes: bytes)
+    }
+
+    /// Appends a record to the log and returns the size of its body. By itself, because a closure copies what it takes
+    /// from an `inout` parameter.
+    private func write(_ record: Record) -> Int {
+        var bytes = 0
+        log.append(kind: record.mutation.kind.rawValue, time: record.time) { writer in
+            let start = writer.count
+            record.encodeBody(into: &writer)
+            bytes = writer.count - start
+        }
+        return bytes
     }
 
     // MARK: - Reading the log; the caller does not hold the lock
@@ -271,15 +297,11 @@ final class StoreCore: @unchecked Sendable {
     func lookUp(_ job: JobID) -> EnqueueLookup {
         do {
             let records = LogRecords(log: log)
-            var record = try records.record(job.sequence)
-            if record == nil {
-                // It may have been appended but not committed.
-                let ticket = lock.withLock { log.ticket }
-                try log.waitBlocking(for: ticket)
-                record = try records.record(job.sequence)
-            }
-            guard let record, case .enqueue(let enqueue) = record.mutation else { return .missing }
-            return .found(enqueue, at: record.time)
+            if let record = try records.record(job.sequence) { return EnqueueLookup(record) }
+            // It may have been appended but not committed.
+            let ticket = lock.withLock { log.ticket }
+            try log.waitBlocking(for: ticket)
+            return EnqueueLookup(try records.record(job.sequence))
         } catch {
             return .failed(JobStoreError(error))
         }

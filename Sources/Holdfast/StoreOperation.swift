@@ -33,6 +33,14 @@ enum EnqueueLookup: Sendable {
     /// No record, or one that is not an enqueue.
     case missing
     case failed(JobStoreError)
+
+    init(_ record: Record?) {
+        if let record, case .enqueue(let enqueue) = record.mutation {
+            self = .found(enqueue, at: record.time)
+        } else {
+            self = .missing
+        }
+    }
 }
 
 /// One operation on a store.
@@ -41,8 +49,8 @@ protocol StoreOperation: Sendable {
     var access: OperationAccess { get }
     /// About how many bytes of records it may append, where that can be much.
     var bytes: Int { get }
-    /// Checks what can be checked without the state.
-    func validate(_ options: JobStoreOptions) throws(JobStoreError)
+    /// Checks what can be checked without the state, before anything else is asked.
+    mutating func validate(_ options: JobStoreOptions) throws(JobStoreError)
     /// Encodes the payloads that it brings, once.
     mutating func encode(with codec: any PayloadCodec, _ options: JobStoreOptions) throws(JobStoreError)
     /// Runs under the lock once there is room, before the time is read; may run more than once.
@@ -57,7 +65,7 @@ protocol StoreOperation: Sendable {
 
 extension StoreOperation {
     var bytes: Int { 0 }
-    func validate(_ options: JobStoreOptions) throws(JobStoreError) {}
+    mutating func validate(_ options: JobStoreOptions) throws(JobStoreError) {}
     mutating func encode(with codec: any PayloadCodec, _ options: JobStoreOptions) throws(JobStoreError) {}
     mutating func prepare(_ core: StoreCore) {}
     mutating func supply(_ lookup: EnqueueLookup, for job: JobID) {}

@@ -1,5 +1,13 @@
 // Strings as bytes: read from them, and compared by them.
 
+#if canImport(Glibc)
+    internal import Glibc
+#elseif canImport(Musl)
+    internal import Musl
+#else
+    internal import Darwin
+#endif
+
 extension String {
     /// Copies UTF-8 text, or returns `nil` when the bytes are not valid UTF-8.
     package init?(validating span: Span<UInt8>) {
@@ -18,9 +26,12 @@ extension String {
     /// Whether both are the same bytes. To Swift, "é" in one code point and in two are equal.
     package func hasSameBytes(as other: String) -> Bool {
         guard utf8.count == other.utf8.count else { return false }
-        // SAFETY: both buffers are valid for the closures.
+        // SAFETY: both buffers are valid for the closures, and of one length.
         let areSame = unsafe utf8.withContiguousStorageIfAvailable { own in
-            unsafe other.utf8.withContiguousStorageIfAvailable { unsafe own.elementsEqual($0) }
+            unsafe other.utf8.withContiguousStorageIfAvailable { other in
+                guard let a = own.baseAddress, let b = other.baseAddress else { return true }
+                return unsafe memcmp(a, b, own.count) == 0
+            }
         }
         // Strings of Swift's own are always contiguous; those bridged on Darwin need not be.
         return areSame.flatMap(\.self) ?? utf8.elementsEqual(other.utf8)

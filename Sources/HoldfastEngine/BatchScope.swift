@@ -41,8 +41,13 @@ package struct BatchScope: Sendable {
         let key: Name
     }
 
+    /// How many jobs more than one it may settle.
+    private let othersMax: Int
+
     /// Creates the scope of a batch of which nothing is decided yet.
-    package init() {}
+    ///
+    /// - Parameter operations: How many it has.
+    package init(operations: Int = 1) { othersMax = max(operations - 1, 0) }
 
     /// Whether nothing in it can bear on a further operation.
     var isEmpty: Bool {
@@ -59,6 +64,8 @@ package struct BatchScope: Sendable {
         if firstJob == nil || firstJob?.job == job {
             firstJob = (job, fate)
         } else {
+            // At once, instead of in steps that move what is there.
+            if otherJobs.isEmpty { otherJobs.reserveCapacity(othersMax) }
             otherJobs[job] = fate
         }
     }

@@ -1,5 +1,7 @@
 // What deciding gives. Nearly every command becomes one record, so the single mutation needs no array.
 
+package import HoldfastBytes
+
 /// The mutations of a decision, in order.
 package enum Mutations: Hashable, Sendable {
     case none
@@ -39,12 +41,31 @@ package struct Decision: Hashable, Sendable {
     package var mutations: Mutations
     package var reply: Reply
 
-    package init(mutations: Mutations, reply: Reply) {
+    package init(mutations: consuming Mutations, reply: consuming Reply) {
         self.mutations = mutations
         self.reply = reply
     }
 
-    init(_ mutation: Mutation, _ reply: Reply) {
+    init(_ mutation: consuming Mutation, _ reply: consuming Reply) {
         self.init(mutations: .one(mutation), reply: reply)
+    }
+
+    /// Moves what it becomes behind `records`, whose sequence numbers go on from `next`, and returns the reply.
+    package mutating func move(
+        into records: inout [Record], at now: Timestamp, next: SequenceNumber
+    ) -> Reply {
+        // Out of here first: what is taken from a stored property is copied.
+        var taken = Mutations.none
+        swap(&taken, &mutations)
+        switch consume taken {
+        case .none: break
+        case .one(let mutation): records.append(Record(sequence: next, time: now, mutation: mutation))
+        case .many(let mutations):
+            for (place, mutation) in mutations.enumerated() {
+                let sequence = next.advanced(by: UInt64(place))
+                records.append(Record(sequence: sequence, time: now, mutation: mutation))
+            }
+        }
+        return reply
     }
 }

@@ -10,16 +10,25 @@ extension QueueState {
     /// Applies a record that `validate` accepts.
     package mutating func apply(_ record: Record) {
         assert(record.sequence > lastSequence, "records are applied in order")
+        // Most records are of these kinds. A switch over all kinds copies the record, one over few does not.
         switch record.mutation {
         case .enqueue(let enqueue): apply(enqueue, record)
         case .lease(let grant): apply(grant, record)
+        case .ack(let ack): apply(ack, record)
+        default: applyRest(record)
+        }
+        if !record.mutation.isAboutCursor { lastShown = record.sequence }
+        lastSequence = record.sequence
+        latestTime = max(latestTime, record.time)
+        #if INTERNAL_CHECKS
+            checkInvariants()
+        #endif
+    }
+
+    private mutating func applyRest(_ record: Record) {
+        switch record.mutation {
+        case .enqueue, .lease, .ack: preconditionFailure("applied before")
         case .heartbeat(let heartbeat): apply(heartbeat, record)
-        case .ack(let ack):
-            if let entry = leasedEntry(ack.job, ack.token) {
-                completedCount += 1
-                if let until = ack.until { keepResult(of: ack.job.rawValue, entry, until: until, at: record.sequence) }
-                finish(ack.job.rawValue, as: .done, at: record.time)
-            }
         case .requeue(let requeue): apply(requeue, record)
         case .expire(let expire): apply(expire, record)
         case .bury(let bury):
@@ -49,12 +58,6 @@ extension QueueState {
         case .cursorRemove(let remove): apply(remove, at: record.sequence)
         case .storeSettings(let settings): apply(settings)
         }
-        if !record.mutation.isAboutCursor { lastShown = record.sequence }
-        lastSequence = record.sequence
-        latestTime = max(latestTime, record.time)
-        #if INTERNAL_CHECKS
-            checkInvariants()
-        #endif
     }
 
     // MARK: - One method per kind
@@ -168,6 +171,13 @@ extension QueueState {
         table.serve(job, of: entry.lane, at: record.sequence.rawValue)
         pushExpiry(entry.deadline, job, .lease)
         if hadDeadline { deadlinesChanged(of: job) }
+    }
+
+    private mutating func apply(_ ack: Ack, _ record: Record) {
+        guard let entry = leasedEntry(ack.job, ack.token) else { return }
+        completedCount += 1
+        if let until = ack.until { keepResult(of: ack.job.rawValue, entry, until: until, at: record.sequence) }
+        finish(ack.job.rawValue, as: .done, at: record.time)
     }
 
     private mutating func apply(_ heartbeat: Heartbeat, _ record: Record) {

@@ -12,10 +12,10 @@ extension QueueState {
     /// - Throws: `.notFound`, `.leaseLost`, `.queueFull` or `.invalidState`; `batch` is unchanged then.
     /// - Precondition: What is overdue at `now` was recorded and applied.
     package func decide(
-        _ command: Command, at now: Timestamp, next: SequenceNumber, in batch: inout BatchScope
+        _ command: consuming Command, at now: Timestamp, next: SequenceNumber, in batch: inout BatchScope
     ) throws(EngineError) -> Decision {
         assert(next > lastSequence, "sequence numbers only grow")
-        switch command {
+        switch consume command {
         case .enqueue(let enqueue, let collision):
             return try decide(enqueue, collision, at: now, next: next, in: &batch)
         case .lease(let queues, let limit, let milliseconds, let worker, let turns):
@@ -88,7 +88,7 @@ extension QueueState {
     // MARK: - Enqueue and lease
 
     private func decide(
-        _ enqueue: Enqueue, _ collision: KeyCollision, at now: Timestamp, next: SequenceNumber,
+        _ enqueue: consuming Enqueue, _ collision: KeyCollision, at now: Timestamp, next: SequenceNumber,
         in batch: inout BatchScope
     ) throws(EngineError) -> Decision {
         let queue = enqueue.lane.queue
@@ -104,7 +104,8 @@ extension QueueState {
             batch.setLane(enqueue.lane, of: JobID(next))
         }
         if let dependencies = dependent?.dependencies { batch.add(dependencies, of: JobID(next)) }
-        return Decision(.enqueue(dependent ?? enqueue), .enqueued(JobID(next)))
+        if let dependent { return Decision(.enqueue(dependent), .enqueued(JobID(next))) }
+        return Decision(.enqueue(enqueue), .enqueued(JobID(next)))
     }
 
     /// Notes that a job is about to come into a queue, if that takes one more.

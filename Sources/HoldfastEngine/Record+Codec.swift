@@ -186,20 +186,23 @@ extension Record {
     /// - Precondition: The record keeps `RecordLimits`, and refers to earlier records only.
     package func encodeBody(into writer: inout ByteWriter) {
         writer.append(varint: UInt64(bitPattern: time.milliseconds))
+        // Most records are of these kinds. A switch over all kinds copies the record, one over few does not.
         switch mutation {
         case .enqueue(let enqueue): encode(enqueue, into: &writer)
         case .lease(let grant): encode(grant, into: &writer)
+        case .ack(let ack): encode(ack, into: &writer)
+        default: encodeRest(into: &writer)
+        }
+    }
+
+    private func encodeRest(into writer: inout ByteWriter) {
+        switch mutation {
+        case .enqueue, .lease, .ack: preconditionFailure("encoded before")
         case .heartbeat(let heartbeat):
             writer.append(varint: heartbeat.progress == nil ? 0 : RecordFlags.report)
             append(heartbeat.deadline, to: &writer)
             append(heartbeat.job, heartbeat.token, to: &writer)
             if let progress = heartbeat.progress { writer.append(progress) }
-        case .ack(let ack):
-            let kept = ack.until == nil ? 0 : RecordFlags.keptUntil
-            writer.append(varint: ack.result == nil ? kept : RecordFlags.report | kept)
-            if let until = ack.until { append(until, to: &writer) }
-            append(ack.job, ack.token, to: &writer)
-            if let result = ack.result { writer.append(result) }
         case .requeue(let requeue): encode(requeue, into: &writer)
         case .expire(let expire): encode(expire, into: &writer)
         case .bury(let bury):
@@ -254,29 +257,40 @@ extension Record {
     }
 
     private func encode(_ enqueue: Enqueue, into writer: inout ByteWriter) {
+        let rest = enqueue.extras?.content
         var flags = Self.flags(of: enqueue.lane)
         if enqueue.runAt != nil { flags |= RecordFlags.runAt }
-        if enqueue.uniqueKey != nil { flags |= RecordFlags.uniqueKey }
-        if enqueue.uniqueUntil != nil { flags |= RecordFlags.uniqueUntil }
-        if enqueue.startBy != nil { flags |= RecordFlags.startBy }
-        if enqueue.terms != nil { flags |= RecordFlags.terms }
         if !enqueue.headers.isEmpty { flags |= RecordFlags.headers }
-        if enqueue.isKeyFreedByLease { flags |= RecordFlags.keyFreedByLease }
-        if enqueue.dependencies != nil { flags |= RecordFlags.dependencies }
-        if enqueue.isSecret { flags |= RecordFlags.secret }
-        if !enqueue.labels.isEmpty { flags |= RecordFlags.labels }
-        assert(enqueue.uniqueUntil == nil || enqueue.uniqueKey != nil, "a window needs a key")
+        if let rest { flags |= Self.flags(of: rest) }
         writer.append(varint: flags)
         encode(enqueue.lane, into: &writer)
         if let runAt = enqueue.runAt { append(runAt, to: &writer) }
-        if let key = enqueue.uniqueKey { writer.append(counted: key) }
-        if let until = enqueue.uniqueUntil { append(until, to: &writer) }
-        if let startBy = enqueue.startBy { append(startBy, to: &writer) }
-        enqueue.terms?.encode(into: &writer)
-        enqueue.dependencies?.encode(into: &writer, from: sequence)
-        if !enqueue.labels.isEmpty { enqueue.labels.encode(into: &writer) }
+        if let rest { encode(rest, into: &writer) }
         if !enqueue.headers.isEmpty { encode(enqueue.headers, into: &writer) }
         writer.append(enqueue.payload)
+    }
+
+    private static func flags(of rest: Enqueue.Extras.Content) -> UInt64 {
+        var flags: UInt64 = 0
+        if rest.uniqueKey != nil { flags |= RecordFlags.uniqueKey }
+        if rest.uniqueUntil != nil { flags |= RecordFlags.uniqueUntil }
+        if rest.startBy != nil { flags |= RecordFlags.startBy }
+        if rest.terms != nil { flags |= RecordFlags.terms }
+        if rest.isKeyFreedByLease { flags |= RecordFlags.keyFreedByLease }
+        if rest.dependencies != nil { flags |= RecordFlags.dependencies }
+        if rest.isSecret { flags |= RecordFlags.secret }
+        if !rest.labels.isEmpty { flags |= RecordFlags.labels }
+        assert(rest.uniqueUntil == nil || rest.uniqueKey != nil, "a window needs a key")
+        return flags
+    }
+
+    private func encode(_ rest: Enqueue.Extras.Content, into writer: inout ByteWriter) {
+        if let key = rest.uniqueKey { writer.append(counted: key) }
+        if let until = rest.uniqueUntil { append(until, to: &writer) }
+        if let startBy = rest.startBy { append(startBy, to: &writer) }
+        rest.terms?.encode(into: &writer)
+        rest.dependencies?.encode(into: &writer, from: sequence)
+        if !rest.labels.isEmpty { rest.labels.encode(into: &writer) }
     }
 
     private func encode(_ headers: [Enqueue.Header], into writer: inout ByteWriter) {
@@ -319,6 +333,14 @@ extension Record {
         if !grant.worker.isEmpty { writer.append(counted: grant.worker) }
         append(grant.deadline, to: &writer)
         append(grant.job, to: &writer)
+    }
+
+    private func encode(_ ack: Ack, into writer: inout ByteWriter) {
+        let kept = ack.until == nil ? 0 : RecordFlags.keptUntil
+        writer.append(varint: ack.result == nil ? kept : RecordFlags.report | kept)
+        if let until = ack.until { append(until, to: &writer) }
+        append(ack.job, ack.token, to: &writer)
+        if let result = ack.result { writer.append(result) }
     }
 
     private func encode(_ requeue: Requeue, into writer: inout ByteWriter) {

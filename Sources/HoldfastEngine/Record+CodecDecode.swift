@@ -144,7 +144,13 @@ extension Enqueue {
         guard key == 0 || key & RecordFlags.uniqueKey != 0 && key.nonzeroBitCount <= 2 else {
             throw ByteReaderError(.notCanonical, at: start)
         }
-        self.init(lane: try Lane(flags: flags, from: &reader))
+        let lane = try Lane(flags: flags, from: &reader)
+        if flags & ~RecordFlags.lane == 0 {
+            // Whole at once: one that is filled in is copied.
+            self.init(lane: lane, payload: try reader.rest(atMost: RecordLimits.payloadBytesMax))
+            return
+        }
+        self.init(lane: lane)
         if flags & RecordFlags.keyFreedByLease != 0 { isKeyFreedByLease = true }
         if flags & RecordFlags.runAt != 0 { runAt = try reader.instant(in: context) }
         if flags & RecordFlags.uniqueKey != 0 { uniqueKey = try reader.name() }

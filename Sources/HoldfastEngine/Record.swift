@@ -13,7 +13,7 @@ package struct Record: Hashable, Sendable {
     package let time: Timestamp
     package let mutation: Mutation
 
-    package init(sequence: SequenceNumber, time: Timestamp, mutation: Mutation) {
+    package init(sequence: SequenceNumber, time: Timestamp, mutation: consuming Mutation) {
         self.sequence = sequence
         self.time = time
         self.mutation = mutation

@@ -45,11 +45,12 @@ package struct CommitTicket: Sendable {
     package init(group: UInt64) { self.group = group }
 }
 
-/// A record copied out of the log.
+/// A record as the log holds it.
 package struct StoredEntry: Sendable {
     package let sequence: SequenceNumber
     package let kind: UInt8
-    package let body: [UInt8]
+    /// Keeps the memory of the frame that it is in.
+    package let body: ArraySlice<UInt8>
 }
 
 package enum Admission: Sendable {
@@ -78,8 +79,18 @@ package final class WriteAheadLog: @unchecked Sendable {
 
     // MARK: Guarded by `lock`
 
+    // Overlapping accesses are looked for in debug builds only: to look for them takes longer than to append.
+    #if !DEBUG
+        @safe @exclusivity(unchecked)
+    #endif
     var state = CommitPipelineState()
+    #if !DEBUG
+        @safe @exclusivity(unchecked)
+    #endif
     var next: SequenceNumber
+    #if !DEBUG
+        @safe @exclusivity(unchecked)
+    #endif
     var filling = CommitGroup()
     var fillingWaiters: [Waiter] = []
     var flyingWaiters: [Waiter] = []
@@ -105,6 +116,9 @@ package final class WriteAheadLog: @unchecked Sendable {
     var oversizedReadyBytes = 0
     var oversizedWantedBytes = 0
     var isOversizedRefused = false
+    /// Whether the committer is woken behind the lock, and whether there is something to wake it for.
+    private var isWakeDeferred = false
+    private var isWakeOwed = false
     /// The committer waits for a spare.
     var isStarving = false
     /// The maintenance thread wants the active segment ended, or synced.
@@ -126,7 +140,13 @@ package final class WriteAheadLog: @unchecked Sendable {
     var syncedPosition: LogPosition
     /// The audit chain as far as it was computed last.
     var auditKnown: AuditPoint?
+    #if !DEBUG
+        @safe @exclusivity(unchecked)
+    #endif
     var counters = LogStatistics()
+    #if !DEBUG
+        @safe @exclusivity(unchecked)
+    #endif
     var pacing: CheckpointPacing
     /// Something changed by which a rewrite may have become worth it.
     var isCompactionDue = true
@@ -321,6 +341,21 @@ package final class WriteAheadLog: @unchecked Sendable {
         return .ready
     }
 
+    /// Takes `lock`, to append; the committer is woken when `unlockAppended` has released it. Woken by `append` itself,
+    /// it would come while the lock is still held, and have to be woken a second time.
+    package func lockToAppend() {
+        lock.lock()
+        isWakeDeferred = true
+    }
+
+    package func unlockAppended() {
+        let wakes = isWakeOwed
+        isWakeDeferred = false
+        isWakeOwed = false
+        lock.unlock()
+        if wakes { workSignal.notifyOne() }
+    }
+
     /// What surely fits in a segment of the ring, behind what may already wait in the same group.
     private var ringUnitBytesMax: Int {
         JournalFiles.inFlightBytesMax(capacity: options.journalSegmentBytes, isOversized: false) - groupBytesTarget
@@ -345,7 +380,9 @@ package final class WriteAheadLog: @unchecked Sendable {
         next = next.next
         counters.recordBytes += UInt64(filling.byteCount - before)
         if pacing.note(bytes: filling.byteCount - before) { maintenanceSignal.notifyOne() }
-        if wasIdle && state.inFlight == nil { workSignal.notifyOne() }
+        if wasIdle && state.inFlight == nil {
+            if isWakeDeferred { isWakeOwed = true } else { workSignal.notifyOne() }
+        }
         if reserved.rawValue - next.rawValue == Self.reservationStride / 2 { maintenanceSignal.notifyOne() }
     }
 
@@ -431,7 +468,8 @@ package final class WriteAheadLog: @unchecked Sendable {
                         {
                             found.append(
                                 StoredEntry(
-                                    sequence: entry.sequence, kind: entry.kind, body: [UInt8](copying: entry.body)))
+                                    sequence: entry.sequence, kind: entry.kind, body: [UInt8](copying: entry.body)[...])
+                            )
                         }
                         return true
                     }

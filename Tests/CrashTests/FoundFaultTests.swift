@@ -19,7 +19,7 @@ import Testing
                 directory: CrashStore.path, fileSystem: intervening, options: CrashStore.options(),
                 createIfMissing: true, now: .zero)
             #expect(!log.recovery.wasCreated)
-            #expect(try log.entry(SequenceNumber(1))?.body == body(1))
+            #expect(try log.entry(SequenceNumber(1))?.body == body(1)[...])
             try log.close()
         }
     }

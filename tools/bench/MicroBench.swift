@@ -202,7 +202,7 @@ struct MicroBench: AsyncParsableCommand {
 
     /// Enqueues of tasks into a store whose commits are written and not synced: nearly all that is not the disk.
     private func measurePipeline(_ payloads: Payloads, in place: String) async throws {
-        for callers in [1, 64, 1024] {
+        for (callers, batch) in [(1, 1), (64, 1), (1024, 1), (1, 100)] {
             let nanoseconds = try await Self.median { () async throws -> Double in
                 let path = place + "/bench-pipeline.holdfast"
                 try ScratchDirectory.remove(path)
@@ -214,18 +214,20 @@ struct MicroBench: AsyncParsableCommand {
                 let store = try await JobStore.open(at: path, options: options)
                 // Fewer than a segment has room for, so that nothing is sealed meanwhile.
                 let time = MeasuredTime(warmUp: 0, seconds: 600)
-                let rounds = 12_000 / callers
+                let rounds = 12_000 / callers / batch
                 let crew: [Caller<Lease>] = (0..<callers).map {
                     Caller(
-                        .enqueue, index: $0, of: callers, batch: 1, payloads: payloads, time: time, roundsMax: rounds)
+                        .enqueue, index: $0, of: callers, batch: batch, payloads: payloads, time: time,
+                        roundsMax: rounds)
                 }
                 let start = MonotonicTime.now
                 _ = try await Crew.runInTasks(crew, on: HoldfastFace(store: store))
                 let elapsed = Double(MonotonicTime.now - start)
                 try await store.close()
-                return elapsed / Double(rounds * callers)
+                return elapsed / Double(rounds * callers * batch)
             }
-            print("commit pipeline: an enqueue, \(callers) tasks, not synced", nanoseconds, bytes: nil)
+            let what = batch > 1 ? "one of \(batch) enqueues" : "an enqueue, \(callers) tasks"
+            print("commit pipeline: \(what), not synced", nanoseconds, bytes: nil)
         }
     }
 

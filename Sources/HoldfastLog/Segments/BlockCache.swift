@@ -8,7 +8,13 @@ final class DecodedBlock: @unchecked Sendable {
     // SENDABLE: `raw` and `first` never change; `offsets` and `sequences` are touched under the index's lock only.
     let raw: [UInt8]
     private let first: SequenceNumber
+    #if !DEBUG
+        @safe @exclusivity(unchecked)
+    #endif
     private var offsets: [UInt32] = []
+    #if !DEBUG
+        @safe @exclusivity(unchecked)
+    #endif
     private var sequences: [UInt64] = []
 
     init(raw: [UInt8], first: SequenceNumber) {
@@ -21,14 +27,27 @@ final class DecodedBlock: @unchecked Sendable {
         if offsets.isEmpty { buildOffsets() }
         let index = sequences.partitioningIndex { $0 >= sequence.rawValue }
         guard index < sequences.count, sequences[index] == sequence.rawValue else { return nil }
+        let start = Int(offsets[index])
         let bytes = raw
-        var cursor = EntryCursor(bytes.span.extracting(Int(offsets[index])..<bytes.count), firstSequence: .zero)
+        var cursor = EntryCursor(bytes.span.extracting(start..<bytes.count), firstSequence: .zero)
         guard let entry = try? cursor.next() else { return nil }
-        return StoredEntry(sequence: sequence, kind: entry.kind, body: [UInt8](copying: entry.body))
+        let (kind, count) = (entry.kind, entry.body.count)
+        let end = start + cursor.offset
+        return StoredEntry(sequence: sequence, kind: kind, body: bytes[(end - count)..<end])
     }
+
+    /// Whether it is known to hold the record.
+    func holds(_ sequence: SequenceNumber) -> Bool {
+        guard let last = sequences.last else { return false }
+        return first <= sequence && sequence.rawValue <= last
+    }
+
+    private static let usualEntryBytes = 128
 
     private func buildOffsets() {
         let bytes = raw
+        offsets.reserveCapacity(bytes.count / Self.usualEntryBytes)
+        sequences.reserveCapacity(bytes.count / Self.usualEntryBytes)
         var cursor = EntryCursor(bytes.span, firstSequence: first)
         while true {
             let offset = cursor.offset

@@ -19,6 +19,8 @@ final class LogIndex: @unchecked Sendable {
     private var seals: [SegmentID: (source: SegmentSource, seal: SealFrame)] = [:]
     private var journals: [JournalIndex] = []
     private var blocks = BlockCache()
+    /// The frame found last, where the next record is likely to be.
+    private var recent: DecodedBlock?
 
     /// The frames of one journal segment.
     struct JournalIndex {
@@ -55,6 +57,8 @@ final class LogIndex: @unchecked Sendable {
         lock.withLock {
             journals.removeAll { removed.contains($0.header.id) }
             sealed = segments
+            // What it holds may have been dropped.
+            recent = nil
             let kept = Set(segments.map(\.id))
             for id in seals.keys where !kept.contains(id) { seals[id] = nil }
         }
@@ -175,6 +179,13 @@ final class LogIndex: @unchecked Sendable {
     }
 
     private func locate(_ sequence: SequenceNumber) -> Location {
+        if let recent, recent.holds(sequence) { return .block(recent) }
+        let location = search(sequence)
+        if case .block(let block) = location { recent = block }
+        return location
+    }
+
+    private func search(_ sequence: SequenceNumber) -> Location {
         if let journal = journals.last(where: { ($0.frames.first?.first ?? .max) <= sequence }) {
             guard sequence <= journal.lastSequence else { return .absent }
             let index = journal.frames.partitioningIndex { $0.first > sequence } - 1
