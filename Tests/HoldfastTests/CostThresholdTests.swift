@@ -25,7 +25,7 @@ import Testing
             static let lease = 100.0
             static let ack = 16.0
             static let ackThenLease = 115.0
-            static let replayedRecord = 33.0
+            static let replayedRecord = 38.0
             static let commit = 8.0
         #else
             static let enqueue = 0.1
@@ -85,7 +85,7 @@ import Testing
     @Test(.enabled(if: allocation_counter_works() == 1))
     func replayAllocatesNoMoreThanItsBoundForEachRecord() async throws {
         try await ThreadExecutor.run {
-            // How the log was divided into segments is chance, too.
+            // How much was sealed by then is chance, and so is which thread decodes it: 28 to 35 in a debug build.
             let each = try (0..<3).map { _ in
                 let few = try Self.replayAllocations(jobs: 500)
                 let many = try Self.replayAllocations(jobs: 1500)
