@@ -64,8 +64,8 @@ package struct BatchScope: Sendable {
         if firstJob == nil || firstJob?.job == job {
             firstJob = (job, fate)
         } else {
-            // At once, instead of in steps that move what is there.
-            if otherJobs.isEmpty { otherJobs.reserveCapacity(othersMax) }
+            // At once, instead of in steps that move what is there; a large batch may settle few of its jobs.
+            if otherJobs.isEmpty { otherJobs.reserveCapacity(min(othersMax, 256)) }
             otherJobs[job] = fate
         }
     }

@@ -79,7 +79,7 @@ package final class WriteAheadLog: @unchecked Sendable {
 
     // MARK: Guarded by `lock`
 
-    // Overlapping accesses are looked for in debug builds only: to look for them takes longer than to append.
+    // Overlapping accesses are looked for in debug builds only; under the lock, in one method each, there are none.
     #if !DEBUG
         @safe @exclusivity(unchecked)
     #endif
@@ -342,9 +342,11 @@ package final class WriteAheadLog: @unchecked Sendable {
     }
 
     /// Takes `lock`, to append; the committer is woken when `unlockAppended` has released it. Woken by `append` itself,
-    /// it would come while the lock is still held, and have to be woken a second time.
+    /// it would come while the lock is still held, and have to be woken a second time. Until then nobody releases the
+    /// lock, not even to wait for a signal: what others append meanwhile would wake nobody.
     package func lockToAppend() {
         lock.lock()
+        assert(!isWakeDeferred, "the lock is held from lockToAppend to unlockAppended")
         isWakeDeferred = true
     }
 

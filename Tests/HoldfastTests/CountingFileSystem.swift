@@ -1,5 +1,5 @@
 // A disk in memory that counts what is written to the journal and what is synced, and can hold a write up. What the
-// thread that commits allocates is counted from write to write.
+// thread that commits allocates is counted from write to write. The disk's own allocations count for no thread.
 
 import CAllocationCounter
 import HoldfastLog
@@ -17,11 +17,8 @@ final class CountingFileSystem: ForwardingFileSystem {
         var syncs = 0
         /// Allocations of the commit thread, from the first commit to the last.
         var commitAllocations: UInt64 = 0
-        /// Allocations of this disk itself in reads: they are no store's.
-        var readAllocations: UInt64 = 0
-        /// What the commit thread had allocated, with writes left out, when it came first.
-        fileprivate var firstAllocation: UInt64?
-        fileprivate var writeAllocations: UInt64 = 0
+        /// The commit thread, and what it had allocated when it came first.
+        fileprivate var first: (thread: UInt, allocations: UInt64)?
     }
 
     let base: SimulatedFileSystem
@@ -64,19 +61,15 @@ final class CountingFileSystem: ForwardingFileSystem {
 
     fileprivate func noteSync() { state.withLock { $0.syncs += 1 } }
 
-    fileprivate func noteRead(allocations: UInt64) { state.withLock { $0.readAllocations += allocations } }
-
-    /// Notes what a write allocated itself.
-    fileprivate func noteCommit(allocations: UInt64) { state.withLock { $0.writeAllocations += allocations } }
-
     fileprivate func noteWrite(isCommitted: Bool) {
-        let allocations = allocation_count_of_thread()
+        let (thread, allocations) = (allocation_counter_of_thread(), allocation_count_of_thread())
         state.withLock {
             if isCommitted {
                 $0.commits += 1
-                let first = $0.firstAllocation ?? allocations
-                $0.firstAllocation = first
-                $0.commitAllocations = allocations - first - $0.writeAllocations
+                let first = $0.first ?? (thread, allocations)
+                $0.first = first
+                // The last frame is written by whoever closes.
+                if first.thread == thread { $0.commitAllocations = allocations - first.allocations }
             } else {
                 $0.otherWrites += 1
             }
@@ -103,15 +96,14 @@ private final class CountingFile: ForwardingFile {
     func write(_ bytes: Span<UInt8>, at offset: Int) throws(IOFailure) {
         system.noteWrite(isCommitted: isCommitted)
         let before = allocation_count_of_thread()
+        defer { allocation_count_forget(allocation_count_of_thread() - before) }
         try base.write(bytes, at: offset)
-        if isCommitted { system.noteCommit(allocations: allocation_count_of_thread() - before) }
     }
 
     func read(into buffer: inout MutableSpan<UInt8>, at offset: Int) throws(IOFailure) -> Int {
         let before = allocation_count_of_thread()
-        let count = try base.read(into: &buffer, at: offset)
-        system.noteRead(allocations: allocation_count_of_thread() - before)
-        return count
+        defer { allocation_count_forget(allocation_count_of_thread() - before) }
+        return try base.read(into: &buffer, at: offset)
     }
 
     func sync() throws(IOFailure) {

@@ -54,7 +54,7 @@ void holdfast_random(uint8_t *buffer, size_t count);
 int holdfast_thread_start(uintptr_t *thread, size_t stack_bytes, void *(*body)(void *argument), void *argument);
 /// Names the calling thread; what the platform can't hold is cut off.
 void holdfast_thread_set_name(const char *name);
-/// Lets other threads that are ready have the calling one's processor first.
+/// Offers the calling thread's processor to others that are ready.
 void holdfast_thread_give_way(void);
 /// Waits for a thread to end. 0 or -errno.
 int holdfast_thread_join(uintptr_t thread);

@@ -69,7 +69,7 @@ package final class DedicatedThread: @unchecked Sendable {
         precondition(result == 0, "a thread cannot wait for itself")
     }
 
-    /// Lets those go first who want the processor now: called between pieces of work, so that nobody is put off by a
+    /// Offers the processor to those who want it now: called between pieces of work, so that nobody is put off by a
     /// whole time slice, which is milliseconds. Costs less than a microsecond where nobody wants it.
     static func giveWay() { holdfast_thread_give_way() }
 

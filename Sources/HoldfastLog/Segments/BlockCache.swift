@@ -36,7 +36,7 @@ final class DecodedBlock: @unchecked Sendable {
         return StoredEntry(sequence: sequence, kind: kind, body: bytes[(end - count)..<end])
     }
 
-    /// Whether it is known to hold the record.
+    /// Whether it is known to hold the record, if the log does.
     func holds(_ sequence: SequenceNumber) -> Bool {
         guard let last = sequences.last else { return false }
         return first <= sequence && sequence.rawValue <= last
@@ -46,8 +46,10 @@ final class DecodedBlock: @unchecked Sendable {
 
     private func buildOffsets() {
         let bytes = raw
-        offsets.reserveCapacity(bytes.count / Self.usualEntryBytes)
-        sequences.reserveCapacity(bytes.count / Self.usualEntryBytes)
+        // A frame that is larger holds one large record.
+        let usual = min(bytes.count, FrameFormat.sealedFrameBytesTarget) / Self.usualEntryBytes
+        offsets.reserveCapacity(usual)
+        sequences.reserveCapacity(usual)
         var cursor = EntryCursor(bytes.span, firstSequence: first)
         while true {
             let offset = cursor.offset

@@ -21,6 +21,8 @@ final class LogIndex: @unchecked Sendable {
     private var blocks = BlockCache()
     /// The frame found last, where the next record is likely to be.
     private var recent: DecodedBlock?
+    /// Beyond the cache's bound at most this is kept.
+    private static let recentBytesMax = 256 << 10
 
     /// The frames of one journal segment.
     struct JournalIndex {
@@ -181,7 +183,7 @@ final class LogIndex: @unchecked Sendable {
     private func locate(_ sequence: SequenceNumber) -> Location {
         if let recent, recent.holds(sequence) { return .block(recent) }
         let location = search(sequence)
-        if case .block(let block) = location { recent = block }
+        if case .block(let block) = location { recent = block.raw.count <= Self.recentBytesMax ? block : nil }
         return location
     }
 

@@ -9,5 +9,9 @@
 int allocation_counter_works(void);
 /// Allocations that the calling thread has made; making a block larger is one too.
 uint64_t allocation_count_of_thread(void);
+/// Leaves out what the calling thread allocated since its count was `made` less than it is.
+void allocation_count_forget(uint64_t made);
+/// Another number for each thread that runs.
+uintptr_t allocation_counter_of_thread(void);
 
 #endif
