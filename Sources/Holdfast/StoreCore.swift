@@ -27,8 +27,8 @@ final class StoreCore: @unchecked Sendable {
     /// Ends the manual clock's notices; set while the store is opened, before anybody else has it.
     var clockObservation: ManualClock.Observation?
 
-    // Whether two accesses overlap is checked at run time for each, in debug builds only: in others that took a
-    // twentieth of the time of a batch.
+    // Whether two accesses overlap is checked at run time for each, in debug builds only: it was a
+    // twentieth of a batch's instructions.
     #if !DEBUG
         @safe @exclusivity(unchecked)
     #endif

@@ -16,7 +16,7 @@ import Testing
         let failed = Atomic(false)
         disk.hook.withLock { hook in
             hook = { [weak log = opened.log] in
-                guard let log, failed.exchange(true, ordering: .relaxed) == false else { return }
+                guard let log, !failed.exchange(true, ordering: .relaxed) else { return }
                 log.lock.withLock { log.failLocked(LogError(.poisoned, "the disk is gone")) }
             }
         }

@@ -148,7 +148,11 @@ import Testing
                 [body(number, bytes: 600)], kind: isKept ? OpaqueDelegate.keptKind : OpaqueDelegate.droppableKind)
             if isKept { kept[sequence] = body(number, bytes: 600) } else { dropped.append(sequence) }
         }
+        // What was found last is remembered, and must not be once it is dropped.
+        let last = try #require(dropped.last)
+        #expect(try opened.log.entry(last) != nil)
         let result = try opened.log.compact()
+        #expect(try opened.log.entry(last) == nil)
         #expect(result.recordsDropped == UInt64(dropped.count))
         #expect(result.bytesAfter < result.bytesBefore)
         for (sequence, body) in kept { #expect(try opened.log.entry(sequence)?.body == body[...]) }

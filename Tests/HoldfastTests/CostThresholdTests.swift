@@ -25,7 +25,7 @@ import Testing
             static let lease = 100.0
             static let ack = 16.0
             static let ackThenLease = 115.0
-            static let replayedRecord = 38.0
+            static let replayedRecord = 33.0
             static let commit = 8.0
         #else
             static let enqueue = 0.1
