@@ -29,9 +29,9 @@ import Testing
             static let commit = 8.0
         #else
             static let enqueue = 0.1
-            static let lease = 9.5
+            static let lease = 7.5
             static let ack = 0.1
-            static let ackThenLease = 10.0
+            static let ackThenLease = 6.5
             static let replayedRecord = 2.0
             static let commit = 2.1
         #endif
