@@ -75,6 +75,19 @@ import Testing
         #expect(try parse(#""\"\\\/\b\f\n\r\t\u0000\u20AC\ud83d\ude00""#).string == "\"\\/\u{8}\u{C}\n\r\t\0€😀")
     }
 
+    @Test func fieldsAreFoundByTheirNamesHoweverTheyAreWritten() throws {
+        let root = try parse(#"{"queue":1,"p\u0072iority":2,"":3,"\n":4}"#)
+        let found = [root["queue"], root["priority"], root[""], root["\n"]].map { $0?.integer }
+        #expect(found == [1, 2, 3, 4])
+        #expect(root["queu"] == nil && root["queuf"] == nil && root["n"] == nil)
+        let names: [StaticString] = ["queue", "priority", "", "\n"]
+        #expect(!root.hasField(besides: names))
+        for name in names.indices {
+            let others = names[..<name] + names[(name + 1)...]
+            #expect(root.hasField(besides: Array(others)))
+        }
+    }
+
     @Test func noPrefixOrChangedByteOfATextTraps() throws {
         let text = [UInt8](#"{"op":"x","n":-1.5e+3,"l":[true,false,null,"\u00e9é\ud83d\ude00"],"o":{"k":{}}}"#.utf8)
         for end in 0..<text.count {
@@ -84,7 +97,15 @@ import Testing
             for bit in 0..<8 {
                 var changed = text
                 changed[index] ^= 1 << bit
-                if let root = try? JSONDocument(changed).root { #expect(root.kind == .object) }
+                guard let root = try? JSONDocument(changed).root else { continue }
+                #expect(root.kind == .object)
+                for field in try #require(root.fields) {
+                    // What is read of it must be text, too.
+                    let texts = [field.name] + [field.value] + (field.value.elements ?? [])
+                    for text in texts where text.kind == .string {
+                        #expect(text.stringBytes.map { String(validating: $0, as: UTF8.self) } == text.string)
+                    }
+                }
             }
         }
     }

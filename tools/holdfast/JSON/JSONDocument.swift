@@ -54,6 +54,43 @@ final class JSONDocument: Sendable {
     /// The whole value.
     var root: JSONValue { JSONValue(document: self, index: 0) }
 
+    /// The text of a string, escapes resolved.
+    fileprivate func text(of node: Node) -> ArraySlice<UInt8> {
+        let content = bytes[Int(node.start) + 1..<Int(node.end) - 1]
+        return node.hasEscapes ? JSONParser.unescape(content.span)[...] : content
+    }
+
+    /// Returns the node of the field called `name` of the object at `object`; `nil` when there is none.
+    ///
+    /// - Complexity: O(fields), without counting a reference: a request is asked for many fields it does not have.
+    fileprivate func field(_ name: StaticString, of object: Int) -> Int? {
+        firstField(of: object) { isString($0, name) }.map { $0 + 1 }
+    }
+
+    /// Says whether the object at `object` has a field that is called none of `names`.
+    fileprivate func hasField(besides names: [StaticString], of object: Int) -> Bool {
+        firstField(of: object) { key in !names.contains { isString(key, $0) } } != nil
+    }
+
+    /// Returns the node of the first name that `matches`.
+    private func firstField(of object: Int, where matches: (Node) -> Bool) -> Int? {
+        guard nodes[object].kind == .object else { return nil }
+        return nodes.withUnsafeBufferPointer { nodes in
+            let end = Int(nodes[object].next)
+            var key = object + 1
+            while key < end {
+                if matches(nodes[key]) { return key }
+                key = Int(nodes[key + 1].next)
+            }
+            return nil
+        }
+    }
+
+    private func isString(_ node: Node, _ text: StaticString) -> Bool {
+        if !node.hasEscapes && Int(node.end - node.start) - 2 != text.utf8CodeUnitCount { return false }
+        return text.withUTF8Buffer { self.text(of: node).elementsEqual($0) }
+    }
+
     /// Says whether `bytes` are one JSON value.
     static func isValid(_ bytes: [UInt8]) -> Bool {
         (try? JSONParser.parse(bytes)) != nil
@@ -112,15 +149,13 @@ struct JSONValue: Sendable {
     /// The text of a string as UTF-8, escapes resolved.
     var stringBytes: [UInt8]? {
         let node = node
-        guard node.kind == .string else { return nil }
-        let content = document.bytes[Int(node.start) + 1..<Int(node.end) - 1]
-        return node.hasEscapes ? JSONParser.unescape(content) : [UInt8](content)
+        return node.kind == .string ? [UInt8](document.text(of: node)) : nil
     }
 
     /// The text of a string.
     var string: String? {
-        guard let bytes = stringBytes else { return nil }
-        return String(decoding: bytes, as: UTF8.self)
+        let node = node
+        return node.kind == .string ? String(decoding: document.text(of: node), as: UTF8.self) : nil
     }
 
     /// The elements of a list.
@@ -152,28 +187,9 @@ struct JSONValue: Sendable {
 
     /// Returns the field called `name` of an object, or `nil`.
     subscript(name: StaticString) -> JSONValue? {
-        let node = node
-        guard node.kind == .object else { return nil }
-        var child = index + 1
-        while child < Int(node.next) {
-            if JSONValue(document: document, index: child).isString(name) {
-                return JSONValue(document: document, index: child + 1)
-            }
-            child = Int(document.nodes[child + 1].next)
-        }
-        return nil
+        document.field(name, of: index).map { JSONValue(document: document, index: $0) }
     }
 
-    /// Says whether this is the string `text`.
-    func isString(_ text: StaticString) -> Bool {
-        let node = node
-        guard node.kind == .string else { return false }
-        return text.withUTF8Buffer { wanted in
-            if node.hasEscapes { return stringBytes.map { $0.elementsEqual(wanted) } ?? false }
-            guard Int(node.end - node.start) - 2 == wanted.count else { return false }
-            let start = Int(node.start) + 1
-            for offset in 0..<wanted.count where document.bytes[start + offset] != wanted[offset] { return false }
-            return true
-        }
-    }
+    /// Says whether this is an object with a field that is called none of `names`.
+    func hasField(besides names: [StaticString]) -> Bool { document.hasField(besides: names, of: index) }
 }

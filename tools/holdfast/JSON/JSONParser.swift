@@ -147,7 +147,7 @@ struct JSONParser {
 
     private func text(of node: Int) -> [UInt8] {
         let content = bytes[Int(nodes[node].start) + 1..<Int(nodes[node].end) - 1]
-        return nodes[node].hasEscapes ? Self.unescape(content) : [UInt8](content)
+        return nodes[node].hasEscapes ? Self.unescape(content.span) : [UInt8](content)
     }
 
     private func duplicate(_ node: Int) -> JSONError {
@@ -277,40 +277,51 @@ struct JSONParser {
     // MARK: - Escapes
 
     /// Resolves the escapes of a string's content, which has been checked by parsing.
-    static func unescape(_ content: ArraySlice<UInt8>) -> [UInt8] {
-        var result: [UInt8] = []
-        result.reserveCapacity(content.count)
-        var index = content.startIndex
-        while index < content.endIndex {
-            let byte = content[index]
-            guard byte == UInt8(ascii: "\\") else {
-                result.append(byte)
-                index += 1
-                continue
-            }
-            let letter = content[index + 1]
-            index += 2
-            switch letter {
-            case UInt8(ascii: "b"): result.append(0x08)
-            case UInt8(ascii: "f"): result.append(0x0C)
-            case UInt8(ascii: "n"): result.append(0x0A)
-            case UInt8(ascii: "r"): result.append(0x0D)
-            case UInt8(ascii: "t"): result.append(0x09)
-            case UInt8(ascii: "u"):
-                var value = unit(content, index)
-                index += 4
-                if (0xD800...0xDBFF).contains(value) {
-                    value = 0x10000 + (value - 0xD800) << 10 + (unit(content, index + 2) - 0xDC00)
-                    index += 6
+    static func unescape(_ content: Span<UInt8>) -> [UInt8] {
+        // What an escape stands for is never longer than the escape.
+        [UInt8](unsafeUninitializedCapacity: content.count) { result, count in
+            content.withUnsafeBufferPointer { content in
+                var index = 0
+                while index < content.count {
+                    var byte = content[index]
+                    index += 1
+                    if byte == UInt8(ascii: "\\") {
+                        byte = content[index]
+                        index += 1
+                        switch byte {
+                        case UInt8(ascii: "b"): byte = 0x08
+                        case UInt8(ascii: "f"): byte = 0x0C
+                        case UInt8(ascii: "n"): byte = 0x0A
+                        case UInt8(ascii: "r"): byte = 0x0D
+                        case UInt8(ascii: "t"): byte = 0x09
+                        case UInt8(ascii: "u"):
+                            for unit in UTF8.encode(scalar(content, &index)) ?? .init() {
+                                result[count] = unit
+                                count += 1
+                            }
+                            continue
+                        default: break
+                        }
+                    }
+                    result[count] = byte
+                    count += 1
                 }
-                if let scalar = Unicode.Scalar(value) { result.append(contentsOf: UTF8.encode(scalar) ?? .init()) }
-            default: result.append(letter)
             }
         }
-        return result
     }
 
-    private static func unit(_ content: ArraySlice<UInt8>, _ index: Int) -> UInt32 {
+    /// Reads what follows `\u`, and the other half of a character that takes two.
+    private static func scalar(_ content: UnsafeBufferPointer<UInt8>, _ index: inout Int) -> Unicode.Scalar {
+        var value = unit(content, index)
+        index += 4
+        if (0xD800...0xDBFF).contains(value) {
+            value = 0x10000 + (value - 0xD800) << 10 + (unit(content, index + 2) - 0xDC00)
+            index += 6
+        }
+        return Unicode.Scalar(value) ?? "\u{FFFD}"
+    }
+
+    private static func unit(_ content: UnsafeBufferPointer<UInt8>, _ index: Int) -> UInt32 {
         content[index..<index + 4].reduce(0) { $0 << 4 | (hexDigit($1) ?? 0) }
     }
 }

@@ -5,15 +5,17 @@ import Holdfast
 extension RequestFields {
     /// Reads which jobs a new one waits for, and which one waits for it.
     func dependencies(into options: inout EnqueueOptions) throws(JobStoreError) {
-        options.after = try counts("after", "a list of ids").map { JobID(UInt64($0)) }
-        options.afterIndex = try counts("after_index", "a list of places in the batch").map { Int($0) }
-        options.ifOneFails = try choice("if_one_fails") ?? .wait
-        options.before = try count("before").map { JobID(UInt64($0)) }
-        options.hold = try flag("hold") ?? false
+        if let ids = try counts("after", "a list of ids") { options.after = ids.map { JobID(UInt64($0)) } }
+        if let places = try counts("after_index", "a list of places in the batch") {
+            options.afterIndex = places.map { Int($0) }
+        }
+        if let choice: DependencyFailure = try choice("if_one_fails") { options.ifOneFails = choice }
+        if let id = try count("before") { options.before = JobID(UInt64(id)) }
+        if let hold = try flag("hold") { options.hold = hold }
     }
 
-    private func counts(_ name: StaticString, _ wanted: String) throws(JobStoreError) -> [Int64] {
-        guard let value = object[name] else { return [] }
+    private func counts(_ name: StaticString, _ wanted: String) throws(JobStoreError) -> [Int64]? {
+        guard let value = object[name] else { return nil }
         guard let elements = value.elements else { throw wrongType(name, value, wanted) }
         var counts: [Int64] = []
         counts.reserveCapacity(elements.count)

@@ -257,9 +257,13 @@ struct RequestFields {
         throw JobStoreError(.badRequest, "`\(name)` is \"\(text.prefix(40))\"; give one of \(words)")
     }
 
+    /// Most jobs say nothing else, and to look for each option takes longer than to parse them.
+    private static let fieldsOfAnyJob: [StaticString] = ["op", "queue", "payload", "payload_b64", "req", "wait_ms"]
+
     /// Reads what an enqueue says besides queue and payload.
     func enqueueOptions() throws(JobStoreError) -> EnqueueOptions {
         var options = EnqueueOptions()
+        if !object.hasField(besides: Self.fieldsOfAnyJob) { return options }
         if let priority = try integer("priority") { options.priority = Int(priority) }
         if let attempts = try integer("max_attempts") { options.maxAttempts = Int(attempts) }
         if has("delay_ms") && has("run_at_ms") {
@@ -267,26 +271,34 @@ struct RequestFields {
         }
         options.delay = try milliseconds("delay_ms")
         options.runAt = try count("run_at_ms").map { Timestamp(milliseconds: $0) }
-        options.uniqueKey = try text("unique_key")
-        options.uniqueFor = try milliseconds("unique_for_ms")
-        if options.uniqueFor != nil && options.uniqueKey == nil {
-            throw JobStoreError(.badRequest, "`unique_for_ms` is there without `unique_key`; give both or neither")
-        }
-        options.uniqueScope = try choice("unique_scope") ?? .unfinished
-        options.onCollision = try choice("on_collision") ?? .returnExisting
         options.group = try text("group")
         if let weight = try integer("weight") { options.weight = Int(weight) }
         options.headers = try headers()
-        options.timeToLive = try milliseconds("ttl_ms")
-        options.timeLimit = try milliseconds("time_limit_ms")
-        options.crashMax = try integer("crash_max").map { Int($0) }
-        options.retry = try retry().map { QueueConfiguration.Retry($0) }
-        options.finalErrors = try finalErrors() ?? []
+        // What is not given is not set: that would cost as much as setting it.
+        try uniqueness(into: &options)
+        if let time = try milliseconds("ttl_ms") { options.timeToLive = time }
+        if let time = try milliseconds("time_limit_ms") { options.timeLimit = time }
+        if let crashMax = try integer("crash_max") { options.crashMax = Int(crashMax) }
+        if let retry = try retry() { options.retry = QueueConfiguration.Retry(retry) }
+        if let classes = try finalErrors() { options.finalErrors = classes }
         try dependencies(into: &options)
-        options.labels = try labels()
-        options.owner = try text("owner")
-        options.isSecret = try flag("secret") ?? false
+        if has("labels") { options.labels = try labels() }
+        if let owner = try text("owner") { options.owner = owner }
+        if let isSecret = try flag("secret") { options.isSecret = isSecret }
         return options
+    }
+
+    private func uniqueness(into options: inout EnqueueOptions) throws(JobStoreError) {
+        if let key = try text("unique_key") { options.uniqueKey = key }
+        if let window = try milliseconds("unique_for_ms") {
+            guard has("unique_key") else {
+                throw JobStoreError(
+                    .badRequest, "`unique_for_ms` is there without `unique_key`; give both or neither")
+            }
+            options.uniqueFor = window
+        }
+        if let scope: UniqueScope = try choice("unique_scope") { options.uniqueScope = scope }
+        if let collision: UniqueCollision = try choice("on_collision") { options.onCollision = collision }
     }
 
     /// Reads `final_errors`, a list of error classes; an empty one for `null`.
