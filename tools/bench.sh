@@ -4,6 +4,7 @@
 #   tools/bench.sh [arguments of holdfast-bench run...]    beside a bare log, in one process
 #   tools/bench.sh curves --plot FILE.svg                  throughput, latency and cost under load, as a picture
 #   tools/bench.sh micro                                   the parts of an operation, each by itself
+#   tools/bench.sh command DIRECTORY                       the program holdfast: requests to its shell, its stat
 #   tools/bench.sh --peers [options] [WORKLOAD...]         beside other systems, turn by turn, with one report
 #
 # Options with --peers:
@@ -26,11 +27,14 @@ help() { sed -n '2,/^set /s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" | sed '$d'; }
 case "${1:-}" in -h | --help) help; exit 0 ;; esac
 . "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
 
+# Builds holdfast-bench, and what else is named.
 build_bench() {
-    local log
+    local log product
     log=$(mktemp)
     say "Building"
-    swift build -c release --product holdfast-bench >"$log" 2>&1 || { cat "$log" >&2; rm "$log"; die "the build"; }
+    for product in holdfast-bench "$@"; do
+        swift build -c release --product "$product" >"$log" 2>&1 || { cat "$log" >&2; rm "$log"; die "the build"; }
+    done
     rm "$log"
     bench=$(swift build -c release --show-bin-path)/holdfast-bench
 }
@@ -38,6 +42,7 @@ build_bench() {
 case "${1:-}" in
     --peers) ;;
     --help-workloads) build_bench; exec "$bench" run --help ;;
+    command) build_bench holdfast; exec "$bench" "$@" ;;
     run | curves | micro | churn | backlog | help) build_bench; exec "$bench" "$@" ;;
     *) build_bench; exec "$bench" run "$@" ;;
 esac

@@ -12,8 +12,6 @@ import Holdfast
     import Darwin
 #endif
 
-private func sendSignal(_ process: pid_t, _ signal: Int32) -> Int32 { kill(process, signal) }
-
 /// Starts this program once more, to open a store.
 struct ChildStore {
     /// From the start of the process to its first lease.
@@ -26,82 +24,36 @@ struct ChildStore {
     /// Opens the store in a new process and takes a lease; the lease is given up with the process.
     static func open(_ path: String, queue: String) throws -> ChildStore {
         let began = MonotonicTime.now
-        return try start("lease", path, queue) { next in
-            let resident = try number(next())
-            let elapsed = MonotonicTime.now - began
-            return ChildStore(nanoseconds: Int64(elapsed), kibibytes: resident, pending: try number(next()))
-        }
+        let child = try start("lease", path, queue)
+        let resident = try number(child)
+        let elapsed = MonotonicTime.now - began
+        return ChildStore(nanoseconds: Int64(elapsed), kibibytes: resident, pending: try number(child))
     }
 
     /// Enqueues in a new process for a while, then kills it.
     static func killAmidEnqueues(_ path: String, queue: String, afterMilliseconds milliseconds: Int) throws {
-        try start("enqueue", path, queue) { next in
-            let process = try number(next())
-            usleep(UInt32(milliseconds) * 1000)
-            try kill(process)
-        }
+        let child = try start("enqueue", path, queue)
+        _ = try child.readLine()
+        usleep(UInt32(milliseconds) * 1000)
+        try child.kill()
     }
 
     /// Leases and acks in a new process for a while, then kills it; returns how many jobs it left.
     static func killAfterWork(_ path: String, queue: String) throws -> Int {
-        try start("work", path, queue) { next in
-            let process = try number(next())
-            let left = try number(next())
-            try kill(process)
-            return left
-        }
+        let child = try start("work", path, queue)
+        let left = try number(child)
+        try child.kill()
+        return left
     }
 
-    private static func number(_ line: String) throws -> Int {
+    private static func start(_ task: String, _ path: String, _ queue: String) throws -> ChildProcess {
+        try ChildProcess([CommandLine.arguments[0], "child-store", task, path, queue])
+    }
+
+    private static func number(_ child: borrowing ChildProcess) throws -> Int {
+        let line = try child.readLine()
         guard let number = Int(line) else { throw ValidationError("a child said: \(line)") }
         return number
-    }
-
-    private static func kill(_ process: Int) throws {
-        guard sendSignal(pid_t(process), SIGKILL) == 0 else { throw ValidationError("the child process is gone") }
-    }
-
-    /// Starts a child for `task`; `body` gets what reads the next line that it prints.
-    private static func start<Value>(
-        _ task: String, _ path: String, _ queue: String, _ body: (() throws -> String) throws -> Value
-    ) throws -> Value {
-        var ends: [Int32] = [0, 0]
-        guard pipe(&ends) == 0, let output = fdopen(ends[0], "r") else {
-            throw ValidationError("no pipe could be made: are too many files open?")
-        }
-        defer { fclose(output) }
-        let process = try spawn([CommandLine.arguments[0], "child-store", task, path, queue], output: ends[1])
-        defer { waitpid(process, nil, 0) }
-        return try body {
-            var bytes = [CChar](repeating: 0, count: 256)
-            guard fgets(&bytes, 256, output) != nil else { throw ValidationError("the child process ended") }
-            return String(decoding: bytes.prefix { $0 != 10 && $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
-        }
-    }
-
-    /// Starts a program without a shell in between, which would take time of its own; `output` is closed here.
-    private static func spawn(_ arguments: [String], output: Int32) throws -> pid_t {
-        #if canImport(Darwin)
-            var actions: posix_spawn_file_actions_t?
-            let environment = _NSGetEnviron().pointee
-        #else
-            var actions = posix_spawn_file_actions_t()
-            let environment = environ
-        #endif
-        posix_spawn_file_actions_init(&actions)
-        posix_spawn_file_actions_adddup2(&actions, output, STDOUT_FILENO)
-        posix_spawn_file_actions_addclose(&actions, output)
-        defer {
-            posix_spawn_file_actions_destroy(&actions)
-            close(output)
-        }
-        let copies = arguments.map { strdup($0) }
-        defer { for copy in copies { free(copy) } }
-        var process: pid_t = 0
-        guard posix_spawnp(&process, arguments[0], &actions, nil, copies + [nil], environment) == 0 else {
-            throw ValidationError("\(arguments[0]) could not be started")
-        }
-        return process
     }
 }
 
@@ -132,7 +84,7 @@ enum ChildStoreTask: String {
             fflush(nil)
             try store.blocking.close()
         case .enqueue:
-            print(getpid())
+            print("open")
             fflush(nil)
             let payloads = try Payloads(byteCount: Payloads.byteCounts.lowerBound)
             for number in 0... {
@@ -144,7 +96,6 @@ enum ChildStoreTask: String {
                 guard let lease = try store.blocking.lease(from: queue).first else { break }
                 try store.blocking.ack(lease)
             }
-            print(getpid())
             print(try Self.pending(store))
             fflush(nil)
             while true { pause() }

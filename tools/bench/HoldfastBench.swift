@@ -14,7 +14,7 @@ struct HoldfastBench: AsyncParsableCommand {
         commandName: "holdfast-bench",
         abstract: "Measures what a store does on this machine's disk.",
         subcommands: [
-            RunBench.self, CurvesBench.self, MicroBench.self, ChurnBench.self, BacklogBench.self,
+            RunBench.self, CurvesBench.self, MicroBench.self, ChurnBench.self, BacklogBench.self, CommandBench.self,
         ],
         defaultSubcommand: RunBench.self)
 }
