@@ -25,14 +25,14 @@ import Testing
             static let lease = 100.0
             static let ack = 16.0
             static let ackThenLease = 115.0
-            static let replayedRecord = 33.0
+            static let replayedRecord = 36.0
             static let commit = 8.0
         #else
             static let enqueue = 0.1
             static let lease = 7.5
             static let ack = 0.1
             static let ackThenLease = 6.5
-            static let replayedRecord = 2.0
+            static let replayedRecord = 4.8
             static let commit = 2.1
         #endif
     }
@@ -85,13 +85,11 @@ import Testing
     @Test(.enabled(if: allocation_counter_works() == 1))
     func replayAllocatesNoMoreThanItsBoundForEachRecord() async throws {
         try await ThreadExecutor.run {
-            // How much was sealed by then is chance.
-            let each = try (0..<3).map { _ in
-                let few = try Self.replayAllocations(jobs: 500)
-                let many = try Self.replayAllocations(jobs: 1500)
-                return (many.allocations - few.allocations) / (many.records - few.records)
-            }.min()
-            #expect(try #require(each) <= Bound.replayedRecord)
+            // So few that no journal segment is full, and sealed by chance: what is sealed costs less.
+            let few = try Self.replayAllocations(jobs: 200)
+            let many = try Self.replayAllocations(jobs: 600)
+            let each = (many.allocations - few.allocations) / (many.records - few.records)
+            #expect(each <= Bound.replayedRecord)
         }
     }
 
@@ -204,6 +202,7 @@ import Testing
         let (again, _) = try open(on: crashed)
         let count = allocation_count_of_thread() - before
         let records = again.recovery.replayedRecords
+        #expect(try again.blocking.stats().sealedSegments == 0)
         #expect(records >= UInt64(3 * jobs))
         try again.blocking.close()
         return (Double(count), Double(records))
