@@ -95,6 +95,8 @@ package final class WriteAheadLog: @unchecked Sendable {
     var fillingWaiters: [Waiter] = []
     var flyingWaiters: [Waiter] = []
     var roomWaiters: [Waiter] = []
+    /// Those who wait for sealing to go on: what is committed meanwhile makes no room.
+    var pacedWaiters: [Waiter] = []
     /// Those who wait for records to come.
     var followers: [Waiter] = []
     var spares: [JournalSegment] = []
@@ -110,6 +112,9 @@ package final class WriteAheadLog: @unchecked Sendable {
     var activeBytes = 0
     var activeRoom = 0
     var flyingBytes = 0
+    var sealingPace: SealingPace
+    /// Somebody was told to wait until more is sealed.
+    var isPaced = false
     /// Somebody was told to wait until the journal has room.
     var isTight = false
     /// The journal file made ahead for one large group, the one asked for, and whether the disk had no room for it.
@@ -239,6 +244,8 @@ package final class WriteAheadLog: @unchecked Sendable {
         latestTime = opened.scan.time
         activeLastSequence = opened.scan.segments.isEmpty ? .zero : opened.scan.segments[opened.scan.tail].lastSequence
         groupBytesTarget = min(1 << 20, max(16 << 10, options.journalSegmentBytes / 8))
+        sealingPace = SealingPace(
+            segmentBytes: options.journalSegmentBytes, segmentCount: options.journalSegmentCount)
     }
 
     // MARK: - Opening
@@ -303,8 +310,8 @@ package final class WriteAheadLog: @unchecked Sendable {
         // would wait for one as long as the disk stays so.
         let hasSpare = spares.count > (isSettling ? 0 : 1)
         let isOversized = bytes > ringUnitBytesMax
-        let isTight =
-            !hasSpare && !isOversized && flyingBytes + filling.byteCount + bytes + Self.unitSlackBytes > activeRoom
+        let needed = flyingBytes + filling.byteCount + bytes + Self.unitSlackBytes
+        let isTight = !hasSpare && !isOversized && needed > activeRoom
         if (isReserveSpent && !isSettling) || (isDiskFull && (isTight || !isSettling && !hasSpare)) {
             throw LogError(
                 .noSpace,
@@ -338,7 +345,19 @@ package final class WriteAheadLog: @unchecked Sendable {
             counters.stalls += 1
             return .wait
         }
+        if !isOversized, needed > pacedRoom(isSettling) {
+            isPaced = true
+            counters.stalls += 1
+            return .wait
+        }
         return .ready
+    }
+
+    /// How much callers may append before more is sealed, while something is.
+    private func pacedRoom(_ isSettling: Bool) -> Int {
+        guard sealingPace.withheldShare > 0 else { return .max }
+        let (size, usable) = (options.journalSegmentBytes, max(spares.count - (isSettling ? 0 : 1), 0))
+        return activeRoom + usable * size - Int(sealingPace.withheldShare * Double(size))
     }
 
     /// Takes `lock`, to append; the committer is woken when `unlockAppended` has released it. Woken by `append` itself,
@@ -419,7 +438,7 @@ package final class WriteAheadLog: @unchecked Sendable {
         }
     }
 
-    /// Returns after the next commit or when spares arrive; whoever waited asks `admission` again.
+    /// Returns after the next commit, when more is sealed or when spares arrive; whoever waited asks `admission` again.
     package func waitForRoom() async {
         await Waiter.suspend { enlistForRoom($0) }
     }
@@ -431,8 +450,13 @@ package final class WriteAheadLog: @unchecked Sendable {
 
     private func enlistForRoom(_ waiter: Waiter) {
         let mustWait = lock.withLock {
-            guard hasNoRoom else { return false }
-            roomWaiters.append(waiter)
+            if hasNoRoom {
+                roomWaiters.append(waiter)
+            } else if isPaced {
+                pacedWaiters.append(waiter)
+            } else {
+                return false
+            }
             return true
         }
         if !mustWait { waiter.resume() }

@@ -24,7 +24,7 @@ extension WriteAheadLog {
                 swap(&filling, &flying)
                 swap(&fillingWaiters, &flyingWaiters)
                 flyingBytes = flying.byteCount
-                let room = takeRoomWaiters()
+                let room = takeCommitWaiters()
                 lock.unlock()
                 resume(room)
                 let outcome = Result { () throws(LogError) in try writeFlying() }
@@ -52,7 +52,7 @@ extension WriteAheadLog {
             durableSequence = activeLastSequence
             swap(&flyingWaiters, &resumed)
             // The segment may be another one now.
-            if isTight { resumed += takeRoomWaiters() }
+            if isTight { resumed += takeCommitWaiters() }
             if !followers.isEmpty { resumed += takeFollowers() }
             guard !resumed.isEmpty else { return }
             lock.unlock()

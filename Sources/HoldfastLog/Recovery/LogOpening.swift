@@ -260,12 +260,24 @@ extension WriteAheadLog {
     }
 
     /// The caller holds the lock, and resumes what it gets after releasing it.
-    func takeRoomWaiters() -> [Waiter] {
+    func takeRoomWaiters() -> [Waiter] { takeCommitWaiters() + takePacedWaiters() }
+
+    /// Those to whom a commit may have made room.
+    func takeCommitWaiters() -> [Waiter] {
         isTight = false
-        if roomWaiters.isEmpty { return [] }
-        let waiters = roomWaiters
-        roomWaiters.removeAll(keepingCapacity: true)
-        return waiters
+        return Self.takeAll(&roomWaiters)
+    }
+
+    func takePacedWaiters() -> [Waiter] {
+        isPaced = false
+        return Self.takeAll(&pacedWaiters)
+    }
+
+    private static func takeAll(_ waiters: inout [Waiter]) -> [Waiter] {
+        if waiters.isEmpty { return [] }
+        let taken = waiters
+        waiters.removeAll(keepingCapacity: true)
+        return taken
     }
 
     /// Resumes those who wait; the caller does not hold the lock.

@@ -183,7 +183,7 @@ extension WriteAheadLog {
         if oversizedWantedBytes > 0, !isPilingUp { return .prepareOversized(bytes: oversizedWantedBytes) }
         if isHeldBack || isMaintenanceStopping { return nil }
         if isReservationShort { return .reserve }
-        if isStarving, isRingShort, !idleFiles.isEmpty { return .replenish }
+        if isStarving || spares.count <= 1, isRingShort, !idleFiles.isEmpty { return .replenish }
         if isCompactable, isSealingHeld || !isStarving { return .compactSome }
         if pacing.isOverdue, !isReserveSpent, isOthersTurn { return .checkpoint(unlessStarving: false) }
         if !full.isEmpty, isOthersTurn, !isSealingHeld { return .seal }

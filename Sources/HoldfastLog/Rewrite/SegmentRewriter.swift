@@ -23,9 +23,13 @@ extension WriteAheadLog {
     /// Turns full journal segments into sealed ones and recycles their files.
     private func seal(_ segments: [FullSegment]) throws(LogError) {
         let sources = segments.map(\.source)
+        let bytes = sources.reduce(0) { $0 + $1.end }
+        pace { $0.begin(bytes: bytes) }
+        defer { pace { $0.end() } }
         let made = try rewrite(
             sources, policy: KeepAll(), predecessor: manifest.sealed.last?.lineage.chain, audit: manifest.auditEnd,
-            high: segments.count == 1 && isQuiet)
+            high: segments.count == 1 && isQuiet, breathe: { bytes in pace { $0.advance(bytes) } })
+        pace { $0.end() }
         lastSealing = PaceClock.now
         var changed = manifest
         changed.sealed += made.segments
@@ -40,6 +44,16 @@ extension WriteAheadLog {
         }
         noteSealed(segments)
         for segment in segments { try retire(segment.journal) }
+    }
+
+    /// Changes how far callers may go, and wakes those who wait for that.
+    private func pace(_ change: (inout SealingPace) -> Void) {
+        let waiters = lock.withLock {
+            let before = sealingPace.withheldShare
+            change(&sealingPace)
+            return sealingPace.withheldShare < before ? takePacedWaiters() : []
+        }
+        resume(waiters)
     }
 
     /// Whether the log fills slowly enough for the better compression, which takes 25 times the time of the fast one:
