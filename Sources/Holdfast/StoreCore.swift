@@ -84,7 +84,7 @@ final class StoreCore: @unchecked Sendable {
         while true {
             switch attempt(&operation) {
             case .done(let pending): return pending
-            case .needsRoom: log.waitForRoomBlocking()
+            case .needsRoom: log.waitForRoomBlocking(isSettling: operation.access == .settles)
             case .needsRecords(let jobs): for job in jobs { operation.supply(lookUp(job), for: job) }
             case .needsEndings(let jobs):
                 do { operation.supply(try endings(of: jobs)) } catch { return refusal(error) }
@@ -99,7 +99,7 @@ final class StoreCore: @unchecked Sendable {
         while true {
             switch attempt(&operation) {
             case .done(let pending): return pending
-            case .needsRoom: await log.waitForRoom()
+            case .needsRoom: await log.waitForRoom(isSettling: operation.access == .settles)
             case .needsRecords(let jobs):
                 let lookups = await readers.run { jobs.map(self.lookUp) }
                 for (job, lookup) in zip(jobs, lookups) { operation.supply(lookup, for: job) }

@@ -95,7 +95,7 @@ package final class WriteAheadLog: @unchecked Sendable {
     var fillingWaiters: [Waiter] = []
     var flyingWaiters: [Waiter] = []
     var roomWaiters: [Waiter] = []
-    /// Those who wait for sealing to go on: what is committed meanwhile makes no room.
+    /// Those who wait for sealing to go on.
     var pacedWaiters: [Waiter] = []
     /// Those who wait for records to come.
     var followers: [Waiter] = []
@@ -112,9 +112,8 @@ package final class WriteAheadLog: @unchecked Sendable {
     var activeBytes = 0
     var activeRoom = 0
     var flyingBytes = 0
-    var sealingPace: SealingPace
-    /// Somebody was told to wait until more is sealed.
-    var isPaced = false
+    /// The share of a segment that is kept from callers while one is sealed; see `SealingPace`.
+    var withheldShare = 0.0
     /// Somebody was told to wait until the journal has room.
     var isTight = false
     /// The journal file made ahead for one large group, the one asked for, and whether the disk had no room for it.
@@ -244,8 +243,6 @@ package final class WriteAheadLog: @unchecked Sendable {
         latestTime = opened.scan.time
         activeLastSequence = opened.scan.segments.isEmpty ? .zero : opened.scan.segments[opened.scan.tail].lastSequence
         groupBytesTarget = min(1 << 20, max(16 << 10, options.journalSegmentBytes / 8))
-        sealingPace = SealingPace(
-            segmentBytes: options.journalSegmentBytes, segmentCount: options.journalSegmentCount)
     }
 
     // MARK: - Opening
@@ -310,8 +307,7 @@ package final class WriteAheadLog: @unchecked Sendable {
         // would wait for one as long as the disk stays so.
         let hasSpare = spares.count > (isSettling ? 0 : 1)
         let isOversized = bytes > ringUnitBytesMax
-        let needed = flyingBytes + filling.byteCount + bytes + Self.unitSlackBytes
-        let isTight = !hasSpare && !isOversized && needed > activeRoom
+        let isTight = !hasSpare && !isOversized && pendingBytes + bytes > activeRoom
         if (isReserveSpent && !isSettling) || (isDiskFull && (isTight || !isSettling && !hasSpare)) {
             throw LogError(
                 .noSpace,
@@ -345,19 +341,22 @@ package final class WriteAheadLog: @unchecked Sendable {
             counters.stalls += 1
             return .wait
         }
-        if !isOversized, needed > pacedRoom(isSettling) {
-            isPaced = true
+        if !isOversized, isAheadOfSealing(isSettling) {
             counters.stalls += 1
             return .wait
         }
         return .ready
     }
 
-    /// How much callers may append before more is sealed, while something is.
-    private func pacedRoom(_ isSettling: Bool) -> Int {
-        guard sealingPace.withheldShare > 0 else { return .max }
+    /// What is not yet in the active segment, and a little more.
+    private var pendingBytes: Int { flyingBytes + filling.byteCount + Self.unitSlackBytes }
+
+    /// Whether callers have to wait until more is sealed. What they want to append does not matter: those with much
+    /// would never find room for it among those with little.
+    func isAheadOfSealing(_ isSettling: Bool) -> Bool {
+        guard withheldShare > 0 else { return false }
         let (size, usable) = (options.journalSegmentBytes, max(spares.count - (isSettling ? 0 : 1), 0))
-        return activeRoom + usable * size - Int(sealingPace.withheldShare * Double(size))
+        return pendingBytes > activeRoom + usable * size - Int(withheldShare * Double(size))
     }
 
     /// Takes `lock`, to append; the committer is woken when `unlockAppended` has released it. Woken by `append` itself,
@@ -439,20 +438,23 @@ package final class WriteAheadLog: @unchecked Sendable {
     }
 
     /// Returns after the next commit, when more is sealed or when spares arrive; whoever waited asks `admission` again.
-    package func waitForRoom() async {
-        await Waiter.suspend { enlistForRoom($0) }
+    ///
+    /// - Parameter isSettling: As for `admission`.
+    package func waitForRoom(isSettling: Bool = false) async {
+        await Waiter.suspend { enlistForRoom($0, isSettling) }
     }
 
     /// As `waitForRoom`, blocking the calling thread.
-    package func waitForRoomBlocking() {
-        Waiter.block { enlistForRoom($0) }
+    package func waitForRoomBlocking(isSettling: Bool = false) {
+        Waiter.block { enlistForRoom($0, isSettling) }
     }
 
-    private func enlistForRoom(_ waiter: Waiter) {
+    private func enlistForRoom(_ waiter: Waiter, _ isSettling: Bool) {
         let mustWait = lock.withLock {
+            guard case .open = state.phase else { return false }
             if hasNoRoom {
                 roomWaiters.append(waiter)
-            } else if isPaced {
+            } else if isAheadOfSealing(isSettling) {
                 pacedWaiters.append(waiter)
             } else {
                 return false
@@ -463,7 +465,6 @@ package final class WriteAheadLog: @unchecked Sendable {
     }
 
     private var hasNoRoom: Bool {
-        guard case .open = state.phase else { return false }
         if oversizedWantedBytes > 0 || isTight { return true }
         return filling.byteCount >= groupBytesTarget || next.rawValue + Self.batchRecordsMax > reserved.rawValue
     }

@@ -47,11 +47,16 @@ struct CommandBench: AsyncParsableCommand {
         guard (1...Self.inFlightMax).contains(inFlight) else {
             throw ValidationError("--in-flight must be 1 to \(Self.inFlightMax)")
         }
+        guard inFlight * payload <= 8 << 20 else {
+            throw ValidationError("--in-flight lines of --payload bytes must be 8 MiB at most together")
+        }
         guard (1...1000).contains(rounds) else { throw ValidationError("--rounds must be 1 to 1000") }
         guard seconds > 0, seconds <= 600 else { throw ValidationError("--seconds must be between 0 and 600") }
     }
 
     func run() async throws {
+        // A command that ends early is told by what is written to it.
+        signal(SIGPIPE, SIG_IGN)
         let own = CommandLine.arguments[0]
         let beside = own.lastIndex(of: "/").map { own[...$0] + "holdfast" } ?? "holdfast"
         let command = command ?? String(beside)

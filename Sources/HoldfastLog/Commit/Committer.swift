@@ -53,6 +53,7 @@ extension WriteAheadLog {
             swap(&flyingWaiters, &resumed)
             // The segment may be another one now.
             if isTight { resumed += takeCommitWaiters() }
+            if !pacedWaiters.isEmpty, !isAheadOfSealing(false) { resumed += takePacedWaiters() }
             if !followers.isEmpty { resumed += takeFollowers() }
             guard !resumed.isEmpty else { return }
             lock.unlock()

@@ -268,10 +268,7 @@ extension WriteAheadLog {
         return Self.takeAll(&roomWaiters)
     }
 
-    func takePacedWaiters() -> [Waiter] {
-        isPaced = false
-        return Self.takeAll(&pacedWaiters)
-    }
+    func takePacedWaiters() -> [Waiter] { Self.takeAll(&pacedWaiters) }
 
     private static func takeAll(_ waiters: inout [Waiter]) -> [Waiter] {
         if waiters.isEmpty { return [] }

@@ -23,13 +23,16 @@ extension WriteAheadLog {
     /// Turns full journal segments into sealed ones and recycles their files.
     private func seal(_ segments: [FullSegment]) throws(LogError) {
         let sources = segments.map(\.source)
-        let bytes = sources.reduce(0) { $0 + $1.end }
-        pace { $0.begin(bytes: bytes) }
-        defer { pace { $0.end() } }
+        let high = segments.count == 1 && isQuiet
+        var pace = SealingPace(bytes: sources.reduce(0) { $0 + $1.end })
+        // The better compression would be a slow pace for who comes after a quiet time.
+        let isPaced = !high && SealingPace.isKept(options)
+        if isPaced { withhold(pace.withheldShare) }
+        defer { withhold(0) }
         let made = try rewrite(
             sources, policy: KeepAll(), predecessor: manifest.sealed.last?.lineage.chain, audit: manifest.auditEnd,
-            high: segments.count == 1 && isQuiet, breathe: { bytes in pace { $0.advance(bytes) } })
-        pace { $0.end() }
+            high: high, breathe: { bytes in if pace.advance(bytes), isPaced { withhold(pace.withheldShare) } })
+        withhold(0)
         lastSealing = PaceClock.now
         var changed = manifest
         changed.sealed += made.segments
@@ -46,12 +49,11 @@ extension WriteAheadLog {
         for segment in segments { try retire(segment.journal) }
     }
 
-    /// Changes how far callers may go, and wakes those who wait for that.
-    private func pace(_ change: (inout SealingPace) -> Void) {
+    /// Keeps that share of a segment from callers, and wakes those who wait for it to be less.
+    private func withhold(_ share: Double) {
         let waiters = lock.withLock {
-            let before = sealingPace.withheldShare
-            change(&sealingPace)
-            return sealingPace.withheldShare < before ? takePacedWaiters() : []
+            defer { withheldShare = share }
+            return share < withheldShare ? takePacedWaiters() : []
         }
         resume(waiters)
     }

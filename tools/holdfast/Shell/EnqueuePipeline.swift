@@ -144,8 +144,9 @@ final class EnqueuePipeline: @unchecked Sendable {
         writer.field("op", "enqueue")
         writer.field("queue", template.queue)
         writer.text("payload", payload)
-        writer.field("priority", options.priority)
-        writer.field("max_attempts", options.maxAttempts)
+        let plain = EnqueueOptions()
+        if options.priority != plain.priority { writer.field("priority", options.priority) }
+        if options.maxAttempts != plain.maxAttempts { writer.field("max_attempts", options.maxAttempts) }
         if let delay = options.delay { writer.field("delay_ms", delay.milliseconds) }
         if let key = options.uniqueKey { writer.field("unique_key", key) }
         if let window = options.uniqueFor { writer.field("unique_for_ms", window.milliseconds) }
@@ -174,7 +175,7 @@ final class EnqueuePipeline: @unchecked Sendable {
         if let owner = options.owner { writer.field("owner", owner) }
         if options.isSecret { writer.field("secret", true) }
         if let wait = template.wait { writer.field("wait_ms", wait.milliseconds) }
-        writer.field("headers", options.headers)
+        if !options.headers.isEmpty { writer.field("headers", options.headers) }
         writer.endObject()
         writer.endLine()
     }

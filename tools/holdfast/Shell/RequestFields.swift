@@ -271,11 +271,11 @@ struct RequestFields {
         }
         options.delay = try milliseconds("delay_ms")
         options.runAt = try count("run_at_ms").map { Timestamp(milliseconds: $0) }
+        // What is not given is not set: that would cost as much as setting it.
+        try uniqueness(into: &options)
         options.group = try text("group")
         if let weight = try integer("weight") { options.weight = Int(weight) }
         options.headers = try headers()
-        // What is not given is not set: that would cost as much as setting it.
-        try uniqueness(into: &options)
         if let time = try milliseconds("ttl_ms") { options.timeToLive = time }
         if let time = try milliseconds("time_limit_ms") { options.timeLimit = time }
         if let crashMax = try integer("crash_max") { options.crashMax = Int(crashMax) }
