@@ -57,6 +57,9 @@ struct SimulationLedger {
                 message: "the next number is \(next), although those up to \(self.next) were given before")
         }
         var reasons: [String] = []
+        var opened: SimulationState?
+        // What fell due hides differences: several states may have led to the one seen, the newest first.
+        var origins: [Candidate] = []
         for candidate in candidates.reversed() {
             var state = candidate.state
             if let lease = candidate.lease {
@@ -76,13 +79,15 @@ struct SimulationLedger {
                         + "\(state.model.last) and \(count)")
             } else {
                 state.model.last = seen.stats.sequence
-                candidates = [Candidate(state: state)]
-                if expired > 0 && !isDurable {
-                    candidates.insert(Candidate(state: found, isLastRecordKnown: isKnown), at: 0)
-                }
-                self.next = next
-                return
+                if opened == nil { opened = state }
+                guard expired > 0 && !isDurable else { break }
+                origins.append(Candidate(state: found, isLastRecordKnown: isKnown))
             }
+        }
+        if let opened {
+            candidates = origins.reversed() + [Candidate(state: opened)]
+            self.next = next
+            return
         }
         throw SimulationMismatch(
             message: "the store, whose last record is \(seen.stats.sequence) after \(expired) fell due, is in none of "
