@@ -53,12 +53,6 @@ package struct StoredEntry: Sendable {
     package let body: ArraySlice<UInt8>
 }
 
-package enum Admission: Sendable {
-    case ready
-    /// The batch in memory is full, or the journal is: call `waitForRoom` and ask again.
-    case wait
-}
-
 @safe
 package final class WriteAheadLog: @unchecked Sendable {
     // SENDABLE: everything mutable is guarded by `lock`, except what is marked as one thread's own.
@@ -290,75 +284,6 @@ package final class WriteAheadLog: @unchecked Sendable {
     /// Covers all that was appended so far.
     package var ticket: CommitTicket { state.ticket }
 
-    /// Says whether records may be appended now. What is appended in one hold of the lock is atomic.
-    ///
-    /// - Parameter isSettling: True for records that end a job's stay and so can free space.
-    /// - Parameter bytes: About how much is to be appended, where that can be much: what fits in no segment of the ring
-    ///   needs one of its own, and the disk must have room for it before anything is applied.
-    /// - Throws: `.noSpace` when the disk is full, `.poisoned` after a failure, `.closed`; nothing has changed.
-    package func admission(isSettling: Bool, bytes: Int = 0) throws(LogError) -> Admission {
-        switch state.phase {
-        case .open: break
-        case .failed(let error): throw error
-        case .closing, .closed:
-            throw LogError(.closed, "the store is closed: open it again")
-        }
-        // One spare is left to what frees space. What is accepted has a place in the journal already: on a full disk it
-        // would wait for one as long as the disk stays so.
-        let hasSpare = spares.count > (isSettling ? 0 : 1)
-        let isOversized = bytes > ringUnitBytesMax
-        let isTight = !hasSpare && !isOversized && pendingBytes + bytes > activeRoom
-        if (isReserveSpent && !isSettling) || (isDiskFull && (isTight || !isSettling && !hasSpare)) {
-            throw LogError(
-                .noSpace,
-                "the disk that holds the store is full: free space, or settle jobs and compact; nothing was changed")
-        }
-        if isTight {
-            self.isTight = true
-            counters.stalls += 1
-            return .wait
-        }
-        if filling.byteCount >= groupBytesTarget || next.rawValue + Self.batchRecordsMax > reserved.rawValue {
-            counters.stalls += 1
-            return .wait
-        }
-        // A group in flight that needs a file of its own takes the one that is there.
-        if isOversized, flyingBytes > ringUnitBytesMax {
-            self.isTight = true
-            counters.stalls += 1
-            return .wait
-        }
-        if isOversized, oversizedReadyBytes < oversizedBytes(for: bytes) {
-            if isOversizedRefused {
-                isOversizedRefused = false
-                throw LogError(
-                    .noSpace,
-                    "the disk that holds the store has no room for \(bytes) bytes in one piece: free space; "
-                        + "nothing was changed")
-            }
-            oversizedWantedBytes = max(oversizedWantedBytes, oversizedBytes(for: bytes))
-            maintenanceSignal.notifyOne()
-            counters.stalls += 1
-            return .wait
-        }
-        if !isOversized, isAheadOfSealing(isSettling) {
-            counters.stalls += 1
-            return .wait
-        }
-        return .ready
-    }
-
-    /// What is not yet in the active segment, and a little more.
-    private var pendingBytes: Int { flyingBytes + filling.byteCount + Self.unitSlackBytes }
-
-    /// Whether callers have to wait until more is sealed. What they want to append does not matter: those with much
-    /// would never find room for it among those with little.
-    func isAheadOfSealing(_ isSettling: Bool) -> Bool {
-        guard withheldShare > 0 else { return false }
-        let (size, usable) = (options.journalSegmentBytes, max(spares.count - (isSettling ? 0 : 1), 0))
-        return pendingBytes > activeRoom + usable * size - Int(withheldShare * Double(size))
-    }
-
     /// Takes `lock`, to append; the committer is woken when `unlockAppended` has released it. Woken by `append` itself,
     /// it would come while the lock is still held, and have to be woken a second time. Until then nobody releases the
     /// lock, not even to wait for a signal: what others append meanwhile would wake nobody.
@@ -375,18 +300,6 @@ package final class WriteAheadLog: @unchecked Sendable {
         lock.unlock()
         if wakes { workSignal.notifyOne() }
     }
-
-    /// What surely fits in a segment of the ring, behind what may already wait in the same group.
-    private var ringUnitBytesMax: Int {
-        JournalFiles.inFlightBytesMax(capacity: options.journalSegmentBytes, isOversized: false) - groupBytesTarget
-            - (8 << 10)
-    }
-
-    /// For the headers of a group, its padding, and a mark behind it.
-    static let unitSlackBytes = 12 << 10
-
-    /// The file that holds a group with `bytes` of records: with what was in the group before, frame headers, padding.
-    private func oversizedBytes(for bytes: Int) -> Int { bytes + bytes / 128 + groupBytesTarget + (64 << 10) }
 
     /// Appends one record, which gets `nextSequence`.
     ///
@@ -435,38 +348,6 @@ package final class WriteAheadLog: @unchecked Sendable {
             }
             lock.unlock()
         }
-    }
-
-    /// Returns after the next commit, when more is sealed or when spares arrive; whoever waited asks `admission` again.
-    ///
-    /// - Parameter isSettling: As for `admission`.
-    package func waitForRoom(isSettling: Bool = false) async {
-        await Waiter.suspend { enlistForRoom($0, isSettling) }
-    }
-
-    /// As `waitForRoom`, blocking the calling thread.
-    package func waitForRoomBlocking(isSettling: Bool = false) {
-        Waiter.block { enlistForRoom($0, isSettling) }
-    }
-
-    private func enlistForRoom(_ waiter: Waiter, _ isSettling: Bool) {
-        let mustWait = lock.withLock {
-            guard case .open = state.phase else { return false }
-            if hasNoRoom {
-                roomWaiters.append(waiter)
-            } else if isAheadOfSealing(isSettling) {
-                pacedWaiters.append(waiter)
-            } else {
-                return false
-            }
-            return true
-        }
-        if !mustWait { waiter.resume() }
-    }
-
-    private var hasNoRoom: Bool {
-        if oversizedWantedBytes > 0 || isTight { return true }
-        return filling.byteCount >= groupBytesTarget || next.rawValue + Self.batchRecordsMax > reserved.rawValue
     }
 
     // MARK: - Reading: the caller does not hold `lock`

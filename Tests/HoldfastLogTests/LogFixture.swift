@@ -81,10 +81,10 @@ struct OpenedLog {
     }
 
     func appendIfReady(
-        _ bodies: [[UInt8]], kind: UInt8
+        _ bodies: [[UInt8]], kind: UInt8, isSettling: Bool = false
     ) throws(LogError) -> (first: SequenceNumber, ticket: CommitTicket)? {
         try log.lock.withLock { () throws(LogError) -> (first: SequenceNumber, ticket: CommitTicket)? in
-            guard case .ready = try log.admission(isSettling: false) else { return nil }
+            guard case .ready = try log.admission(isSettling: isSettling) else { return nil }
             let first = log.nextSequence
             for body in bodies {
                 log.append(kind: kind, time: Timestamp(milliseconds: 1_700_000_000_001)) { $0.append(body) }

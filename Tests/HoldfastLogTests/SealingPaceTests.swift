@@ -72,10 +72,25 @@ import Testing
         while let (_, ticket) = try opened.appendIfReady(part, kind: OpaqueDelegate.keptKind) {
             try await log.wait(for: ticket)
         }
+        let withheld = log.lock.withLock { log.withheldShare }
         log.lock.withLock {
             #expect(log.full.count == 2 && log.isAheadOfSealing(false) && !log.isTight)
             #expect(log.activeRoom > options.journalSegmentBytes / 4)
         }
+
+        // A roll makes room as well: who frees space may take the last segment, and nothing more has been sealed.
+        let later = Task { try await opened.commit(part) }
+        while log.lock.withLock({ log.pacedWaiters.isEmpty }) { await Task.yield() }
+        var settled = 0
+        while settled < 12, log.lock.withLock({ log.full.count == 2 }) {
+            let room = log.lock.withLock { log.activeRoom }
+            let last = try #require(
+                try opened.appendIfReady(part, kind: OpaqueDelegate.keptKind, isSettling: true), "\(room) bytes left")
+            try await log.wait(for: last.ticket)
+            settled += 1
+        }
+        _ = try await later.value
+        log.lock.withLock { #expect(log.full.count == 3 && log.withheldShare == withheld && settled > 0) }
 
         // And to the end, several times round the ring.
         disk.pause(log, whenWithheld: -1)

@@ -259,24 +259,6 @@ extension WriteAheadLog {
         lock.lock()
     }
 
-    /// The caller holds the lock, and resumes what it gets after releasing it.
-    func takeRoomWaiters() -> [Waiter] { takeCommitWaiters() + takePacedWaiters() }
-
-    /// Those to whom a commit may have made room.
-    func takeCommitWaiters() -> [Waiter] {
-        isTight = false
-        return Self.takeAll(&roomWaiters)
-    }
-
-    func takePacedWaiters() -> [Waiter] { Self.takeAll(&pacedWaiters) }
-
-    private static func takeAll(_ waiters: inout [Waiter]) -> [Waiter] {
-        if waiters.isEmpty { return [] }
-        let taken = waiters
-        waiters.removeAll(keepingCapacity: true)
-        return taken
-    }
-
     /// Resumes those who wait; the caller does not hold the lock.
     func resume(_ waiters: [Waiter], areCommitted: Bool = false) {
         for waiter in waiters { waiter.resume(isCommitted: areCommitted) }
