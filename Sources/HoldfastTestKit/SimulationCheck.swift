@@ -12,6 +12,7 @@ struct SimulationMismatch: Error { let message: String }
 struct SimulationObservation {
     let time: Timestamp
     let stats: StoreStats
+    let load: StoreLoad
     let jobs: [JobInfo]
     /// Values by scope and key.
     let effects: [String: [UInt8]]
@@ -59,9 +60,7 @@ extension SimulationState {
                 terms == model.terms(of: queue)
             else { throw mismatch(answer, replies) }
         case .loaded(let load):
-            guard load.limits == StoreLimits(model.capacity), load.jobs == model.load.jobs,
-                load.payloadBytes == model.load.payloadBytes
-            else { throw mismatch(answer, model.load) }
+            if let difference = difference(load) { throw SimulationMismatch(message: difference) }
         case .jobs(let infos): try check(infos, operation, at: now)
         case .cancelled(let result):
             guard result.count == before.model.jobs.count - model.jobs.count else {
@@ -196,7 +195,7 @@ extension SimulationState {
 
     /// Says in what the observation differs; `nil` when in nothing. Everything due has been let fall due.
     func difference(_ seen: SimulationObservation, effectValues: [UInt64: [UInt8]]) -> String? {
-        if let difference = difference(seen.stats, at: seen.time) { return difference }
+        if let difference = difference(seen.stats, at: seen.time) ?? difference(seen.load) { return difference }
         let ids = Set(model.jobIDs)
         if let extra = seen.jobs.first(where: { !ids.contains($0.id) }) {
             return
@@ -239,6 +238,13 @@ extension SimulationState {
             if queue.terms != terms { return "queue \(queue.name) has \(queue.terms), the model \(terms)" }
         }
         return counts.isEmpty ? nil : "queues \(counts.keys.sorted()) are missing"
+    }
+
+    private func difference(_ load: StoreLoad) -> String? {
+        let limits = StoreLimits(model.capacity)
+        let isSame =
+            load.limits == limits && load.jobs == model.load.jobs && load.payloadBytes == model.load.payloadBytes
+        return isSame ? nil : "the store has \(load), the model \(model.load) of \(limits)"
     }
 
     private func difference(_ job: ReferenceModel.Job, _ info: JobInfo, at now: Timestamp) -> String? {

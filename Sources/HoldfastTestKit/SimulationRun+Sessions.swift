@@ -266,6 +266,7 @@ extension SimulationRun {
     private func observe(_ store: JobStore) throws(JobStoreError) -> SimulationObservation {
         let time = try store.blocking.now()
         let stats = try store.blocking.stats()
+        let load = try store.blocking.load()
         var jobs: [JobInfo] = []
         for state in [JobInfo.State.scheduled, .ready, .leased, .dead] {
             jobs += try store.blocking.jobs(JobFilter(state: state, limit: Limits.countMax))
@@ -276,6 +277,6 @@ extension SimulationRun {
             for effect in found { effects[scope + "/" + effect.key] = effect.value }
         }
         return SimulationObservation(
-            time: time, stats: stats, jobs: jobs, effects: effects, cursors: try store.blocking.cursors())
+            time: time, stats: stats, load: load, jobs: jobs, effects: effects, cursors: try store.blocking.cursors())
     }
 }
