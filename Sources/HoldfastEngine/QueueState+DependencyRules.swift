@@ -137,7 +137,8 @@ extension QueueState {
                     "jobs would wait for each other: job \(before) for the new one, and that for it; leave one of the "
                         + "two out", job: before)
             }
-            guard seen.insert(job).inserted else { continue }
+            // What ends in this batch waits for nothing any more.
+            guard seen.insert(job).inserted, !(batch.fate(of: JobID(job))?.isEnd ?? false) else { continue }
             open += batch.dependencies[JobID(job)]?.map(\.rawValue) ?? []
             waits.jobs[job]?.pending.forEachRange { open += $0 }
             steps += 1

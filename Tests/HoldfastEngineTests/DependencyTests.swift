@@ -275,6 +275,15 @@ import Testing
         #expect(both == .invalidState)
         try engine.runBatch([step(left, right), step(left, third)])
         try settle()
+        // What a batch cancels waits for nothing any more, so that nothing waits through it.
+        let (root, tail) = (try enqueue("s", hold: true), try enqueue("t", hold: true))
+        let middle = try enqueue("m", after: [root])
+        let end = try enqueue("e", after: [tail, middle])
+        let through = code { _ = try engine.runBatch([step(end, root), .cancel(job: middle, lane: nil)]) }
+        #expect(through == .invalidState)
+        try engine.runBatch([.cancel(job: middle, lane: nil), step(end, root)])
+        #expect(engine.state.status(of: root)?.dependencies?.pendingCount == 1)
+        try settle()
     }
 
     @Test mutating func whatABatchEndsIsNotWaitedForByItsLaterSteps() throws {
