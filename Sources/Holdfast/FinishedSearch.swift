@@ -118,7 +118,9 @@ private struct FinishedJobs {
         switch RecordKind(rawValue: entry.kind) {
         case .enqueue where !ids.contains(JobID(sequence)): return true
         case .heartbeat:
-            guard let job = Heartbeat.job(sequence: sequence, body: entry.body), jobs[job] != nil else { return true }
+            guard let job = Record.job(sequence: sequence, kind: entry.kind, body: entry.body), jobs[job] != nil else {
+                return true
+            }
         case .effect, .effectRemove, .queueSettings, .clock, .cursorSet, .cursorRemove, .storeSettings, nil: return true
         default: break
         }

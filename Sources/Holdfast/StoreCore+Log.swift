@@ -2,8 +2,8 @@
 // and which job a record belongs to. Copying `state` is cheap (its parts are copied when next changed), so the lock is
 // held only for that.
 
-package import HoldfastBytes
-package import HoldfastEngine
+internal import HoldfastBytes
+internal import HoldfastEngine
 internal import HoldfastLog
 
 /// Answers the log. The log keeps it for as long as it lives, so it must not keep the store.
@@ -53,10 +53,8 @@ final class LogBridge: LogDelegate {
     }
 
     func key(sequence: SequenceNumber, kind: UInt8, body: Span<UInt8>) -> UInt64? {
-        if kind == RecordKind.enqueue.rawValue { return sequence.rawValue }
         // A record that can't be decoded has no key here; whoever reads it meets the damage.
-        guard let record = try? Record(sequence: sequence, kind: kind, body: body) else { return nil }
-        return record.mutation.job(sequence)?.rawValue
+        Record.job(sequence: sequence, kind: kind, body: body)?.rawValue
     }
 
     func logDidFail(_ error: LogError) { core?.logDidFail(error) }
@@ -123,30 +121,5 @@ struct StoreRetention: RetentionPolicy {
         guard let start = keptFrom?.rawValue, start <= last else { return needed.count(in: first...last) }
         if start <= first { return Int(last - first) + 1 }
         return needed.count(in: first...(start - 1)) + Int(last - start) + 1
-    }
-}
-
-extension Mutation {
-    /// The job that a record at `sequence` is about.
-    package func job(_ sequence: SequenceNumber) -> JobID? {
-        switch self {
-        case .enqueue: JobID(sequence)
-        case .lease(let grant): grant.job
-        case .heartbeat(let heartbeat): heartbeat.job
-        case .ack(let ack): ack.job
-        case .requeue(let requeue): requeue.job
-        case .expire(.lease(let job, _, _)), .expire(.timeLimit(let job, _, _)): job
-        case .expire(.startBy(let job)), .expire(.deadLetter(let job)), .expire(.result(let job)),
-            .expire(.dependency(let job, _)):
-            job
-        case .expire(.uniqueKey(_, _, let job)): job
-        case .bury(let bury): bury.job
-        case .redrive(let redrive): redrive.job
-        case .cancel(let cancel): cancel.job
-        case .edit(let edit): edit.job
-        case .release(let release): release.job
-        case .effect(let effect): effect.fence?.job
-        case .expire(.effect), .effectRemove, .queueSettings, .clock, .cursorSet, .cursorRemove, .storeSettings: nil
-        }
     }
 }

@@ -49,6 +49,11 @@ package struct ByteReader: ~Escapable {
 
     package mutating func varint() throws(ByteReaderError) -> UInt64 {
         let start = offset
+        // Most are of one byte.
+        if start < bytes.count, bytes[start] < 0x80 {
+            offset = start + 1
+            return UInt64(bytes[start])
+        }
         var value: UInt64 = 0
         var shift: UInt64 = 0
         while true {

@@ -171,6 +171,31 @@ extension Mutation {
 }
 
 extension Mutation {
+    /// The job that a record at `sequence` is about.
+    package func job(_ sequence: SequenceNumber) -> JobID? {
+        switch self {
+        case .enqueue: JobID(sequence)
+        case .lease(let grant): grant.job
+        case .heartbeat(let heartbeat): heartbeat.job
+        case .ack(let ack): ack.job
+        case .requeue(let requeue): requeue.job
+        case .expire(.lease(let job, _, _)), .expire(.timeLimit(let job, _, _)): job
+        case .expire(.startBy(let job)), .expire(.deadLetter(let job)), .expire(.result(let job)),
+            .expire(.dependency(let job, _)):
+            job
+        case .expire(.uniqueKey(_, _, let job)): job
+        case .bury(let bury): bury.job
+        case .redrive(let redrive): redrive.job
+        case .cancel(let cancel): cancel.job
+        case .edit(let edit): edit.job
+        case .release(let release): release.job
+        case .effect(let effect): effect.fence?.job
+        case .expire(.effect), .effectRemove, .queueSettings, .clock, .cursorSet, .cursorRemove, .storeSettings: nil
+        }
+    }
+}
+
+extension Mutation {
     /// Whether it is about a cursor: consumers that go by cursors are not shown it.
     package var isAboutCursor: Bool { kind.isAboutCursor }
 }

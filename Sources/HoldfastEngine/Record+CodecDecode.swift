@@ -43,16 +43,30 @@ extension Record {
     }
 }
 
-extension Heartbeat {
-    /// Reads which job a heartbeat is of, and leaves its progress, which may be long, alone; `nil` when that can't be
-    /// read.
-    package static func job(sequence: SequenceNumber, body: Span<UInt8>) -> JobID? {
+extension Record {
+    /// Reads which job a record is about; `nil` for none, or when that can't be read. Of the kinds that most records are
+    /// of it reads no more than that.
+    package static func job(sequence: SequenceNumber, kind: UInt8, body: Span<UInt8>) -> JobID? {
         var reader = ByteReader(body)
         do {
-            let context = Record.Context(sequence: sequence, time: try reader.timestamp())
-            _ = try reader.flags(known: RecordFlags.report)
-            _ = try reader.instant(in: context)
-            return try reader.job(in: context)
+            switch RecordKind(rawValue: kind) {
+            case .enqueue: return JobID(sequence)
+            case .lease:
+                let context = Context(sequence: sequence, time: try reader.timestamp())
+                try reader.skipFieldsOfLease()
+                return try reader.job(in: context)
+            case .heartbeat:
+                let context = Context(sequence: sequence, time: try reader.timestamp())
+                _ = try reader.flags(known: RecordFlags.report)
+                _ = try reader.instant(in: context)
+                return try reader.job(in: context)
+            case .ack:
+                let context = Context(sequence: sequence, time: try reader.timestamp())
+                let flags = try reader.flags(known: RecordFlags.ack)
+                if flags & RecordFlags.keptUntil != 0 { _ = try reader.instant(in: context) }
+                return try reader.job(in: context)
+            default: return try Record(sequence: sequence, kind: kind, body: body)?.mutation.job(sequence)
+            }
         } catch { return nil }
     }
 }
@@ -354,6 +368,23 @@ extension ByteReader {
 
     fileprivate mutating func name() throws(ByteReaderError) -> String {
         try countedString(atMost: RecordLimits.nameBytesMax)
+    }
+
+    private mutating func skipName() throws(ByteReaderError) {
+        try skip(Int(try varint(atMost: UInt64(RecordLimits.nameBytesMax))))
+    }
+
+    /// Skips what a lease says before its job.
+    fileprivate mutating func skipFieldsOfLease() throws(ByteReaderError) {
+        let flags = try flags(known: RecordFlags.lease)
+        try skipName()
+        if flags & RecordFlags.priority != 0 { try skip(1) }
+        if flags & RecordFlags.maxAttempts != 0 { _ = try varint() }
+        if flags & RecordFlags.group != 0 { try skipName() }
+        if flags & RecordFlags.weight != 0 { _ = try varint() }
+        if flags & RecordFlags.attempt != 0 { _ = try varint() }
+        if flags & RecordFlags.worker != 0 { try skipName() }
+        _ = try varint()
     }
 
     fileprivate mutating func headers() throws(ByteReaderError) -> [Enqueue.Header] {

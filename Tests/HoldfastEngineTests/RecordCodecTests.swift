@@ -187,6 +187,7 @@ import Testing
             let decoded = try decode(bytes, as: record)
             #expect(decoded == record, "seed 11, step \(step)")
             #expect(decoded.map { encoded($0) } == bytes, "seed 11, step \(step)")
+            #expect(job(bytes, as: record) == record.mutation.job(record.sequence), "seed 11, step \(step)")
         }
     }
 
@@ -276,9 +277,15 @@ import Testing
         try Record(sequence: record.sequence, kind: record.mutation.kind.rawValue, body: bytes.span)
     }
 
+    /// The job by itself, which most records tell before they are read to the end.
+    private func job(_ bytes: [UInt8], as record: Record) -> JobID? {
+        Record.job(sequence: record.sequence, kind: record.mutation.kind.rawValue, body: bytes.span)
+    }
+
     private func checkCanonical(_ bytes: [UInt8], as record: Record) {
+        let job = job(bytes, as: record)
         guard let decoded = try? decode(bytes, as: record) else { return }
-        #expect(encoded(decoded) == bytes)
+        #expect(encoded(decoded) == bytes && job == decoded.mutation.job(record.sequence))
     }
 
     private func code(_ kind: UInt8, _ body: [UInt8]) -> EngineError.Code? {

@@ -374,6 +374,19 @@ import Testing
         #expect(!KeyFilter(keys: []).mayContain(0))
     }
 
+    @Test func eachKeyIsKeptOnce() {
+        var random = SeededRandom(seed: 31)
+        var (keys, collector) = (Set<UInt64>(), KeyCollector())
+        for step in 0..<300_000 as Range<UInt64> {
+            // Mostly in order, some again soon, some much later.
+            let key = random.chance(1, in: 10) ? UInt64(random.pick(0...100_000)) : step / 3
+            keys.insert(key)
+            collector.insert(key)
+        }
+        #expect(collector.finish() == keys.sorted())
+        #expect(KeyCollector().finish() == [])
+    }
+
     // MARK: - Relations
 
     @Test func theConstantsOfTheFormatFitEachOther() {

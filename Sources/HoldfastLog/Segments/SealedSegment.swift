@@ -22,7 +22,7 @@ package struct SealedSegmentWriter: ~Copyable {
     private var firstTime: Timestamp?
     private var counts = [UInt64](repeating: 0, count: 256)
     private var index: [FrameIndexEntry] = []
-    private var keys: Set<UInt64> = []
+    private var keys = KeyCollector()
 
     static let flushBytes = 256 << 10
 
@@ -71,7 +71,7 @@ package struct SealedSegmentWriter: ~Copyable {
         let seal = SealFrame(
             lastSequence: lastSequence, rawBytes: rawBytes, firstTime: firstTime ?? lastTime, lastTime: lastTime,
             kindCounts: counts.indices.filter { counts[$0] > 0 }.map { .init(kind: UInt8($0), count: counts[$0]) },
-            index: index, filter: KeyFilter(keys: keys), chain: chain,
+            index: index, filter: KeyFilter(keys: keys.finish()), chain: chain,
             lineage: lineage ?? SealFrame.Lineage(chain: chain, through: lastSequence))
         let offset = flushed + buffer.count
         raw.removeAll()
