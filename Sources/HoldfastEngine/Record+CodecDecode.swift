@@ -44,8 +44,8 @@ extension Record {
 }
 
 extension Record {
-    /// Reads which job a record is about; `nil` for none, or when that can't be read. Of the kinds that most records are
-    /// of it reads no more than that.
+    /// Reads which job a record is about; `nil` for none, or when that can't be read. Of the kinds that most records
+    /// are of it reads no more than that.
     package static func job(sequence: SequenceNumber, kind: UInt8, body: Span<UInt8>) -> JobID? {
         var reader = ByteReader(body)
         do {

@@ -33,6 +33,9 @@ package struct LogOptions: Sendable {
     package var compactionShare: Double? = 1
     /// Whether every rewrite is proved before it is installed.
     package var provesCompaction = false
+    /// How much is kept in memory of what was written or read lately. A segment that is to be sealed, and what comes
+    /// meanwhile, has room in it: what it has not has to be read back while commits want the disk.
+    package var cachedBytesMax = 16 << 20
     package init() {}
 
     package static let journalSegmentBytesMin = 64 << 10
@@ -264,7 +267,8 @@ package final class WriteAheadLog: @unchecked Sendable {
         let files = JournalFiles(
             layout: layout, fileSystem: fileSystem, store: opened.manifest.store, epoch: opened.manifest.epoch,
             durability: options.durability)
-        let index = LogIndex(fileSystem: fileSystem, layout: layout, manifest: opened.manifest)
+        let index = LogIndex(
+            fileSystem: fileSystem, layout: layout, manifest: opened.manifest, cachedBytesMax: options.cachedBytesMax)
         let found = Found(recovery: recovery, scan: opened.scan, repair: opened.repair, now: now)
         let log = WriteAheadLog(
             layout: layout, fileSystem: fileSystem, options: options, opened: opened, files: files, index: index,

@@ -12,6 +12,7 @@ import Testing
         let disk = ReadingDisk()
         var options = LogOptions.small
         options.journalSegmentBytes = 2 << 20
+        options.cachedBytesMax = 0
         let opened = try OpenedLog(disk, "/store", options: options)
         let failed = Atomic(false)
         disk.hook.withLock { hook in

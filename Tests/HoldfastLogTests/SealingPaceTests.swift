@@ -33,6 +33,7 @@ import Testing
         var options = LogOptions.small
         options.journalSegmentBytes = 4 << 20
         options.journalSegmentCount = 4
+        options.cachedBytesMax = 0
         let opened = try OpenedLog(disk, "/store", options: options)
         let log = opened.log
         // However slow the machine is, it is never quiet enough for the better compression, which has no pace.

@@ -188,7 +188,8 @@ extension WriteAheadLog {
         do throws(LogError) {
             for source in sources {
                 if let point = passed[source.header.id] { output.pass(to: point) }
-                try source.forEachFrame(fileSystem) { (frame) throws(LogError) in
+                let atHand = { [index] in index.frameAtHand(source.header, at: $0) }
+                try source.forEachFrame(fileSystem, atHand: atHand) { (frame) throws(LogError) in
                     guard frame.header.recordCount > 0 else { return true }
                     _ = try frame.forEachEntry(file: source.name) { (entry, time) throws(LogError) in
                         guard entry.sequence > last else {

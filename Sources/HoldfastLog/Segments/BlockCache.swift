@@ -1,12 +1,15 @@
-// Decoded frames, the newest first to stay. First in, first out: a job store reads each record about once, soon after
-// it was written or in order, so recency of use tells little more than age.
+// Frames in memory, the newest first to stay. First in, first out: a job store reads each record about once, soon after
+// it was written or in order, so recency of use tells little more than age. Those that were written here are kept with
+// their headers, so that a segment is sealed from memory: reading it back would take the disk from who commits.
 
 internal import HoldfastBytes
 
-/// One decoded frame. Its offsets are found at the first look-up. Guarded by the index's lock.
+/// One frame. Its offsets are found at the first look-up. Guarded by the index's lock.
 final class DecodedBlock: @unchecked Sendable {
-    // SENDABLE: `raw` and `first` never change; `offsets` and `sequences` are touched under the index's lock only.
-    let raw: [UInt8]
+    // SENDABLE: what is constant never changes; `offsets` and `sequences` are touched under the index's lock only.
+    private let bytes: [UInt8]
+    /// Where the records begin: behind the frame's header, if that is there.
+    private let start: Int
     private let first: SequenceNumber
     #if !DEBUG
         @safe @exclusivity(unchecked)
@@ -17,9 +20,24 @@ final class DecodedBlock: @unchecked Sendable {
     #endif
     private var sequences: [UInt64] = []
 
-    init(raw: [UInt8], first: SequenceNumber) {
-        self.raw = raw
-        self.first = first
+    /// Keeps the records of a frame that was read.
+    init(raw: [UInt8], first: SequenceNumber) { (bytes, start, self.first) = (raw, 0, first) }
+
+    /// Keeps a frame of the journal as it was written.
+    init(written frame: Span<UInt8>, first: SequenceNumber) {
+        (bytes, start, self.first) = ([UInt8](copying: frame), FrameFormat.headerBytes, first)
+    }
+
+    var byteCount: Int { bytes.count }
+
+    /// Returns the frame that was written at `offset` of a segment, its checksums compared as where it is read from the
+    /// file; `nil` when there are only records here, or they are not what was written.
+    func frame(at offset: Int, in segment: SegmentHeader) -> Frame? {
+        let bytes = bytes
+        guard start > 0 else { return nil }
+        let checked = Frame.check(bytes.span, at: 0, offset: offset, segment: segment)
+        guard case .success(let header) = checked else { return nil }
+        return Frame(header: header, offset: offset, raw: [UInt8](bytes[start...]))
     }
 
     /// Returns the record, or `nil` when the frame does not hold it.
@@ -27,12 +45,12 @@ final class DecodedBlock: @unchecked Sendable {
         if offsets.isEmpty { buildOffsets() }
         let index = sequences.partitioningIndex { $0 >= sequence.rawValue }
         guard index < sequences.count, sequences[index] == sequence.rawValue else { return nil }
-        let start = Int(offsets[index])
-        let bytes = raw
-        var cursor = EntryCursor(bytes.span.extracting(start..<bytes.count), firstSequence: .zero)
+        let place = start + Int(offsets[index])
+        let bytes = bytes
+        var cursor = EntryCursor(bytes.span.extracting(place..<bytes.count), firstSequence: .zero)
         guard let entry = try? cursor.next() else { return nil }
         let (kind, count) = (entry.kind, entry.body.count)
-        let end = start + cursor.offset
+        let end = place + cursor.offset
         return StoredEntry(sequence: sequence, kind: kind, body: bytes[(end - count)..<end])
     }
 
@@ -45,12 +63,12 @@ final class DecodedBlock: @unchecked Sendable {
     private static let usualEntryBytes = 128
 
     private func buildOffsets() {
-        let bytes = raw
+        let bytes = bytes
         // A frame that is larger holds one large record.
         let usual = min(bytes.count, FrameFormat.sealedFrameBytesTarget) / Self.usualEntryBytes
         offsets.reserveCapacity(usual)
         sequences.reserveCapacity(usual)
-        var cursor = EntryCursor(bytes.span, firstSequence: first)
+        var cursor = EntryCursor(bytes.span.extracting(start..<bytes.count), firstSequence: first)
         while true {
             let offset = cursor.offset
             guard let entry = try? cursor.next() else { return }
@@ -60,7 +78,7 @@ final class DecodedBlock: @unchecked Sendable {
     }
 }
 
-/// Decoded frames by place, at most `byteCountMax` of raw bytes (one frame may be larger, then it is alone).
+/// Frames by place, at most `byteCountMax` (one frame may be larger, then it is alone).
 struct BlockCache {
     private struct Key: Hashable {
         let id: SegmentID
@@ -71,9 +89,11 @@ struct BlockCache {
     private var oldest = 0
     private var byteCount = 0
 
-    static let byteCountMax = 8 << 20
-    /// What a block costs beyond its raw bytes, roughly: so that many tiny frames are bounded too.
+    private let byteCountMax: Int
+    /// What a block costs beyond its bytes, roughly: so that many tiny frames are bounded too.
     static let overheadBytes = 160
+
+    init(byteCountMax: Int) { self.byteCountMax = byteCountMax }
 
     func find(id: SegmentID, offset: Int) -> DecodedBlock? { blocks[Key(id: id, offset: offset)] }
 
@@ -81,13 +101,24 @@ struct BlockCache {
         let key = Key(id: id, offset: offset)
         guard blocks.updateValue(block, forKey: key) == nil else { return }
         order.append(key)
-        byteCount += block.raw.count + Self.overheadBytes
-        while byteCount > Self.byteCountMax, oldest < order.count - 1 {
-            if let evicted = blocks.removeValue(forKey: order[oldest]) {
-                byteCount -= evicted.raw.count + Self.overheadBytes
-            }
-            oldest += 1
+        byteCount += block.byteCount + Self.overheadBytes
+        while byteCount > byteCountMax, oldest < order.count - 1 { evictOldest() }
+    }
+
+    /// Removes some of the oldest that are of segments that are gone; returns false when there are no more.
+    mutating func evictSome(of segments: Set<SegmentID>) -> Bool {
+        for _ in 0..<64 {
+            guard oldest < order.count, segments.contains(order[oldest].id) else { return false }
+            evictOldest()
         }
+        return true
+    }
+
+    private mutating func evictOldest() {
+        if let evicted = blocks.removeValue(forKey: order[oldest]) {
+            byteCount -= evicted.byteCount + Self.overheadBytes
+        }
+        oldest += 1
         if oldest > 4096, oldest > order.count / 2 {
             order.removeFirst(oldest)
             oldest = 0

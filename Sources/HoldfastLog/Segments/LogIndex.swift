@@ -18,7 +18,7 @@ final class LogIndex: @unchecked Sendable {
     private var sealed: [Manifest.Sealed] = []
     private var seals: [SegmentID: (source: SegmentSource, seal: SealFrame)] = [:]
     private var journals: [JournalIndex] = []
-    private var blocks = BlockCache()
+    private var blocks: BlockCache
     /// The frame found last, where the next record is likely to be.
     private var recent: DecodedBlock?
     /// Beyond the cache's bound at most this is kept.
@@ -46,7 +46,9 @@ final class LogIndex: @unchecked Sendable {
     /// Creates an index of nothing.
     ///
     /// - Parameter manifest: Of the store as it is opened.
-    init(fileSystem: any FileSystem, layout: StoreLayout, manifest: Manifest) {
+    /// - Parameter cachedBytesMax: How much is kept in memory of what was written or read lately.
+    init(fileSystem: any FileSystem, layout: StoreLayout, manifest: Manifest, cachedBytesMax: Int) {
+        blocks = BlockCache(byteCountMax: cachedBytesMax)
         self.fileSystem = fileSystem
         self.layout = layout
         self.manifest = manifest
@@ -64,6 +66,8 @@ final class LogIndex: @unchecked Sendable {
             let kept = Set(segments.map(\.id))
             for id in seals.keys where !kept.contains(id) { seals[id] = nil }
         }
+        // In steps, or commits would wait for all of it.
+        while lock.withLock({ blocks.evictSome(of: removed) }) {}
     }
 
     func addJournal(_ journal: JournalIndex) { lock.withLock { journals.append(journal) } }
@@ -81,15 +85,19 @@ final class LogIndex: @unchecked Sendable {
             journals[last].frames.append((frame.firstSequence, offset + frame.start))
             journals[last].lastSequence = SequenceNumber(
                 frame.firstSequence.rawValue + UInt64(frame.recordCount) - 1)
-            let payload = group.bytes.bytes.extracting((frame.start + FrameFormat.headerBytes)..<frame.end)
+            let written = group.bytes.bytes.extracting(frame.start..<frame.end)
             blocks.insert(
-                DecodedBlock(raw: [UInt8](copying: payload), first: frame.firstSequence), id: id,
-                offset: offset + frame.start)
+                DecodedBlock(written: written, first: frame.firstSequence), id: id, offset: offset + frame.start)
         }
         journals[last].end = offset + group.byteCount
     }
 
     // MARK: - Reading
+
+    /// Returns the frame at `offset` of a journal segment if it was written lately.
+    func frameAtHand(_ segment: SegmentHeader, at offset: Int) -> Frame? {
+        lock.withLock({ blocks.find(id: segment.id, offset: offset) })?.frame(at: offset, in: segment)
+    }
 
     /// Returns the record if it is in memory.
     func entryAtHand(_ sequence: SequenceNumber) -> StoredEntry? {
@@ -183,7 +191,7 @@ final class LogIndex: @unchecked Sendable {
     private func locate(_ sequence: SequenceNumber) -> Location {
         if let recent, recent.holds(sequence) { return .block(recent) }
         let location = search(sequence)
-        if case .block(let block) = location { recent = block.raw.count <= Self.recentBytesMax ? block : nil }
+        if case .block(let block) = location { recent = block.byteCount <= Self.recentBytesMax ? block : nil }
         return location
     }
 

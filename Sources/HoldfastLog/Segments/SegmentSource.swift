@@ -22,8 +22,10 @@ package struct SegmentSource: Sendable {
     }
 
     /// Calls `body` with each frame, in order, until it returns false.
+    ///
+    /// - Parameter atHand: Returns the frame at an offset where it is in memory; the others are read.
     package func forEachFrame(
-        _ fileSystem: any FileSystem, _ body: (Frame) throws(LogError) -> Bool
+        _ fileSystem: any FileSystem, atHand: (Int) -> Frame? = { _ in nil }, _ body: (Frame) throws(LogError) -> Bool
     ) throws(LogError) {
         let file: any File
         do { file = try fileSystem.open(path, .read) } catch { throw LogError(error, reading: name) }
@@ -32,8 +34,12 @@ package struct SegmentSource: Sendable {
         var last = header.firstSequence
         while offset < end {
             let result: Result<Frame, FrameDefectError>
-            do { result = try Frame.read(file, at: offset, segment: header) } catch {
-                throw LogError(error, doing: "reading \(name) at \(offset)")
+            if let frame = atHand(offset) {
+                result = .success(frame)
+            } else {
+                do { result = try Frame.read(file, at: offset, segment: header) } catch {
+                    throw LogError(error, doing: "reading \(name) at \(offset)")
+                }
             }
             switch result {
             case .failure(let error):
