@@ -77,6 +77,9 @@ public final class JobStore: Sendable {
     /// The sequence number that the next record will have.
     package var nextSequence: SequenceNumber { core.lock.withLock { core.log.nextSequence } }
 
+    /// The sequence number of the last record; 0 when there is none.
+    package var lastSequence: SequenceNumber { core.lock.withLock { core.state.lastSequence } }
+
     /// Returns the store's time: the clock's, but never earlier than that of any record or answer.
     ///
     /// - Throws: `.closed` or the store's failure.
@@ -106,6 +109,7 @@ extension LogOptions {
         checkpointEveryBytes = options.checkpointEveryBytes
         compactionShare = options.compaction.share
         provesCompaction = options.provesCompaction
+        if let bytes = options.cachedBytesMax { cachedBytesMax = bytes }
         if let milliseconds = options.idleMarkMilliseconds { idleMarkMilliseconds = milliseconds }
     }
 }

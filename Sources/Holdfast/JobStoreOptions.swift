@@ -69,6 +69,8 @@ public struct JobStoreOptions: Sendable {
     package var fileSystem: (any FileSystem)?
     /// Whether every compaction is proved before it is in force, also in the background.
     package var provesCompaction = false
+    /// How much the log keeps in memory of what was written or read lately; `nil` for the log's own default.
+    package var cachedBytesMax: Int?
     /// How long after its last commit an idle store vouches for it; `nil` for the log's own default, 0 for never.
     package var idleMarkMilliseconds: Int?
 

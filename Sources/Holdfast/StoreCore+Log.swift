@@ -53,7 +53,7 @@ final class LogBridge: LogDelegate {
     }
 
     func key(sequence: SequenceNumber, kind: UInt8, body: Span<UInt8>) -> UInt64? {
-        // A record that can't be decoded has no key here; whoever reads it meets the damage.
+        // A record whose job can't be read has no key here; whoever reads the others meets their damage.
         Record.job(sequence: sequence, kind: kind, body: body)?.rawValue
     }
 

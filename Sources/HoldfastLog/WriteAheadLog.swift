@@ -33,8 +33,8 @@ package struct LogOptions: Sendable {
     package var compactionShare: Double? = 1
     /// Whether every rewrite is proved before it is installed.
     package var provesCompaction = false
-    /// How much is kept in memory of what was written or read lately. A segment that is to be sealed, and what comes
-    /// meanwhile, has room in it: what it has not has to be read back while commits want the disk.
+    /// How much is kept in memory of what was written or read lately. A segment of the usual size that is sealed, and
+    /// as much behind it, has room in it; what has not is read back while commits want the disk.
     package var cachedBytesMax = 16 << 20
     package init() {}
 

@@ -24,7 +24,8 @@ struct SimulationLedger {
         var isLastRecordKnown = true
     }
 
-    /// The first is certain, the last is what the store has while nothing goes wrong.
+    /// The last is what the store has while nothing goes wrong; of the others any may be left after a crash, and none
+    /// before the first.
     private var candidates = [Candidate(state: SimulationState())]
     /// The sequence numbers below it were used.
     private(set) var next = SequenceNumber(1)
@@ -41,16 +42,18 @@ struct SimulationLedger {
     /// All that was done so far is durable.
     mutating func settle() { candidates.removeFirst(candidates.count - 1) }
 
-    /// Finds the state that a store was opened with: that one is durable.
+    /// Finds the state that a store was opened with: that one is durable, or where records that the look added are not,
+    /// those that it may have come from.
     ///
     /// - Parameters:
+    ///   - last: The last record before the look.
     ///   - expired: How many records the look at the store added, because something had fallen due.
     ///   - isLastRecordKnown: False when such records may have been added by an opening before this one.
     ///   - isDurable: Whether those records are durable.
     /// - Throws: When there is none.
     mutating func match(
-        _ seen: SimulationObservation, next: SequenceNumber, expired: Int, isLastRecordKnown: Bool, isDurable: Bool,
-        effectValues: [UInt64: [UInt8]]
+        _ seen: SimulationObservation, last: SequenceNumber, next: SequenceNumber, expired: Int,
+        isLastRecordKnown: Bool, isDurable: Bool, effectValues: [UInt64: [UInt8]]
     ) throws(SimulationMismatch) {
         guard next >= self.next else {
             throw SimulationMismatch(
@@ -58,7 +61,8 @@ struct SimulationLedger {
         }
         var reasons: [String] = []
         var opened: SimulationState?
-        // What fell due hides differences: several states may have led to the one seen, the newest first.
+        // What fell due hides differences: where the last record is not known either, several states may have led to the
+        // one seen, the newest first.
         var origins: [Candidate] = []
         for candidate in candidates.reversed() {
             var state = candidate.state
@@ -69,14 +73,14 @@ struct SimulationLedger {
             let found = state
             let isKnown = isLastRecordKnown && candidate.isLastRecordKnown
             let count = state.expire(at: seen.time, next: SequenceNumber(next.rawValue - UInt64(expired)))
-            let isSame = state.model.last == seen.stats.sequence && count == expired
+            let isSame = found.model.last == last && state.model.last == seen.stats.sequence && count == expired
             let difference = state.difference(seen, effectValues: effectValues)
             if let difference {
                 reasons.append("\(difference), last record \(state.model.last)")
             } else if isKnown && !isSame {
                 reasons.append(
-                    "the last record is \(seen.stats.sequence) and \(expired) fell due; the model says "
-                        + "\(state.model.last) and \(count)")
+                    "the last record is \(seen.stats.sequence), \(last) before \(expired) fell due; the model says "
+                        + "\(state.model.last), \(found.model.last) and \(count)")
             } else {
                 state.model.last = seen.stats.sequence
                 if opened == nil { opened = state }

@@ -18,6 +18,7 @@ extension SimulationRun {
         options.history = random.pick(from: [.none, .bytes(64 << 10), .unlimited])
         options.checkpointEveryBytes = random.chance(1, in: 5) ? 20_000 : nil
         options.idleMarkMilliseconds = random.chance(1, in: 2) ? random.pick(1...20) : 0
+        options.cachedBytesMax = random.pick(from: [nil, 0, 20_000])
         syncMilliseconds = random.chance(1, in: 3) ? random.pick(from: [1, 10, 200]) : 0
         note(
             "\(options.durability), \(options.history), \(options.checkpointEveryBytes ?? 0), marks after "
@@ -217,7 +218,7 @@ extension SimulationRun {
     ///
     /// - Returns: False when the store failed meanwhile.
     private func look(at store: JobStore, isFirst: Bool) throws(SimulationMismatch) -> Bool {
-        let next = store.nextSequence
+        let (next, last) = (store.nextSequence, store.lastSequence)
         let seen: SimulationObservation
         do throws(JobStoreError) { seen = try observe(store) } catch {
             note("look: \(error)")
@@ -227,7 +228,7 @@ extension SimulationRun {
         latest = seen.time
         let after = store.nextSequence
         try ledger.match(
-            seen, next: after, expired: Int(after.rawValue - next.rawValue), isLastRecordKnown: isFirst,
+            seen, last: last, next: after, expired: Int(after.rawValue - next.rawValue), isLastRecordKnown: isFirst,
             isDurable: options.durability == .commit, effectValues: effectValues)
         note("opened at \(seen.time), last record \(seen.stats.sequence)")
         return true

@@ -88,6 +88,8 @@ struct CrashStore {
         options.journalSegmentBytes = LogOptions.journalSegmentBytesMin
         options.journalSegmentCount = 3
         options.reserveBytes = 8 << 10
+        // So segments are sealed partly from memory and partly from their files.
+        options.cachedBytesMax = 20_000
         options.idleMarkMilliseconds = idleMarkMilliseconds
         options.durability = durability
         return options

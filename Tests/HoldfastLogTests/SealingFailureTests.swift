@@ -31,7 +31,7 @@ import Testing
     }
 }
 
-/// Tells when a journal segment is read, as sealing does.
+/// Tells when a journal segment is read, as sealing does where nothing is in memory.
 private final class ReadingDisk: ForwardingFileSystem {
     let base = SimulatedFileSystem()
     let hook = Mutex<@Sendable () -> Void>({})

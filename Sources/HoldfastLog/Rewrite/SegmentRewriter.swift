@@ -1,6 +1,7 @@
-// Rewriting: read segments, keep the records still needed, write one new compressed segment, install it by the
-// manifest, then recycle or unlink the old ones. Sealing is a rewrite of full journal segments that keeps everything;
-// compaction (Compaction.swift) is one of sealed segments that drops what is no longer needed.
+// Rewriting: read segments, from memory where they were written lately, keep the records still needed, write one new
+// compressed segment, install it by the manifest, then recycle or unlink the old ones. Sealing is a rewrite of full
+// journal segments that keeps everything; compaction (Compaction.swift) is one of sealed segments that drops what is no
+// longer needed.
 //
 // Crash points: before the manifest is replaced, the new file is a leftover and the old ones are in force; after it,
 // the old ones are leftovers. A recycled file gets its new header only after the manifest that no longer names it as
@@ -31,7 +32,8 @@ extension WriteAheadLog {
         defer { withhold(0) }
         let made = try rewrite(
             sources, policy: KeepAll(), predecessor: manifest.sealed.last?.lineage.chain, audit: manifest.auditEnd,
-            high: high, breathe: { bytes in if pace.advance(bytes), isPaced { withhold(pace.withheldShare) } })
+            high: high, breathe: { bytes in if pace.advance(bytes), isPaced { withhold(pace.withheldShare) } },
+            atHand: index.frameAtHand)
         withhold(0)
         lastSealing = PaceClock.now
         var changed = manifest
@@ -176,10 +178,11 @@ extension WriteAheadLog {
     /// - Parameter passed: Its value behind what is not read, by the segment that is read next.
     /// - Parameter replaced: The last of the segments which they take the place of, if any.
     /// - Parameter breathe: Called between frames, with the bytes of the last one.
+    /// - Parameter atHand: Returns the frame at an offset of a segment where it is in memory.
     func rewrite(
         _ sources: [SegmentSource], policy: any RetentionPolicy, predecessor: [UInt8]?, audit: AuditPoint?,
         passing passed: [SegmentID: AuditPoint] = [:], replacing replaced: Manifest.Sealed? = nil, high: Bool,
-        breathe: (Int) throws(LogError) -> Void = { _ in }
+        breathe: (Int) throws(LogError) -> Void = { _ in }, atHand: (SegmentHeader, Int) -> Frame? = { _, _ in nil }
     ) throws(LogError) -> Rewritten {
         var output = RewriteOutput(
             log: self, chain: predecessor ?? [UInt8](repeating: 0, count: 32), audit: audit, high: high)
@@ -188,8 +191,7 @@ extension WriteAheadLog {
         do throws(LogError) {
             for source in sources {
                 if let point = passed[source.header.id] { output.pass(to: point) }
-                let atHand = { [index] in index.frameAtHand(source.header, at: $0) }
-                try source.forEachFrame(fileSystem, atHand: atHand) { (frame) throws(LogError) in
+                try source.forEachFrame(fileSystem, atHand: { atHand(source.header, $0) }) { (frame) throws(LogError) in
                     guard frame.header.recordCount > 0 else { return true }
                     _ = try frame.forEachEntry(file: source.name) { (entry, time) throws(LogError) in
                         guard entry.sequence > last else {

@@ -4,7 +4,7 @@
 
 internal import HoldfastBytes
 
-/// One frame. Its offsets are found at the first look-up. Guarded by the index's lock.
+/// One frame. Its offsets are found at the first look-up, under the index's lock.
 final class DecodedBlock: @unchecked Sendable {
     // SENDABLE: what is constant never changes; `offsets` and `sequences` are touched under the index's lock only.
     private let bytes: [UInt8]
@@ -30,8 +30,8 @@ final class DecodedBlock: @unchecked Sendable {
 
     var byteCount: Int { bytes.count }
 
-    /// Returns the frame that was written at `offset` of a segment, its checksums compared as where it is read from the
-    /// file; `nil` when there are only records here, or they are not what was written.
+    /// Returns the frame that was written at `offset` of a segment, its checksums compared as where the file is
+    /// scanned; `nil` when there are only records here, or they are not what was written.
     func frame(at offset: Int, in segment: SegmentHeader) -> Frame? {
         let bytes = bytes
         guard start > 0 else { return nil }
@@ -87,8 +87,7 @@ struct BlockCache {
     private var blocks: [Key: DecodedBlock] = [:]
     private var order: [Key] = []
     private var oldest = 0
-    private var byteCount = 0
-
+    private(set) var byteCount = 0
     private let byteCountMax: Int
     /// What a block costs beyond its bytes, roughly: so that many tiny frames are bounded too.
     static let overheadBytes = 160
@@ -103,25 +102,28 @@ struct BlockCache {
         order.append(key)
         byteCount += block.byteCount + Self.overheadBytes
         while byteCount > byteCountMax, oldest < order.count - 1 { evictOldest() }
+        shrinkOrder()
     }
 
-    /// Removes some of the oldest that are of segments that are gone; returns false when there are no more.
-    mutating func evictSome(of segments: Set<SegmentID>) -> Bool {
-        for _ in 0..<64 {
-            guard oldest < order.count, segments.contains(order[oldest].id) else { return false }
-            evictOldest()
-        }
-        return true
+    /// Removes and returns a frame, for the caller to let go behind the lock.
+    mutating func remove(id: SegmentID, offset: Int) -> DecodedBlock? {
+        guard let removed = blocks.removeValue(forKey: Key(id: id, offset: offset)) else { return nil }
+        byteCount -= removed.byteCount + Self.overheadBytes
+        return removed
     }
+
+    /// How many places are kept, of frames that are there and of some that are gone.
+    var orderCount: Int { order.count }
 
     private mutating func evictOldest() {
-        if let evicted = blocks.removeValue(forKey: order[oldest]) {
-            byteCount -= evicted.byteCount + Self.overheadBytes
-        }
+        _ = remove(id: order[oldest].id, offset: order[oldest].offset)
         oldest += 1
-        if oldest > 4096, oldest > order.count / 2 {
-            order.removeFirst(oldest)
-            oldest = 0
-        }
+    }
+
+    /// Forgets the places of frames that are gone, once they are most of all.
+    private mutating func shrinkOrder() {
+        guard order.count > 2 * blocks.count + 4096 else { return }
+        order = order[oldest...].filter { blocks[$0] != nil }
+        oldest = 0
     }
 }

@@ -58,17 +58,31 @@ final class LogIndex: @unchecked Sendable {
 
     /// Names the sealed segments; `removed` journal segments became some of them, in the same instant for readers.
     func setSealed(_ segments: [Manifest.Sealed], removingJournals removed: Set<SegmentID> = []) {
-        lock.withLock {
+        let gone = lock.withLock {
+            let gone = journals.filter { removed.contains($0.header.id) }
             journals.removeAll { removed.contains($0.header.id) }
             sealed = segments
             // What it holds may have been dropped.
             recent = nil
             let kept = Set(segments.map(\.id))
             for id in seals.keys where !kept.contains(id) { seals[id] = nil }
+            return gone
         }
-        // In steps, or commits would wait for all of it.
-        while lock.withLock({ blocks.evictSome(of: removed) }) {}
+        for journal in gone { letGo(journal) }
     }
+
+    /// Lets go of what is in memory of a segment that is no more: in steps, and freed behind the lock, or commits would
+    /// wait for all of it.
+    private func letGo(_ journal: JournalIndex) {
+        for start in stride(from: 0, to: journal.frames.count, by: 16) {
+            let part = journal.frames[start..<min(start + 16, journal.frames.count)]
+            let removed = lock.withLock { part.map { blocks.remove(id: journal.header.id, offset: $0.offset) } }
+            withExtendedLifetime(removed) {}
+        }
+    }
+
+    /// How many bytes of frames are in memory.
+    var cachedBytes: Int { lock.withLock { blocks.byteCount } }
 
     func addJournal(_ journal: JournalIndex) { lock.withLock { journals.append(journal) } }
 
@@ -120,7 +134,7 @@ final class LogIndex: @unchecked Sendable {
                     let frame = try source.frame(fileSystem, at: offset)
                     let block = DecodedBlock(raw: frame.raw, first: frame.header.firstSequence)
                     return lock.withLock {
-                        blocks.insert(block, id: source.header.id, offset: offset)
+                        if holds(source.header.id) { blocks.insert(block, id: source.header.id, offset: offset) }
                         return block.entry(sequence)
                     }
                 } catch {

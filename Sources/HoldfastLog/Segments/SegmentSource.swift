@@ -27,9 +27,8 @@ package struct SegmentSource: Sendable {
     package func forEachFrame(
         _ fileSystem: any FileSystem, atHand: (Int) -> Frame? = { _ in nil }, _ body: (Frame) throws(LogError) -> Bool
     ) throws(LogError) {
-        let file: any File
-        do { file = try fileSystem.open(path, .read) } catch { throw LogError(error, reading: name) }
-        defer { file.close() }
+        var opened: (any File)?
+        defer { opened?.close() }
         var offset = start
         var last = header.firstSequence
         while offset < end {
@@ -37,6 +36,13 @@ package struct SegmentSource: Sendable {
             if let frame = atHand(offset) {
                 result = .success(frame)
             } else {
+                let file: any File
+                if let opened {
+                    file = opened
+                } else {
+                    do { file = try fileSystem.open(path, .read) } catch { throw LogError(error, reading: name) }
+                    opened = file
+                }
                 do { result = try Frame.read(file, at: offset, segment: header) } catch {
                     throw LogError(error, doing: "reading \(name) at \(offset)")
                 }
