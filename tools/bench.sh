@@ -25,6 +25,7 @@
 set -euo pipefail
 help() { sed -n '2,/^set /s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" | sed '$d'; }
 case "${1:-}" in -h | --help) help; exit 0 ;; esac
+called_from=$PWD
 . "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
 
 # Builds holdfast-bench, and what else is named.
@@ -39,12 +40,18 @@ build_bench() {
     bench=$(swift build -c release --show-bin-path)/holdfast-bench
 }
 
+# Becomes holdfast-bench, where this was called: what its arguments name is there.
+run_bench() {
+    cd "$called_from"
+    exec "$bench" "$@"
+}
+
 case "${1:-}" in
     --peers) ;;
-    --help-workloads) build_bench; exec "$bench" run --help ;;
-    command) build_bench holdfast; exec "$bench" "$@" ;;
-    run | curves | micro | churn | backlog | help) build_bench; exec "$bench" "$@" ;;
-    *) build_bench; exec "$bench" run "$@" ;;
+    --help-workloads) build_bench; run_bench run --help ;;
+    command) build_bench holdfast; run_bench "$@" ;;
+    run | curves | micro | churn | backlog | help) build_bench; run_bench "$@" ;;
+    *) build_bench; run_bench run "$@" ;;
 esac
 shift
 

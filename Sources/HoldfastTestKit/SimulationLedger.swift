@@ -61,8 +61,8 @@ struct SimulationLedger {
         }
         var reasons: [String] = []
         var opened: SimulationState?
-        // What fell due hides differences: where the last record is not known either, several states may have led to the
-        // one seen, the newest first.
+        // What fell due hides differences: where the last record is not known either, several states may have led to
+        // the one seen, the newest first.
         var origins: [Candidate] = []
         for candidate in candidates.reversed() {
             var state = candidate.state
