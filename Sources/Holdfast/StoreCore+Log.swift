@@ -53,7 +53,8 @@ final class LogBridge: LogDelegate {
     }
 
     func key(sequence: SequenceNumber, kind: UInt8, body: Span<UInt8>) -> UInt64? {
-        // A record whose job can't be read has no key here; whoever reads the others meets their damage.
+        // A record whose job can't be read has no key here. One that is damaged behind its job has: whoever asks for
+        // that job's records meets the damage.
         Record.job(sequence: sequence, kind: kind, body: body)?.rawValue
     }
 

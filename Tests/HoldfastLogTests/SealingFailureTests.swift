@@ -16,7 +16,7 @@ import Testing
         let opened = try OpenedLog(disk, "/store", options: options)
         let failed = Atomic(false)
         disk.hook.withLock { hook in
-            hook = { [weak log = opened.log] in
+            hook = { [weak log = opened.log] _ in
                 guard let log, !failed.exchange(true, ordering: .relaxed) else { return }
                 log.lock.withLock { log.failLocked(LogError(.poisoned, "the disk is gone")) }
             }
@@ -28,28 +28,5 @@ import Testing
         }
         while !failed.load(ordering: .relaxed) { await Task.yield() }
         #expect(throws: LogError.self) { try opened.log.close() }
-    }
-}
-
-/// Tells when a journal segment is read, as sealing does where nothing is in memory.
-private final class ReadingDisk: ForwardingFileSystem {
-    let base = SimulatedFileSystem()
-    let hook = Mutex<@Sendable () -> Void>({})
-
-    func open(_ path: String, _ mode: OpenMode) throws(IOFailure) -> any File {
-        let file = try base.open(path, mode)
-        return path.hasSuffix(".jnl") && mode == .read ? ReadFile(base: file, disk: self) : file
-    }
-}
-
-private final class ReadFile: ForwardingFile {
-    let base: any File
-    private let disk: ReadingDisk
-
-    init(base: any File, disk: ReadingDisk) { (self.base, self.disk) = (base, disk) }
-
-    func read(into buffer: inout MutableSpan<UInt8>, at offset: Int) throws(IOFailure) -> Int {
-        disk.hook.withLock { $0 }()
-        return try base.read(into: &buffer, at: offset)
     }
 }

@@ -10,7 +10,8 @@ import Testing
 @Suite(.timeLimit(.minutes(2))) struct SealingFromMemoryTests {
     @Test(arguments: [LogOptions().cachedBytesMax, 300_000, 0])
     func aSegmentIsReadBackOnlyWhereItIsNotInMemory(cachedBytesMax: Int) async throws {
-        let disk = CountingDisk()
+        let disk = ReadingDisk()
+        let bytesRead = Mutex(0)
         var options = LogOptions.small
         options.journalSegmentBytes = 1 << 20
         options.journalSegmentCount = 4
@@ -18,6 +19,7 @@ import Testing
         var random = SeededRandom(seed: 5)
         var given: [SequenceNumber: [UInt8]] = [:]
         let opened = try OpenedLog(disk, "/store", options: options)
+        disk.hook.withLock { hook in hook = { count in bytesRead.withLock { $0 += count } } }
         for _ in 0..<40 {
             let bodies = (0..<100).map { _ in random.bytes(random.pick(1...2000)) }
             var sequence = try await opened.commit(bodies)
@@ -28,7 +30,7 @@ import Testing
         }
         // Most of what is in the journal is sealed now.
         try opened.log.close()
-        let read = disk.bytesRead.load(ordering: .relaxed)
+        let read = bytesRead.withLock { $0 }
         // The frames without records that end a segment are not kept.
         switch cachedBytesMax {
         case 0: #expect(read > 2 << 20)
@@ -90,29 +92,5 @@ import Testing
         #expect(cache.find(id: SegmentID(1), offset: 0) == nil && cache.byteCount == 100 * bytesEach)
         #expect((0..<100).allSatisfy { cache.find(id: SegmentID(3), offset: $0) != nil })
         #expect(cache.orderCount < 5000)
-    }
-}
-
-/// Counts what is read of journal segments.
-private final class CountingDisk: ForwardingFileSystem {
-    let base = SimulatedFileSystem()
-    let bytesRead = Atomic(0)
-
-    func open(_ path: String, _ mode: OpenMode) throws(IOFailure) -> any File {
-        let file = try base.open(path, mode)
-        return path.hasSuffix(".jnl") && mode == .read ? CountedFile(base: file, disk: self) : file
-    }
-}
-
-private final class CountedFile: ForwardingFile {
-    let base: any File
-    private let disk: CountingDisk
-
-    init(base: any File, disk: CountingDisk) { (self.base, self.disk) = (base, disk) }
-
-    func read(into buffer: inout MutableSpan<UInt8>, at offset: Int) throws(IOFailure) -> Int {
-        let count = try base.read(into: &buffer, at: offset)
-        disk.bytesRead.add(count, ordering: .relaxed)
-        return count
     }
 }
