@@ -32,6 +32,8 @@ struct AtomicBatch: JobAddingOperation {
     private var seeksJobs = false
     /// Whether a job of it has to do with others.
     private var hasDependencies = false
+    /// Plain jobs of one lane next to each other, in order.
+    private var plainRuns: [PlainRun] = []
     private var lookups: [JobID: EnqueueLookup] = [:]
     private var endings: [JobID: JobEnding] = [:]
 
@@ -67,13 +69,18 @@ struct AtomicBatch: JobAddingOperation {
         }
         // Once for all that is to be known: each look at an operation copies it.
         bytes = 0
+        plainRuns = []
         for (index, operation) in operations.enumerated() {
             do { try operation.validate(options, at: index) } catch { throw error.at(index) }
             bytes += operation.bytes
             switch operation {
-            case .enqueue(_, _, let options):
+            case .enqueue(let queue, _, let options):
                 access = .changes
-                if options.hasDependencies { hasDependencies = true }
+                if let lane = options.plainLane(of: queue) {
+                    note(plain: index, of: lane)
+                } else if options.hasDependencies {
+                    hasDependencies = true
+                }
             case .effect: access = .changes
             case .edit:
                 access = .changes
@@ -83,6 +90,15 @@ struct AtomicBatch: JobAddingOperation {
             }
         }
         try checkBytes()
+    }
+
+    private mutating func note(plain index: Int, of lane: Lane) {
+        let last = plainRuns.count - 1
+        if last >= 0, plainRuns[last].operations.upperBound == index, plainRuns[last].lane.isSame(as: lane) {
+            plainRuns[last].operations = plainRuns[last].operations.lowerBound..<index + 1
+        } else {
+            plainRuns.append(PlainRun(lane: lane, operations: index..<index + 1))
+        }
     }
 
     private func checkBytes() throws(JobStoreError) {
@@ -103,13 +119,21 @@ struct AtomicBatch: JobAddingOperation {
         let ended = hasDependencies ? finishedJobs(in: core) : []
         guard ended.isEmpty else { return .needsEndings(ended) }
         var scope = BatchScope(operations: operations.count)
-        var records: [Record] = []
-        records.reserveCapacity(operations.count)
         var replies: [BatchReply] = []
         replies.reserveCapacity(operations.count)
         var replayed: [(index: Int, sequence: SequenceNumber)] = []
-        let first = core.log.nextSequence
-        for (index, operation) in operations.enumerated() {
+        var plan = BatchPlan(first: core.log.nextSequence, plainRuns: core.takesPlainJobs ? plainRuns : [])
+        var index = 0
+        while index < operations.count {
+            if let jobs = plan.takePlainJobs(at: index, time: now) {
+                for job in 0..<jobs.count {
+                    let id = JobID(jobs.first.advanced(by: UInt64(job)))
+                    replies.append(.enqueued(EnqueueResult(id: id, isDuplicate: false)))
+                }
+                index += jobs.count
+                continue
+            }
+            let operation = operations[index]
             do throws(JobStoreError) {
                 var lane: Lane?
                 if let id = operation.soughtJob {
@@ -124,14 +148,14 @@ struct AtomicBatch: JobAddingOperation {
                     case .needsEndings(let jobs): return .needsEndings(jobs)
                     }
                 }
-                let next = first.advanced(by: UInt64(records.count))
-                var decision = try core.decide(consume command, at: now, next: next, in: &scope)
-                let reply = decision.move(into: &records, at: now, next: next)
+                var decision = try core.decide(consume command, at: now, next: plan.next, in: &scope)
+                let reply = plan.add(&decision, at: now)
                 replies.append(operation.reply(reply))
                 if case .effect(false, let sequence) = reply { replayed.append((index, sequence)) }
             } catch { throw error.at(index) }
+            index += 1
         }
-        for index in records.indices { core.append(&records[index]) }
+        plan.append(to: core, payloadsOf: operations.span)
         guard !replayed.isEmpty else { return .value(replies) }
         let (values, decided) = (replayed, replies)
         return .deferred { () throws(JobStoreError) -> [BatchReply] in
@@ -143,6 +167,66 @@ struct AtomicBatch: JobAddingOperation {
                 } catch { throw error.at(index) }
             }
             return replies
+        }
+    }
+}
+
+/// Operations next to each other that enqueue plain jobs of one lane.
+private struct PlainRun {
+    let lane: Lane
+    var operations: Range<Int>
+}
+
+/// What a batch will append, in order: records, and plain jobs between them.
+private struct BatchPlan {
+    /// What the next record will have.
+    private(set) var next: SequenceNumber
+    private var records: [Record] = []
+    private var plainJobs: [(jobs: PlainJobs, operations: Range<Int>)] = []
+    /// The runs that are to come.
+    private var runs: ArraySlice<PlainRun>
+
+    init(first: SequenceNumber, plainRuns: [PlainRun]) {
+        next = first
+        runs = plainRuns[...]
+    }
+
+    /// Adds the plain jobs that begin at an operation, if any.
+    mutating func takePlainJobs(at index: Int, time: Timestamp) -> PlainJobs? {
+        guard let run = runs.first, run.operations.lowerBound == index else { return nil }
+        runs.removeFirst()
+        let jobs = PlainJobs(lane: run.lane, first: next, count: run.operations.count, time: time)
+        plainJobs.append((jobs, run.operations))
+        next = jobs.last.next
+        return jobs
+    }
+
+    /// Adds what an operation becomes; returns the reply.
+    mutating func add(_ decision: inout Decision, at now: Timestamp) -> Reply {
+        let before = records.count
+        let reply = decision.move(into: &records, at: now, next: next)
+        next = next.advanced(by: UInt64(records.count - before))
+        return reply
+    }
+
+    /// Appends and applies all of it.
+    mutating func append(to core: StoreCore, payloadsOf batch: Span<BatchOperation>) {
+        var index = 0
+        for (jobs, operations) in plainJobs {
+            while index < records.count, records[index].sequence < jobs.first {
+                core.append(&records[index])
+                index += 1
+            }
+            core.append(jobs) { index, writer in
+                guard case .enqueue(_, let payload, _) = batch[operations.lowerBound + index] else {
+                    preconditionFailure("a plain job is enqueued")
+                }
+                writer.append(payload)
+            }
+        }
+        while index < records.count {
+            core.append(&records[index])
+            index += 1
         }
     }
 }

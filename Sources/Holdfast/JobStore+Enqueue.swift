@@ -62,6 +62,9 @@ struct EnqueueOperation: JobAddingOperation {
     }
 
     mutating func run(on core: StoreCore, at now: Timestamp) throws(JobStoreError) -> OperationOutcome<EnqueueResult> {
+        if let lane = options.plainLane(of: queue), core.takesPlainJobs {
+            return .value(EnqueueResult(id: core.append(plain: lane, payload, at: now), isDuplicate: false))
+        }
         var enqueue = try options.record(queue: queue, payload: payload, at: now)
         // Of whoever holds its key nothing is asked: the same enqueue again gives the same job.
         if options.hasDependencies, !core.state.isHeld(options.uniqueKey, in: queue, BatchScope()) {
@@ -132,12 +135,21 @@ extension EnqueueOptions {
         }
     }
 
-    /// Returns the content of an enqueue's record, with absolute times.
-    func record(queue: String, payload: [UInt8], at now: Timestamp) throws(JobStoreError) -> Enqueue {
-        let lane = Lane(
+    private func lane(of queue: String) -> Lane {
+        Lane(
             queue: queue, priority: Int8(truncatingIfNeeded: priority),
             maxAttempts: UInt32(truncatingIfNeeded: maxAttempts), group: group ?? "",
             weight: UInt32(truncatingIfNeeded: weight))
+    }
+
+    /// The job's lane, if nothing more is said of it: then it is a plain job.
+    func plainLane(of queue: String) -> Lane? {
+        isPlain && headers.isEmpty && delay == nil && runAt == nil ? lane(of: queue) : nil
+    }
+
+    /// Returns the content of an enqueue's record, with absolute times.
+    func record(queue: String, payload: [UInt8], at now: Timestamp) throws(JobStoreError) -> Enqueue {
+        let lane = lane(of: queue)
         let runAt = try Limits.runAt(runAt, after: delay, at: now).flatMap { $0 > now ? $0 : nil }
         // A job that says nothing more is not changed once it is made, because that would copy it.
         if isPlain && headers.isEmpty { return Enqueue(lane: lane, runAt: runAt, payload: payload) }

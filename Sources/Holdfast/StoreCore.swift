@@ -40,6 +40,8 @@ final class StoreCore: @unchecked Sendable {
     var waiters = LeaseWaiters()
     /// Where those stand that lease from several queues by weight.
     var turns = SharedTurns()
+    /// Where what plain jobs of a batch have in common is encoded.
+    private var head = ByteWriter(capacity: 512)
     /// Those that were served in the middle of the operation that has the lock.
     private var servedEarly: [WaitingCaller] = []
     var flights = EffectFlights()
@@ -247,7 +249,7 @@ final class StoreCore: @unchecked Sendable {
     }
 
     // What only reads the state is copied it when the state is a class's property: every collection in it is retained
-    // and released. These two run for each operation, so they get it in place.
+    // and released. These run for each operation, so they get it in place.
 
     private static func decide(
         _ command: consuming Command, on state: inout QueueState, at now: Timestamp, next: SequenceNumber,
@@ -278,6 +280,52 @@ final class StoreCore: @unchecked Sendable {
         #endif
         window.note(record.sequence, bytes: bytes)
     }
+
+    /// Appends plain jobs, and applies them.
+    ///
+    /// - Parameter payload: Appends that of the job with an index.
+    func append(_ jobs: PlainJobs, _ payload: (Int, inout ByteWriter) -> Void) {
+        assert(jobs.first == log.nextSequence, "records are appended in order")
+        #if DEBUG || INTERNAL_CHECKS
+            for index in 0..<jobs.count {
+                var bytes = ByteWriter()
+                payload(index, &bytes)
+                let record = jobs.record(index, payload: [UInt8](copying: bytes.bytes))
+                do { try state.validate(record) } catch {
+                    preconditionFailure("an illegal record was decided: \(error)")
+                }
+            }
+        #endif
+        let bytes = write(jobs, head: &head, payload)
+        state.apply(jobs)
+        window.note(jobs.last, bytes: bytes)
+    }
+
+    /// Appends plain jobs to the log and returns the size of their bodies. The head is given in place: see `decide`.
+    private func write(_ jobs: PlainJobs, head: inout ByteWriter, _ payload: (Int, inout ByteWriter) -> Void) -> Int {
+        head.removeAll()
+        jobs.encodeHead(into: &head)
+        var bytes = 0
+        log.append(kind: RecordKind.enqueue.rawValue, time: jobs.time, count: jobs.count) { index, writer in
+            let start = writer.count
+            writer.append(head)
+            payload(index, &writer)
+            bytes += writer.count - start
+        }
+        return bytes
+    }
+
+    /// Appends one plain job, and applies it; returns its id.
+    func append(plain lane: Lane, _ payload: [UInt8], at now: Timestamp) -> JobID {
+        let jobs = PlainJobs(lane: lane, first: log.nextSequence, count: 1, time: now)
+        append(jobs) { $1.append(payload) }
+        return JobID(jobs.first)
+    }
+
+    /// Whether plain jobs need no decision.
+    var takesPlainJobs: Bool { Self.takesPlainJobs(&state) }
+
+    private static func takesPlainJobs(_ state: inout QueueState) -> Bool { state.takesPlainJobs }
 
     /// Appends a record to the log and returns the size of its body. By itself, because a closure copies what it takes
     /// from an `inout` parameter.

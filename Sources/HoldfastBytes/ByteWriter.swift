@@ -100,6 +100,9 @@ package struct ByteWriter: ~Copyable {
 
     package mutating func append(_ bytes: [UInt8]) { append(bytes.span) }
 
+    /// Appends what was written to another.
+    package mutating func append(_ other: borrowing ByteWriter) { append(other.bytes) }
+
     /// Appends words of 16 bits, low byte first.
     package mutating func append(littleEndian words: ArraySlice<UInt16>) {
         guard UInt16(littleEndian: 1) == 1 else {

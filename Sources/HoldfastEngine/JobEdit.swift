@@ -35,14 +35,6 @@ package struct Edit: Hashable, Sendable {
     var changesNothing: Bool { from.isSame(as: to) && runAt == nil && headers == nil && payload == nil }
 }
 
-extension Lane {
-    /// Whether all of it is the same, names by their bytes.
-    func isSame(as other: Lane) -> Bool {
-        queue.isSameName(as: other.queue) && priority == other.priority && maxAttempts == other.maxAttempts
-            && group.isSameName(as: other.group)
-    }
-}
-
 /// What is to be changed about a job; what is `nil` stays.
 package struct JobChanges: Hashable, Sendable {
     package var queue: String?

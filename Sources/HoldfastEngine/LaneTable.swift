@@ -269,6 +269,18 @@ struct LaneTable: Sendable {
         refresh(lanes[slot].group, in: level)
     }
 
+    /// Makes new jobs of the lane leasable.
+    mutating func insertReady(_ jobs: ClosedRange<UInt64>, in slot: Slot<LaneRecord>) {
+        let before = lanes[slot].ready.count
+        lanes[slot].ready.insertRange(jobs)
+        let added = lanes[slot].ready.count - before
+        assert(added == jobs.count, "new jobs were not leasable before")
+        let (queue, level) = (lanes[slot].queue, lanes[slot].level)
+        queues[queue].ready += added
+        levels[level].ready += added
+        refresh(lanes[slot].group, in: level)
+    }
+
     /// Makes jobs of the lane leasable, in which none was.
     mutating func restoreReady(_ jobs: SequenceBitmap, in slot: Slot<LaneRecord>) {
         lanes[slot].ready = jobs

@@ -65,9 +65,7 @@ extension QueueState {
     private mutating func apply(_ enqueue: Enqueue, _ record: Record) {
         let id = record.sequence.rawValue
         let lane = table.intern(enqueue.lane)
-        table.addJobs(1, to: lane)
-        table.noteTime(id, in: table.lanes[lane].queue, at: record.time)
-        needed.insert(id)
+        add(id...id, to: lane, at: record.time)
         countInStore(id, bytes: enqueue.payload.count)
         let isDelayed = enqueue.runAt.map { $0 > record.time } ?? false
         if enqueue.isWithoutExtras, !isDelayed { return table.insertReady(id, in: lane) }

@@ -240,8 +240,8 @@ extension Record {
             if let runAt = redrive.runAt { append(runAt, to: &writer) }
             append(redrive.job, to: &writer)
         case .cancel(let cancel):
-            writer.append(varint: Self.flags(of: cancel.lane))
-            encode(cancel.lane, into: &writer)
+            writer.append(varint: cancel.lane.recordFlags)
+            cancel.lane.encode(into: &writer)
             append(cancel.job, to: &writer)
         case .edit(let edit): encode(edit, into: &writer)
         case .effect(let effect): encode(effect, into: &writer)
@@ -264,31 +264,14 @@ extension Record {
 
     // MARK: - Private
 
-    private static func flags(of lane: Lane) -> UInt64 {
-        var flags: UInt64 = 0
-        if lane.priority != 0 { flags |= RecordFlags.priority }
-        if lane.maxAttempts != RecordFlags.defaultMaxAttempts { flags |= RecordFlags.maxAttempts }
-        if !lane.group.isEmpty { flags |= RecordFlags.group }
-        if lane.weight != 1 { flags |= RecordFlags.weight }
-        return flags
-    }
-
-    private func encode(_ lane: Lane, into writer: inout ByteWriter) {
-        writer.append(counted: lane.queue)
-        if lane.priority != 0 { writer.append(UInt8(bitPattern: lane.priority)) }
-        if lane.maxAttempts != RecordFlags.defaultMaxAttempts { writer.append(varint: UInt64(lane.maxAttempts)) }
-        if !lane.group.isEmpty { writer.append(counted: lane.group) }
-        if lane.weight != 1 { writer.append(varint: UInt64(lane.weight)) }
-    }
-
     private func encode(_ enqueue: Enqueue, into writer: inout ByteWriter) {
         let rest = enqueue.extras?.content
-        var flags = Self.flags(of: enqueue.lane)
+        var flags = enqueue.lane.recordFlags
         if enqueue.runAt != nil { flags |= RecordFlags.runAt }
         if !enqueue.headers.isEmpty { flags |= RecordFlags.headers }
         if let rest { flags |= Self.flags(of: rest) }
         writer.append(varint: flags)
-        encode(enqueue.lane, into: &writer)
+        enqueue.lane.encode(into: &writer)
         if let runAt = enqueue.runAt { append(runAt, to: &writer) }
         if let rest { encode(rest, into: &writer) }
         if !enqueue.headers.isEmpty { encode(enqueue.headers, into: &writer) }
@@ -329,7 +312,7 @@ extension Record {
     private func encode(_ edit: Edit, into writer: inout ByteWriter) {
         let (from, to) = (edit.from, edit.to)
         let changesQueue = !from.queue.isSameName(as: to.queue)
-        var flags = Self.flags(of: from)
+        var flags = from.recordFlags
         if changesQueue { flags |= RecordFlags.newQueue }
         if to.priority != from.priority { flags |= RecordFlags.newPriority }
         if to.maxAttempts != from.maxAttempts { flags |= RecordFlags.newMaxAttempts }
@@ -338,7 +321,7 @@ extension Record {
         if edit.payload != nil { flags |= RecordFlags.newPayload }
         assert(from.group.isSameName(as: to.group), "a job stays in its group")
         writer.append(varint: flags)
-        encode(from, into: &writer)
+        from.encode(into: &writer)
         if changesQueue { writer.append(counted: to.queue) }
         if to.priority != from.priority { writer.append(UInt8(bitPattern: to.priority)) }
         if to.maxAttempts != from.maxAttempts { writer.append(varint: UInt64(to.maxAttempts)) }
@@ -349,11 +332,11 @@ extension Record {
     }
 
     private func encode(_ grant: LeaseGrant, into writer: inout ByteWriter) {
-        var flags = Self.flags(of: grant.lane)
+        var flags = grant.lane.recordFlags
         if grant.attempt != 1 { flags |= RecordFlags.attempt }
         if !grant.worker.isEmpty { flags |= RecordFlags.worker }
         writer.append(varint: flags)
-        encode(grant.lane, into: &writer)
+        grant.lane.encode(into: &writer)
         if grant.attempt != 1 { writer.append(varint: UInt64(grant.attempt)) }
         if !grant.worker.isEmpty { writer.append(counted: grant.worker) }
         append(grant.deadline, to: &writer)
@@ -491,5 +474,26 @@ extension Record {
 
     private func append(reference: UInt64, to writer: inout ByteWriter) {
         writer.append(varint: sequence.rawValue &- reference)
+    }
+}
+
+extension Lane {
+    /// The flags of a record's body that say what of a lane is in it.
+    var recordFlags: UInt64 {
+        var flags: UInt64 = 0
+        if priority != 0 { flags |= RecordFlags.priority }
+        if maxAttempts != RecordFlags.defaultMaxAttempts { flags |= RecordFlags.maxAttempts }
+        if !group.isEmpty { flags |= RecordFlags.group }
+        if weight != 1 { flags |= RecordFlags.weight }
+        return flags
+    }
+
+    /// Appends what `recordFlags` announces.
+    func encode(into writer: inout ByteWriter) {
+        writer.append(counted: queue)
+        if priority != 0 { writer.append(UInt8(bitPattern: priority)) }
+        if maxAttempts != RecordFlags.defaultMaxAttempts { writer.append(varint: UInt64(maxAttempts)) }
+        if !group.isEmpty { writer.append(counted: group) }
+        if weight != 1 { writer.append(varint: UInt64(weight)) }
     }
 }

@@ -136,6 +136,9 @@ extension SequenceBitmap {
         }
 
         mutating func insertRange(_ range: ClosedRange<UInt16>) {
+            if form == .runs, words.count > start, words[words.count - 1] < range.lowerBound {
+                return appendRun(range)
+            }
             // Below, all is copied for each range; a set of many short ones would take seconds to build.
             if range.count <= Self.shortRangeMax {
                 for low in range { _ = insert(low) }
@@ -238,6 +241,18 @@ extension SequenceBitmap.Chunk {
         case (false, false): insertWords([low, low], at: index)
         }
         return true
+    }
+
+    /// Adds a run behind all others.
+    private mutating func appendRun(_ range: ClosedRange<UInt16>) {
+        members += UInt32(range.count)
+        if words[words.count - 1] + 1 == range.lowerBound {
+            words[words.count - 1] = range.upperBound
+        } else {
+            words.append(range.lowerBound)
+            words.append(range.upperBound)
+            shrinkRuns()
+        }
     }
 
     private mutating func removeFromRuns(_ low: UInt16) -> Bool {

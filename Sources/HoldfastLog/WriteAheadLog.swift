@@ -310,17 +310,29 @@ package final class WriteAheadLog: @unchecked Sendable {
     /// - Precondition: `admission` said `.ready` in this hold of the lock.
     /// - Complexity: O(bytes); no system call unless the committer sleeps.
     package func append(kind: UInt8, time: Timestamp, _ encode: (inout ByteWriter) -> Void) {
+        append(kind: kind, time: time, count: 1) { encode(&$1) }
+    }
+
+    /// Appends records of one kind and time, which get `nextSequence` and those behind it. As for one.
+    ///
+    /// - Parameter encode: Appends the body of the record with that index.
+    package func append(kind: UInt8, time: Timestamp, count: Int, _ encode: (Int, inout ByteWriter) -> Void) {
         let wasIdle = !state.hasRecords
         state.appended()
         let before = filling.byteCount
-        filling.append(next, kind: kind, time: time, encode)
-        next = next.next
-        counters.recordBytes += UInt64(filling.byteCount - before)
-        if pacing.note(bytes: filling.byteCount - before) { maintenanceSignal.notifyOne() }
+        let reservedBefore = reserved.rawValue - next.rawValue
+        for index in 0..<count {
+            filling.append(next, kind: kind, time: time) { encode(index, &$0) }
+            next = next.next
+        }
+        let bytes = filling.byteCount - before
+        counters.recordBytes += UInt64(bytes)
+        if pacing.note(records: count, bytes: bytes) { maintenanceSignal.notifyOne() }
         if wasIdle && state.inFlight == nil {
             if isWakeDeferred { isWakeOwed = true } else { workSignal.notifyOne() }
         }
-        if reserved.rawValue - next.rawValue == Self.reservationStride / 2 { maintenanceSignal.notifyOne() }
+        let half = Self.reservationStride / 2
+        if reservedBefore > half, reserved.rawValue - next.rawValue <= half { maintenanceSignal.notifyOne() }
     }
 
     // MARK: - Waiting: the caller does not hold `lock`

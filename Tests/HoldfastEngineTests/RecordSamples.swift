@@ -186,7 +186,7 @@ enum RecordSamples {
         return edit
     }
 
-    private static func lane(_ random: inout SeededRandom) -> Lane {
+    static func lane(_ random: inout SeededRandom) -> Lane {
         let group = text(&random)
         return Lane(
             queue: text(&random), priority: Int8(random.pick(from: [0, 0, 1, -1, 127, -128])),
@@ -194,7 +194,7 @@ enum RecordSamples {
             weight: group.isEmpty ? 1 : random.pick(from: [1, 1, 2, 300, RecordLimits.weightMax]))
     }
 
-    private static func instant(_ random: inout SeededRandom) -> Timestamp {
+    static func instant(_ random: inout SeededRandom) -> Timestamp {
         random.pick(from: [
             .zero, .max, Timestamp(milliseconds: 1_700_000_000_000 + Int64(random.pick(0...100_000))),
         ])

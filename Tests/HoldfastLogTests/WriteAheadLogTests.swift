@@ -1,8 +1,9 @@
 // The log end to end on the file system of the machine.
 
 import HoldfastBytes
-import HoldfastLog
 import Testing
+
+@testable import HoldfastLog
 
 @Suite(.timeLimit(.minutes(10))) struct WriteAheadLogTests {
     let directory = TemporaryDirectory()
@@ -41,6 +42,32 @@ import Testing
         #expect(error?.code == .locked)
         try opened.log.close()
         try open().log.close()
+    }
+
+    /// Those of one call fill several frames, and pass the number at which more have to be set aside.
+    @Test func recordsOfOneCallAreThoseOfManyAndMoreNumbersAreSetAside() async throws {
+        let opened = try open()
+        let log = opened.log
+        let bodies = (0..<2_000).map { [UInt8](repeating: UInt8($0 % 251), count: $0 % 300) }
+        let kind = OpaqueDelegate.keptKind
+        let (before, ticket) = try log.lock.withLock {
+            _ = try log.admission(isSettling: false)
+            log.reserved = log.nextSequence.advanced(by: WriteAheadLog.reservationStride / 2 + 1_000)
+            log.append(kind: kind, time: Timestamp(milliseconds: 1_700_000_000_001), count: bodies.count) {
+                $1.append(bodies[$0])
+            }
+            return (log.reserved, log.ticket)
+        }
+        try await log.wait(for: ticket)
+        for (index, body) in bodies.enumerated() {
+            #expect(try log.entry(SequenceNumber(UInt64(index) + 1))?.body == body[...])
+        }
+        while log.lock.withLock({ log.reserved == before }) { await Task.yield() }
+        #expect(try await opened.commit([body(1)]) == SequenceNumber(2_001))
+        try log.close()
+        let again = try open()
+        #expect(again.replayed.count == 2_001 && again.replayed[SequenceNumber(1_000)] == bodies[999])
+        try again.log.close()
     }
 
     @Test func recordsSurviveACleanCloseAndNumbersGoOnWithoutAGap() async throws {

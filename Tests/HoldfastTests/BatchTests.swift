@@ -90,6 +90,56 @@ import Testing
         }
     }
 
+    /// Jobs of which little is said take a shorter way, unless something has a capacity: what comes of it is the same.
+    @Test func jobsOfSeveralLanesBetweenOtherOperationsComeInOrder() async throws {
+        var seen: [[StoreEvent]] = []
+        for settings in [QueueConfiguration(runningMax: 1000), QueueConfiguration(capacity: 1000)] {
+            try await withStore { store, fixture in
+                try await store.configure("q", settings)
+                _ = try await store.enqueue("q", payload: [])
+                let lease = try #require(try await store.lease(from: "q").first)
+                var (urgent, late, keyed) = (EnqueueOptions(), EnqueueOptions(), EnqueueOptions())
+                urgent.priority = 7
+                late.delay = .seconds(1)
+                keyed.uniqueKey = "k"
+                let operations: [BatchOperation] = [
+                    .enqueue(queue: "q", payload: [1]), .enqueue(queue: "q", payload: [2]),
+                    .enqueue(queue: "q", payload: [3], options: urgent), .ack(lease.identity),
+                    .enqueue(queue: "q", payload: [4], options: late),
+                    .enqueue(queue: "q", payload: [5], options: keyed),
+                    .enqueue(queue: "q", payload: [6], options: keyed),
+                    .enqueue(queue: "r", payload: [7]), .enqueue(queue: "q", payload: [8]),
+                ]
+                let replies = try await store.batch(operations)
+                let first = lease.token.rawValue + 1
+                let places: [UInt64?] = [0, 1, 2, nil, 4, 5, 5, 6, 7]
+                for (index, reply) in replies.enumerated() {
+                    guard case .enqueued(let result) = reply else {
+                        #expect(places[index] == nil && reply == .done)
+                        continue
+                    }
+                    #expect(result.id.rawValue == places[index].map { first + $0 }, "operation \(index)")
+                    #expect(result.isDuplicate == (index == 6))
+                }
+                #expect(try await store.lease(from: "q", limit: 9).map(\.payload) == [[3], [1], [2], [5], [8]])
+                fixture.clock.advance(byMilliseconds: 1000)
+                #expect(try await store.lease(from: ["q", "r"], limit: 9).map(\.payload) == [[4], [7]])
+                let digest = try await store.digest()
+                try await store.close()
+                let again = try await fixture.open()
+                #expect(try await again.digest() == digest)
+                var events: [StoreEvent] = []
+                for try await event in again.events(from: .sequence(SequenceNumber(first))) {
+                    events.append(event)
+                    if events.count == operations.count - 1 { break }
+                }
+                seen.append(events)
+                try await again.close()
+            }
+        }
+        #expect(seen[0] == seen[1])
+    }
+
     @Test func anEmptyBatchDoesNothing() async throws {
         try await withStore { store, _ in
             let replies = try await store.batch([])

@@ -26,10 +26,10 @@ struct CheckpointPacing: Sendable {
     /// So long due that sealing, which goes first otherwise, has to wait for it.
     var isOverdue: Bool { isDue && bytes / 4 >= max(imageBytes, bytesMax) }
 
-    /// Counts a record. Returns whether a checkpoint became due by it.
-    mutating func note(bytes count: Int) -> Bool {
+    /// Counts records. Returns whether a checkpoint became due by them.
+    mutating func note(records number: Int, bytes count: Int) -> Bool {
         let wasDue = isDue
-        records += 1
+        records += UInt64(number)
         bytes += count
         return !wasDue && isDue
     }

@@ -1,0 +1,98 @@
+// Plain jobs are taken as a range; that must be what their records do one by one.
+
+import HoldfastBytes
+import HoldfastTestKit
+import Testing
+
+@testable import HoldfastEngine
+
+@Suite struct PlainJobsTests {
+    @Test(arguments: UInt64(0)..<24) func aRangeIsWhatItsRecordsAreOneByOne(seed: UInt64) throws {
+        var random = SeededRandom(seed: seed)
+        var (atOnce, oneByOne) = (EngineHarness(), EngineHarness())
+        let settings = QueueSettings(queue: "q", ageing: random.pick(from: [nil, 1000]))
+        if settings.ageing != nil {
+            try atOnce.run(.configure(settings))
+            try oneByOne.run(.configure(settings))
+        }
+        let groups = random.pick(from: [[""], ["", "a"], ["a", "b", "c"]])
+        for _ in 0..<60 {
+            if random.chance(1, in: 3) {
+                let milliseconds = Int64(random.pick(from: [1, 700, 31_000]))
+                atOnce.advance(milliseconds)
+                oneByOne.advance(milliseconds)
+            }
+            switch random.pick(0...3) {
+            case 0, 1:
+                let group = random.pick(from: groups)
+                let lane = Lane(
+                    queue: random.pick(from: ["q", "r"]), priority: Int8(random.pick(0...2)), group: group,
+                    weight: group.isEmpty ? 1 : UInt32(random.pick(1...2)))
+                let count = random.pick(from: [1, 2, 30, 120])
+                // A gap now and then, so that some run over the border of what a bitmap keeps together.
+                let first = atOnce.state.lastSequence.advanced(by: random.pick(from: [1, 1, 1, 40_000, 65_300]))
+                atOnce.state.apply(
+                    PlainJobs(lane: lane, first: first, count: count, time: max(atOnce.now, atOnce.state.latestTime)))
+                for index in 0..<UInt64(count) {
+                    let record = Record(
+                        sequence: first.advanced(by: index),
+                        time: max(oneByOne.now, oneByOne.state.latestTime), mutation: .enqueue(Enqueue(lane: lane)))
+                    try oneByOne.state.validate(record)
+                    oneByOne.state.apply(record)
+                }
+            case 2:
+                let limit = random.pick(from: [1, 7, 40])
+                let queues = random.pick(from: [["q"], ["r"], ["r", "q"]])
+                let leases = try atOnce.lease(limit, from: queues)
+                #expect(try oneByOne.lease(limit, from: queues).map(\.job) == leases.map(\.job))
+                for lease in leases where random.chance(3, in: 4) {
+                    try atOnce.ack(lease)
+                    try oneByOne.ack(lease)
+                }
+            default:
+                let reply = try atOnce.enqueue("q", delay: 5_000)
+                #expect(try oneByOne.enqueue("q", delay: 5_000) == reply)
+            }
+            let digest = oneByOne.state.digest(withCursors: true)
+            try #require(atOnce.state.digest(withCursors: true) == digest)
+            try #require(try atOnce.restored().digest(withCursors: true) == digest)
+            try #require(atOnce.state.needed == oneByOne.state.needed)
+            try #require(times(atOnce.state) == times(oneByOne.state))
+            atOnce.state.checkInvariants()
+        }
+    }
+
+    private func times(_ state: QueueState) -> EnqueueTimes? {
+        state.table.queue("q").flatMap { state.table.queues[$0].times }
+    }
+
+    @Test(arguments: UInt64(0)..<200) func theHeadAndAPayloadAreTheBodyOfTheRecord(seed: UInt64) {
+        var random = SeededRandom(seed: seed)
+        let jobs = PlainJobs(
+            lane: RecordSamples.lane(&random), first: SequenceNumber(UInt64(random.pick(1...1 << 40))),
+            count: random.pick(1...9), time: RecordSamples.instant(&random))
+        var head = ByteWriter()
+        jobs.encodeHead(into: &head)
+        for index in 0..<jobs.count {
+            let payload = (0..<random.pick(from: [0, 1, 300])).map { _ in UInt8(random.pick(0...255)) }
+            let record = jobs.record(index, payload: payload)
+            #expect(record.sequence.rawValue == jobs.first.rawValue + UInt64(index))
+            var body = ByteWriter()
+            record.encodeBody(into: &body)
+            let expected = [UInt8](copying: body.bytes)
+            #expect([UInt8](copying: head.bytes) + payload == expected)
+        }
+        #expect(jobs.last == jobs.record(jobs.count - 1, payload: []).sequence)
+    }
+
+    @Test func aCapacityAnywhereEndsThem() throws {
+        var engine = EngineHarness()
+        #expect(engine.state.takesPlainJobs)
+        try engine.run(.configure(QueueSettings(queue: "q", capacity: 5)))
+        #expect(!engine.state.takesPlainJobs)
+        try engine.run(.configure(QueueSettings(queue: "q", capacity: 0)))
+        #expect(engine.state.takesPlainJobs)
+        try engine.run(.configureStore(StoreSettings(jobs: 5)))
+        #expect(!engine.state.takesPlainJobs)
+    }
+}
