@@ -296,23 +296,20 @@ final class StoreCore: @unchecked Sendable {
                 }
             }
         #endif
-        let bytes = write(jobs, head: &head, payload)
+        write(jobs, head: &head, payload)
         state.apply(jobs)
-        window.note(jobs.last, bytes: bytes)
     }
 
-    /// Appends plain jobs to the log and returns the size of their bodies. The head is given in place: see `decide`.
-    private func write(_ jobs: PlainJobs, head: inout ByteWriter, _ payload: (Int, inout ByteWriter) -> Void) -> Int {
+    /// Appends plain jobs to the log. The head is given in place: see `decide`.
+    private func write(_ jobs: PlainJobs, head: inout ByteWriter, _ payload: (Int, inout ByteWriter) -> Void) {
         head.removeAll()
         jobs.encodeHead(into: &head)
-        var bytes = 0
         log.append(kind: RecordKind.enqueue.rawValue, time: jobs.time, count: jobs.count) { index, writer in
             let start = writer.count
             writer.append(head)
             payload(index, &writer)
-            bytes += writer.count - start
+            window.note(jobs.first.advanced(by: UInt64(index)), bytes: writer.count - start)
         }
-        return bytes
     }
 
     /// Appends one plain job, and applies it; returns its id.

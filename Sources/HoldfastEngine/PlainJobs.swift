@@ -50,7 +50,7 @@ extension QueueState {
     /// Applies the records of plain jobs.
     ///
     /// - Precondition: `takesPlainJobs`, and they follow the last record.
-    /// - Complexity: O(1) amortised.
+    /// - Complexity: O(1) amortised where ids come in long runs; else at most O(n), and what 2^16 ids take in a set.
     package mutating func apply(_ jobs: PlainJobs) {
         assert(takesPlainJobs, "what counts towards a capacity is decided one by one")
         assert(jobs.first > lastSequence, "records are applied in order")

@@ -139,8 +139,9 @@ extension SequenceBitmap {
             if form == .runs, words.count > start, words[words.count - 1] < range.lowerBound {
                 return appendRun(range)
             }
-            // Below, all is copied for each range; a set of many short ones would take seconds to build.
-            if range.count <= Self.shortRangeMax {
+            // Below, all is copied for each range; a set of many short ones would take seconds to build, and bits would
+            // become runs and bits again.
+            if range.count <= Self.shortRangeMax || form == .bits {
                 for low in range { _ = insert(low) }
                 return
             }
@@ -282,13 +283,15 @@ extension SequenceBitmap.Chunk {
     private mutating func shrinkRuns() {
         let used = words.count - start
         guard used > 16, used > count || used > Self.wordsMax else { return }
+        // In between neither form is small enough: then nothing changes, and what was spent stays spent.
+        guard count <= Self.numbersMax || used > Self.wordsMax else { return }
         let runs = runs()
         if count <= Self.numbersMax {
             words = []
             words.reserveCapacity(count)
             for index in stride(from: 0, to: runs.count, by: 2) { words += runs[index]...runs[index + 1] }
             form = .numbers
-        } else if used > Self.wordsMax {
+        } else {
             words = [UInt16](repeating: 0, count: Self.wordsMax)
             for index in stride(from: 0, to: runs.count, by: 2) {
                 for low in runs[index]...runs[index + 1] { words[Int(low >> 4)] |= 1 << (low & 15) }

@@ -10,11 +10,12 @@ import Testing
     @Test(arguments: UInt64(0)..<24) func aRangeIsWhatItsRecordsAreOneByOne(seed: UInt64) throws {
         var random = SeededRandom(seed: seed)
         var (atOnce, oneByOne) = (EngineHarness(), EngineHarness())
-        let settings = QueueSettings(queue: "q", ageing: random.pick(from: [nil, 1000]))
-        if settings.ageing != nil {
-            try atOnce.run(.configure(settings))
-            try oneByOne.run(.configure(settings))
-        }
+        var settings = QueueSettings(queue: "q", ageing: random.pick(from: [nil, 1000]))
+        settings.sharing = SharingSettings(
+            groupRunningMax: random.pick(from: [nil, 2, 9]), order: random.pick(from: [nil, .strict, .parking]),
+            groupRate: random.pick(from: [nil, RateLimit(count: 3, periodMilliseconds: 900, burst: 4)]))
+        try atOnce.run(.configure(settings))
+        try oneByOne.run(.configure(settings))
         let groups = random.pick(from: [[""], ["", "a"], ["a", "b", "c"]])
         for _ in 0..<60 {
             if random.chance(1, in: 3) {

@@ -50,6 +50,68 @@ import Testing
         try check(bitmap, holds: Set((0..<10).map { 65_534 - UInt64($0) / 2 * 3 - UInt64($0) % 2 }), seed: 0)
     }
 
+    /// Numbers that are many, and in runs so short that they are neither small as numbers nor as bits. What was taken
+    /// out at the front stayed in memory, and came back.
+    @Test func whatWasTakenOfManyShortRunsDoesNotComeBack() throws {
+        var bitmap = SequenceBitmap()
+        var model: Set<UInt64> = []
+        for number in 0..<1500 as Range<UInt64> {
+            model.insert(4 * number)
+            if number < 1000 { model.insert(4 * number + 1) }
+        }
+        for number in model.sorted() { bitmap.insert(number) }
+        for number in [0, 1] as [UInt64] {
+            bitmap.remove(number)
+            model.remove(number)
+        }
+        #expect(bitmap.first == 4 && !bitmap.contains(1))
+        try check(bitmap, holds: model, seed: 0)
+        bitmap.insertRange(7000...7001)
+        model.formUnion(7000...7001)
+        try check(bitmap, holds: model, seed: 0)
+    }
+
+    @Test(arguments: UInt64(0)..<24) func crowdedChunksBehaveLikeASetOfNumbers(seed: UInt64) throws {
+        var random = SeededRandom(seed: seed)
+        var bitmap = SequenceBitmap()
+        var model: Set<UInt64> = []
+        // From a fifth of all numbers to nearly all, so that each form is left for each other.
+        let part = random.pick(from: [20, 35, 50, 60, 80, 97])
+        let start = random.pick(from: [0, 60_000, 120_000] as [UInt64])
+        var next = start
+        while next < start + 9_000 {
+            if random.chance(part, in: 100) {
+                bitmap.insert(next)
+                model.insert(next)
+            }
+            next += 1
+        }
+        for step in 0..<2_500 {
+            switch random.pick(0...9) {
+            case 0...5:
+                guard let first = bitmap.first else { break }
+                #expect(bitmap.remove(first) && model.remove(first) != nil, "step \(step)")
+            case 6:
+                let number = start + UInt64(random.pick(0...9_000))
+                #expect(bitmap.remove(number) == (model.remove(number) != nil))
+            case 7: #expect(bitmap.insert(next) == model.insert(next).inserted)
+            case 8:
+                let range = next...(next + UInt64(random.pick(from: [0, 1, 70, 300])))
+                bitmap.insertRange(range)
+                model.formUnion(range)
+            default:
+                let number = start + UInt64(random.pick(0...9_000))
+                let range = number...(number + UInt64(random.pick(from: [1, 70, 500])))
+                bitmap.insertRange(range)
+                model.formUnion(range)
+            }
+            next = max(next, (bitmap.last ?? 0)) + UInt64(random.pick(1...3))
+            #expect(bitmap.count == model.count)
+            if step % 50 == 0 { try check(bitmap, holds: model, seed: seed) }
+        }
+        try check(bitmap, holds: model, seed: seed)
+    }
+
     @Test func tenMillionConsecutiveNumbersTakeAFewKilobytes() throws {
         var bitmap = SequenceBitmap()
         for number in UInt64(1)...500_000 { bitmap.insert(number) }
