@@ -12,11 +12,19 @@ package struct KeyFilter: Hashable, Sendable {
     static let byteCountMax = 16 << 20
 
     /// - Parameter keys: Each once.
-    package init(keys: some Collection<UInt64>) {
+    /// - Parameter breathe: Called between some thousand keys.
+    package init(keys: [UInt64], breathe: () -> Void = {}) {
         let bytes = min(Self.byteCountMax, (keys.count * Self.bitsPerKey + 7) / 8)
         bits = [UInt8](repeating: 0, count: bytes)
-        for key in keys {
-            for bit in Self.positions(key, bitCount: bytes * 8) { bits[bit >> 3] |= 1 << UInt8(bit & 7) }
+        let divisor = Divisor(UInt64(bytes * 8))
+        for (index, key) in keys.enumerated() {
+            var (position, step) = Self.probe(key)
+            for _ in 0..<Self.probes {
+                let bit = Int(divisor.remainder(of: position))
+                bits[bit >> 3] |= 1 << UInt8(bit & 7)
+                position &+= step
+            }
+            if index % 4096 == 4095 { breathe() }
         }
     }
 
@@ -29,13 +37,20 @@ package struct KeyFilter: Hashable, Sendable {
     /// False when the segment certainly holds no record of `key`.
     package func mayContain(_ key: UInt64) -> Bool {
         if bits.isEmpty { return false }
-        return Self.positions(key, bitCount: bits.count * 8).allSatisfy { bits[$0 >> 3] & (1 << UInt8($0 & 7)) != 0 }
+        let bitCount = UInt64(bits.count * 8)
+        var (position, step) = Self.probe(key)
+        for _ in 0..<Self.probes {
+            let bit = Int(position % bitCount)
+            guard bits[bit >> 3] & (1 << UInt8(bit & 7)) != 0 else { return false }
+            position &+= step
+        }
+        return true
     }
 
-    private static func positions(_ key: UInt64, bitCount: Int) -> some Sequence<Int> {
+    /// Where a key's bits are, before they are taken modulo the number of bits: the first, and the way to the next.
+    private static func probe(_ key: UInt64) -> (first: UInt64, step: UInt64) {
         let first = mixed(key)
-        let step = mixed(first) | 1
-        return (0..<probes).lazy.map { Int((first &+ $0 &* step) % UInt64(bitCount)) }
+        return (first, mixed(first) | 1)
     }
 
     // The finaliser of SplitMix64 (Steele, Lea and Flood 2014).
@@ -44,6 +59,23 @@ package struct KeyFilter: Hashable, Sendable {
         z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
         z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
         return z ^ (z >> 31)
+    }
+}
+
+/// Takes remainders by one number again and again, with a multiplication in place of each division.
+struct Divisor {
+    private let divisor: UInt64
+    private let reciprocal: UInt64
+
+    init(_ divisor: UInt64) {
+        self.divisor = max(divisor, 1)
+        reciprocal = .max / self.divisor
+    }
+
+    func remainder(of number: UInt64) -> UInt64 {
+        // The reciprocal falls short of 2^64 / divisor by at most 1, and so does the quotient.
+        let rest = number &- number.multipliedFullWidth(by: reciprocal).high &* divisor
+        return rest >= divisor ? rest - divisor : rest
     }
 }
 

@@ -78,6 +78,7 @@ final class LogIndex: @unchecked Sendable {
             let part = journal.frames[start..<min(start + 16, journal.frames.count)]
             let removed = lock.withLock { part.map { blocks.remove(id: journal.header.id, offset: $0.offset) } }
             withExtendedLifetime(removed) {}
+            DedicatedThread.giveWay()
         }
     }
 

@@ -9,7 +9,7 @@ package struct SealedSegmentWriter: ~Copyable {
     private let header: SegmentHeader
     private let usesHighCompression: Bool
     /// Bytes not yet given to the file, which start at `flushed`.
-    private var buffer = ByteWriter(capacity: 512 << 10)
+    private var buffer = ByteWriter(capacity: FrameFormat.sealedFrameBytesTarget * 2)
     private var flushed = 0
     private var raw = ByteWriter(capacity: FrameFormat.sealedFrameBytesTarget * 2)
     private var frameFirst = SequenceNumber.zero
@@ -24,7 +24,8 @@ package struct SealedSegmentWriter: ~Copyable {
     private var index: [FrameIndexEntry] = []
     private var keys = KeyCollector()
 
-    static let flushBytes = 256 << 10
+    /// What is hashed and written before the processor is offered to others.
+    static let stepBytes = 32 << 10
 
     /// Starts a segment in an empty file.
     package init(file: any File, header: SegmentHeader, usesHighCompression: Bool) {
@@ -66,14 +67,15 @@ package struct SealedSegmentWriter: ~Copyable {
     package consuming func finish(lineage: SealFrame.Lineage? = nil) throws(IOFailure) -> Manifest.Sealed {
         precondition(!isEmpty, "an empty segment is never sealed")
         try endFrame()
-        Self.update(&hash, with: buffer)
+        try flush()
         let chain = hash.finalize()
+        let filter = KeyFilter(keys: keys.finish(), breathe: DedicatedThread.giveWay)
         let seal = SealFrame(
             lastSequence: lastSequence, rawBytes: rawBytes, firstTime: firstTime ?? lastTime, lastTime: lastTime,
             kindCounts: counts.indices.filter { counts[$0] > 0 }.map { .init(kind: UInt8($0), count: counts[$0]) },
-            index: index, filter: KeyFilter(keys: keys.finish()), chain: chain,
+            index: index, filter: filter, chain: chain,
             lineage: lineage ?? SealFrame.Lineage(chain: chain, through: lastSequence))
-        let offset = flushed + buffer.count
+        let offset = flushed
         raw.removeAll()
         seal.encode(into: &raw)
         let bytes = appendFrame(kind: .seal, first: lastSequence.next, count: 0)
@@ -95,17 +97,26 @@ package struct SealedSegmentWriter: ~Copyable {
         _ = appendFrame(kind: .data, first: frameFirst, count: frameCount)
         frameCount = 0
         raw.removeAll()
-        if buffer.count >= Self.flushBytes {
-            Self.update(&hash, with: buffer)
-            try file.write(buffer.bytes, at: flushed)
-            flushed += buffer.count
-            buffer.removeAll()
-        }
         DedicatedThread.giveWay()
+        try flush()
+    }
+
+    /// Hashes and writes what is in the buffer.
+    private mutating func flush() throws(IOFailure) {
+        for start in stride(from: 0, to: buffer.count, by: Self.stepBytes) {
+            let step = start..<min(start + Self.stepBytes, buffer.count)
+            Self.update(&hash, with: buffer, step)
+            try file.write(buffer.bytes.extracting(step), at: flushed + start)
+            DedicatedThread.giveWay()
+        }
+        flushed += buffer.count
+        buffer.removeAll()
     }
 
     // Spans of one stored property can't be lent while another is changed through `self`; parameters can.
-    private static func update(_ hash: inout SHA256, with writer: borrowing ByteWriter) { hash.update(writer.bytes) }
+    private static func update(_ hash: inout SHA256, with writer: borrowing ByteWriter, _ range: Range<Int>) {
+        hash.update(writer.bytes.extracting(range))
+    }
     private static func copy(_ raw: borrowing ByteWriter, into target: inout ByteWriter) { target.append(raw.bytes) }
     private static func compress(_ raw: borrowing ByteWriter, into target: inout ByteWriter, high: Bool) -> Bool {
         LZ4Block.append(raw.bytes, to: &target, high: high)
