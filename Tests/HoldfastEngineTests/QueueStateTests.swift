@@ -1,8 +1,38 @@
 import HoldfastBytes
 import HoldfastEngine
+import HoldfastTestKit
 import Testing
 
 @Suite struct QueueStateTests {
+    /// Ids of one queue among those of others: a set of thousands in runs of one or two.
+    @Test(arguments: UInt64(0)..<4) func jobsOfManyInterleavedQueuesAreLeasedOnceEach(seed: UInt64) throws {
+        var random = SeededRandom(seed: seed)
+        var state = QueueState()
+        let time = EngineHarness.start
+        var expected: [JobID] = []
+        for _ in 0..<7_500 {
+            let queue = random.pick(from: ["q", "r", "s"])
+            let id = state.lastSequence.next
+            if queue == "q" { expected.append(JobID(id)) }
+            let mutation = Mutation.enqueue(Enqueue(lane: Lane(queue: queue)))
+            state.apply(Record(sequence: id, time: time, mutation: mutation))
+        }
+        var leased: [JobID] = []
+        while leased.count <= expected.count {
+            var scope = BatchScope()
+            let next = state.lastSequence.next
+            let lease = Command.lease(queues: ["q"], limit: 1, milliseconds: 30_000, worker: "")
+            let decision = try state.decide(lease, at: time, next: next, in: &scope)
+            guard case .leased(let grants) = decision.reply, let grant = grants.first else { break }
+            leased.append(grant.job)
+            state.apply(Record(sequence: next, time: time, mutation: .lease(grant)))
+            let ack = Ack(job: grant.job, token: LeaseToken(next))
+            state.apply(Record(sequence: next.next, time: time, mutation: .ack(ack)))
+        }
+        #expect(leased == expected)
+        state.checkInvariants()
+    }
+
     @Test func aPlainReadyJobHasNoEntry() throws {
         var engine = EngineHarness()
         let job = try engine.enqueue()
