@@ -271,9 +271,7 @@ struct LaneTable: Sendable {
 
     /// Makes new jobs of the lane leasable.
     mutating func insertReady(_ jobs: ClosedRange<UInt64>, in slot: Slot<LaneRecord>) {
-        let before = lanes[slot].ready.count
-        lanes[slot].ready.insertRange(jobs)
-        let added = lanes[slot].ready.count - before
+        let added = lanes[slot].ready.insertRange(jobs)
         assert(added == jobs.count, "new jobs were not leasable before")
         let (queue, level) = (lanes[slot].queue, lanes[slot].level)
         queues[queue].ready += added

@@ -74,10 +74,12 @@ package struct SequenceBitmap: Sendable {
         return true
     }
 
-    /// Adds every number of `range`.
+    /// Adds every number of `range`; returns how many were not there.
     ///
     /// - Complexity: O(numbers / 2^16), plus what the chunks touched at the ends hold.
-    package mutating func insertRange(_ range: ClosedRange<UInt64>) {
+    @discardableResult
+    package mutating func insertRange(_ range: ClosedRange<UInt64>) -> Int {
+        let countBefore = count
         var lower = range.lowerBound
         while true {
             let upper = Swift.min(range.upperBound, lower | 0xFFFF)
@@ -91,7 +93,7 @@ package struct SequenceBitmap: Sendable {
                 place(Chunk(key: lower >> 16, runs: [low, high]), at: index)
                 count += Int(upper - lower) + 1
             }
-            if upper == range.upperBound { return }
+            if upper == range.upperBound { return count - countBefore }
             lower = upper + 1
         }
     }

@@ -21,7 +21,7 @@ import Testing
         #if DEBUG
             // Without optimisation each look into a table of the state is one or two, and how many differs by a few
             // from run to run (82 to 83 for a lease): bounds with room, that find what goes wrong grossly.
-            static let enqueue = 24.0
+            static let enqueue = 18.0
             static let lease = 100.0
             static let ack = 16.0
             static let ackThenLease = 115.0

@@ -25,7 +25,7 @@ package struct SealedSegmentWriter: ~Copyable {
     private var keys = KeyCollector()
 
     /// What is hashed and written before the processor is offered to others.
-    static let stepBytes = 32 << 10
+    private static let stepBytes = 32 << 10
 
     /// Starts a segment in an empty file.
     package init(file: any File, header: SegmentHeader, usesHighCompression: Bool) {
