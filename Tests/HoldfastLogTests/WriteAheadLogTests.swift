@@ -44,30 +44,44 @@ import Testing
         try open().log.close()
     }
 
-    /// Those of one call fill several frames, and pass the number at which more have to be set aside.
-    @Test func recordsOfOneCallAreThoseOfManyAndMoreNumbersAreSetAside() async throws {
+    /// Those of one call fill several frames.
+    @Test func recordsOfOneCallAreThoseOfMany() async throws {
         let opened = try open()
-        let log = opened.log
         let bodies = (0..<2_000).map { [UInt8](repeating: UInt8($0 % 251), count: $0 % 300) }
-        let kind = OpaqueDelegate.keptKind
-        let (before, ticket) = try log.lock.withLock {
-            _ = try log.admission(isSettling: false)
-            log.reserved = log.nextSequence.advanced(by: WriteAheadLog.reservationStride / 2 + 1_000)
-            log.append(kind: kind, time: Timestamp(milliseconds: 1_700_000_000_001), count: bodies.count) {
-                $1.append(bodies[$0])
-            }
-            return (log.reserved, log.ticket)
-        }
-        try await log.wait(for: ticket)
+        try await opened.log.wait(for: try append(bodies, to: opened.log))
         for (index, body) in bodies.enumerated() {
-            #expect(try log.entry(SequenceNumber(UInt64(index) + 1))?.body == body[...])
+            #expect(try opened.log.entry(SequenceNumber(UInt64(index) + 1))?.body == body[...])
         }
-        while log.lock.withLock({ log.reserved == before }) { await Task.yield() }
         #expect(try await opened.commit([body(1)]) == SequenceNumber(2_001))
-        try log.close()
+        try opened.log.close()
         let again = try open()
         #expect(again.replayed.count == 2_001 && again.replayed[SequenceNumber(1_000)] == bodies[999])
         try again.log.close()
+    }
+
+    /// They pass the number at which more have to be set aside, and wake who does that: nobody else would so soon.
+    @Test func recordsOfOneCallSetMoreNumbersAside() async throws {
+        let opened = try open()
+        let log = opened.log
+        // Until the log's own thread has nothing to do.
+        _ = try log.checkpoint()
+        let before = log.lock.withLock {
+            log.reserved = log.nextSequence.advanced(by: WriteAheadLog.reservationStride / 2 + 10)
+            return log.reserved
+        }
+        try await log.wait(for: try append([[UInt8]](repeating: [], count: 20), to: log))
+        while log.lock.withLock({ log.reserved == before }) { await Task.yield() }
+        try log.close()
+    }
+
+    private func append(_ bodies: [[UInt8]], to log: WriteAheadLog) throws -> CommitTicket {
+        try log.lock.withLock {
+            _ = try log.admission(isSettling: false)
+            log.append(
+                kind: OpaqueDelegate.keptKind, time: Timestamp(milliseconds: 1_700_000_000_001), count: bodies.count
+            ) { $1.append(bodies[$0]) }
+            return log.ticket
+        }
     }
 
     @Test func recordsSurviveACleanCloseAndNumbersGoOnWithoutAGap() async throws {
