@@ -34,6 +34,8 @@ struct AtomicBatch: JobAddingOperation {
     private var hasDependencies = false
     /// Plain jobs of one lane next to each other, in order.
     private var plainRuns: [PlainRun] = []
+    /// All that it does, if that is nothing but plain acks.
+    private var plainAcks: PlainAcks?
     private var lookups: [JobID: EnqueueLookup] = [:]
     private var endings: [JobID: JobEnding] = [:]
 
@@ -67,9 +69,11 @@ struct AtomicBatch: JobAddingOperation {
                 "`ops` holds \(operations.count) operations; split it into batches of at most "
                     + "\(Limits.batchOperationsMax)")
         }
-        // Once for all that is to be known: each look at an operation copies it.
         bytes = 0
         plainRuns = []
+        plainAcks = PlainAcks(operations)
+        if plainAcks != nil { return }
+        // Once for all that is to be known: each look at an operation copies it.
         for (index, operation) in operations.enumerated() {
             do { try operation.validate(options, at: index) } catch { throw error.at(index) }
             bytes += operation.bytes
@@ -113,6 +117,9 @@ struct AtomicBatch: JobAddingOperation {
     mutating func supply(_ endings: [JobID: JobEnding]) { self.endings.merge(endings) { $1 } }
 
     mutating func run(on core: StoreCore, at now: Timestamp) throws(JobStoreError) -> OperationOutcome<[BatchReply]> {
+        if let plainAcks, core.ack(plainAcks, at: now) {
+            return .value([BatchReply](repeating: .done, count: plainAcks.count))
+        }
         // All that is missing is read at once: this runs twice, not once for each job to be cancelled.
         let unknown = seeksJobs ? unknownJobs(to: core) : []
         guard unknown.isEmpty else { return .needsRecords(unknown) }
@@ -167,6 +174,17 @@ struct AtomicBatch: JobAddingOperation {
                 } catch { throw error.at(index) }
             }
             return replies
+        }
+    }
+}
+
+extension PlainAcks {
+    /// The acks of a batch of nothing else; `nil` where one has a result, or two may be of one job.
+    fileprivate init?(_ operations: [BatchOperation]) {
+        guard case .ack = operations.first else { return nil }
+        self.init(capacity: operations.count)
+        for operation in operations {
+            guard case .ack(let lease, nil, nil) = operation, add(lease.id, lease.token) else { return nil }
         }
     }
 }

@@ -97,7 +97,7 @@ struct LeaseOperation: StoreOperation {
     }
 
     mutating func run(on core: StoreCore, at now: Timestamp) throws(JobStoreError) -> OperationOutcome<[Lease]> {
-        if let reader = try request.lease(on: core, at: now) {
+        if let reader = request.lease(on: core, at: now) {
             return .deferred(reader.read, atHand: reader.readAtHand)
         }
         if let waiter { core.register(waiter) }

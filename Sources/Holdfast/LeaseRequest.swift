@@ -30,23 +30,20 @@ struct LeaseRequest: Sendable {
     /// Leases under the lock.
     ///
     /// - Returns: What reads the payloads later; `nil` when nothing could be leased.
-    func lease(on core: StoreCore, at now: Timestamp) throws(JobStoreError) -> LeaseReader? {
-        let next = core.log.nextSequence
+    func lease(on core: StoreCore, at now: Timestamp) -> LeaseReader? {
         let turns = weights.isEmpty ? nil : core.turns.turns(of: queues, weights)
-        let command = Command.lease(
-            queues: queues, limit: limit, milliseconds: milliseconds, worker: worker, turns: turns)
-        guard case .leased(let grants) = try core.perform(command, at: now) else {
-            preconditionFailure("a lease is answered by grants")
-        }
-        if grants.isEmpty { return nil }
-        if let turns { core.turns.serve(grants, turns, of: queues, weights) }
-        return LeaseReader(core: core, grants: grants, firstToken: next, contents: core.contents(of: grants))
+        let leases = core.lease(self, turns, at: now)
+        if leases.grants.isEmpty { return nil }
+        if let turns { core.turns.serve(leases.grants, turns, of: queues, weights) }
+        return LeaseReader(core: core, leases: leases, contents: leases.arePlain ? nil : core.contents(of: leases))
     }
 }
 
 extension StoreCore {
     /// What is beside the enqueue records of jobs just leased; `nil` for nothing. The caller holds the lock.
-    fileprivate func contents(of grants: [LeaseGrant]) -> [LeasedContent]? { Self.contents(of: grants, in: &state) }
+    fileprivate func contents(of leases: GrantedLeases) -> [LeasedContent]? {
+        Self.contents(of: leases.grants, in: &state)
+    }
 
     // In place: see `decide`.
     private static func contents(of grants: [LeaseGrant], in state: inout QueueState) -> [LeasedContent]? {
@@ -60,13 +57,14 @@ extension StoreCore {
 /// Reads the payloads of granted leases. One object, which both ways to read share without a copy.
 final class LeaseReader: Sendable {
     private let core: StoreCore
-    private let grants: [LeaseGrant]
-    private let firstToken: SequenceNumber
+    private let leases: GrantedLeases
     private let contents: [LeasedContent]?
 
-    init(core: StoreCore, grants: [LeaseGrant], firstToken: SequenceNumber, contents: [LeasedContent]?) {
-        (self.core, self.grants, self.firstToken, self.contents) = (core, grants, firstToken, contents)
+    init(core: StoreCore, leases: GrantedLeases, contents: [LeasedContent]?) {
+        (self.core, self.leases, self.contents) = (core, leases, contents)
     }
+
+    private var grants: [LeaseGrant] { leases.grants }
 
     private func content(_ index: Int) -> LeasedContent { contents?[index] ?? LeasedContent() }
 
@@ -79,14 +77,29 @@ final class LeaseReader: Sendable {
         leases.reserveCapacity(grants.count)
         var bytes = 0
         for index in grants.indices {
-            guard content(index).isAsEnqueued, let found = core.lookUpAtHand(grants[index].job),
-                let payload = try? PayloadEnvelope.open(found.enqueue.payload, with: core.options.payloadCodec)
-            else { return nil }
-            bytes += payload.count
+            guard let lease = plainLease(index) ?? leaseAtHand(index) else { return nil }
+            bytes += lease.payload.count
             if bytes > Limits.leasedBytesMax { return nil }
-            leases.append(lease(index, found.enqueue, payload, at: found.at, lastError: nil))
+            leases.append(lease)
         }
         return leases
+    }
+
+    /// Returns the lease of a plain job if its record is in memory. Nearly all are: only the payload is read then.
+    private func plainLease(_ index: Int) -> Lease? {
+        guard content(index).isAsEnqueued, let entry = core.log.entryAtHand(grants[index].job.sequence),
+            entry.kind == RecordKind.enqueue.rawValue, let found = PlainJobs.payload(in: entry.body.span)
+        else { return nil }
+        let start = entry.body.startIndex + found.range.lowerBound
+        let payload = [UInt8](entry.body[start...])
+        return PayloadEnvelope.isMarked(payload) ? nil : lease(index, payload, at: found.time)
+    }
+
+    private func leaseAtHand(_ index: Int) -> Lease? {
+        guard content(index).isAsEnqueued, let found = core.lookUpAtHand(grants[index].job),
+            let payload = try? PayloadEnvelope.open(found.enqueue.payload, with: core.options.payloadCodec)
+        else { return nil }
+        return lease(index, payload, found.enqueue, at: found.at)
     }
 
     func read() throws(JobStoreError) -> [Lease] {
@@ -95,47 +108,64 @@ final class LeaseReader: Sendable {
         var bytes = 0
         var undecoded: JobStoreError?
         for index in grants.indices {
-            let enqueue: Enqueue
-            let enqueuedAt: Timestamp
-            switch lookUp(index) {
-            case .found(let found, let time): (enqueue, enqueuedAt) = (found, time)
-            case .failed(let error) where error.code != .corrupt && error.code != .unsupportedFormat: throw error
-            case .failed(let error):
-                bury(index, error.message)
+            let lease: Lease
+            switch plainLease(index).map({ .lease($0) }) ?? readLease(index) {
+            case .lease(let read): lease = read
+            case .failed(let error): throw error
+            case .unreadable(let error):
+                bury(index, error)
                 continue
-            case .missing:
-                bury(index, "a record of what it is about is not in the log")
-                continue
-            }
-            let payload: [UInt8]
-            do throws(JobStoreError) {
-                payload = try PayloadEnvelope.open(enqueue.payload, with: core.options.payloadCodec)
-            } catch {
+            case .undecoded(let error):
                 giveBack(index, after: Self.undecodedMilliseconds, error.message)
                 undecoded = undecoded ?? JobStoreError(error.code, error.message, job: grants[index].job)
                 continue
             }
-            bytes += payload.count
+            bytes += lease.payload.count
             if bytes > Limits.leasedBytesMax, !leases.isEmpty {
                 giveBack(from: index)
                 break
             }
-            leases.append(lease(index, enqueue, payload, at: enqueuedAt, lastError: lastError(index)))
+            leases.append(lease)
         }
         if leases.isEmpty, let undecoded { throw undecoded }
         return leases
     }
 
+    private enum Reading {
+        case lease(Lease)
+        /// The log can't be read.
+        case failed(JobStoreError)
+        /// This job's record can't.
+        case unreadable(String)
+        /// The payload can't be decoded.
+        case undecoded(JobStoreError)
+    }
+
+    private func readLease(_ index: Int) -> Reading {
+        switch lookUp(index) {
+        case .failed(let error) where error.code != .corrupt && error.code != .unsupportedFormat: return .failed(error)
+        case .failed(let error): return .unreadable(error.message)
+        case .missing: return .unreadable("a record of what it is about is not in the log")
+        case .found(let enqueue, let time):
+            do throws(JobStoreError) {
+                let payload = try PayloadEnvelope.open(enqueue.payload, with: core.options.payloadCodec)
+                return .lease(lease(index, payload, enqueue, at: time, lastError: lastError(index)))
+            } catch { return .undecoded(error) }
+        }
+    }
+
+    /// - Parameter enqueue: What was said of the job beside its lane and payload, if anything.
     private func lease(
-        _ index: Int, _ enqueue: Enqueue, _ payload: [UInt8], at time: Timestamp, lastError: String?
+        _ index: Int, _ payload: [UInt8], _ enqueue: Enqueue? = nil, at time: Timestamp, lastError: String? = nil
     ) -> Lease {
         let grant = grants[index]
         return Lease(
             id: grant.job, token: token(index), attempt: Int(grant.attempt), queue: grant.lane.queue,
             priority: Int(grant.lane.priority), group: grant.lane.group.isEmpty ? nil : grant.lane.group,
-            payload: payload, headers: enqueue.headers.map { JobHeader(name: $0.name, value: $0.value) },
+            payload: payload, headers: enqueue?.headers.map { JobHeader(name: $0.name, value: $0.value) } ?? [],
             enqueuedAt: time, deadline: grant.deadline, mustEndBy: content(index).mustEndBy, lastError: lastError,
-            labels: [String: String](enqueue.labels), owner: enqueue.labels.owner, isSecret: enqueue.isSecret)
+            labels: enqueue.map { [String: String]($0.labels) } ?? [:], owner: enqueue?.labels.owner,
+            isSecret: enqueue?.isSecret ?? false)
     }
 
     /// Returns a job as it was enqueued, with what was changed since in its place.
@@ -155,7 +185,7 @@ final class LeaseReader: Sendable {
         return .found(enqueue, at: time)
     }
 
-    private func token(_ index: Int) -> LeaseToken { LeaseToken(firstToken.advanced(by: UInt64(index))) }
+    private func token(_ index: Int) -> LeaseToken { LeaseToken(leases.first.advanced(by: UInt64(index))) }
 
     private func lastError(_ index: Int) -> String? {
         // A record that is gone or damaged says nothing; the job runs all the same.

@@ -41,7 +41,7 @@ package enum PayloadEnvelope {
     private static let mark: [UInt8] = [0x00, 0xF5, 0x48, 0x46, 0x45, 0x4E, 0x43, 0x01]
 
     /// Whether bytes begin as an envelope does.
-    package static func isMarked(_ payload: [UInt8]) -> Bool { payload.starts(with: mark) }
+    package static func isMarked(_ payload: [UInt8]) -> Bool { payload.first == mark[0] && payload.starts(with: mark) }
 
     /// Takes an envelope apart; `nil` for anything else.
     package static func contents(_ payload: [UInt8]) -> EncodedPayload? {

@@ -23,15 +23,11 @@ extension StoreCore {
                 end(waiter, .refused(error), &served)
                 continue
             }
-            let outcome: Pending<[Lease]>.Outcome
-            do {
-                guard let leased = try waiter.request.lease(on: self, at: now) else {
-                    assertionFailure("what is leasable can be leased")
-                    break
-                }
-                outcome = .deferred(leased.read, atHand: leased.readAtHand)
-            } catch { outcome = .refused(error) }
-            end(waiter, outcome, &served)
+            guard let leased = waiter.request.lease(on: self, at: now) else {
+                assertionFailure("what is leasable can be leased")
+                break
+            }
+            end(waiter, .deferred(leased.read, atHand: leased.readAtHand), &served)
         }
         if manualClock != nil { endTimedOut(&served) }
         if !waiters.isEmpty { pokeTimer(at: now) }

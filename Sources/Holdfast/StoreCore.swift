@@ -256,6 +256,17 @@ final class StoreCore: @unchecked Sendable {
         in scope: inout BatchScope
     ) throws(EngineError) -> Decision { try state.decide(command, at: now, next: next, in: &scope) }
 
+    private static func grant(
+        _ request: LeaseRequest, _ turns: LeaseTurns?, on state: inout QueueState, at now: Timestamp,
+        first: SequenceNumber
+    ) -> GrantedLeases {
+        state.grant(
+            from: request.queues, turns, limit: request.limit,
+            until: now.advanced(byMilliseconds: request.milliseconds), worker: request.worker, at: now, first: first)
+    }
+
+    private static func holds(_ leases: PlainAcks, in state: inout QueueState) -> Bool { state.holds(leases) }
+
     private static func hasOverdue(_ state: inout QueueState, at now: Timestamp) -> Bool { state.hasOverdue(at: now) }
 
     /// Appends what is to happen as the next record, and applies it.
@@ -279,6 +290,48 @@ final class StoreCore: @unchecked Sendable {
             state.checkInvariants()
         #endif
         window.note(record.sequence, bytes: bytes)
+    }
+
+    /// Grants leases, and appends and applies them.
+    func lease(_ request: LeaseRequest, _ turns: LeaseTurns?, at now: Timestamp) -> GrantedLeases {
+        let leases = Self.grant(request, turns, on: &state, at: now, first: log.nextSequence)
+        if leases.grants.isEmpty { return leases }
+        validate(leases.grants.count) { leases.record($0) }
+        log.append(kind: RecordKind.lease.rawValue, time: now, count: leases.grants.count) { index, writer in
+            let start = writer.count
+            leases.encodeBody(index, into: &writer)
+            window.note(leases.first.advanced(by: UInt64(index)), bytes: writer.count - start)
+        }
+        state.apply(leases)
+        return leases
+    }
+
+    /// Appends acks and applies them; returns false, and does nothing, unless all of the leases are held.
+    func ack(_ leases: PlainAcks, at now: Timestamp) -> Bool {
+        guard Self.holds(leases, in: &state) else { return false }
+        let first = log.nextSequence
+        validate(leases.count) { leases.record($0, from: first, at: now) }
+        log.append(kind: RecordKind.ack.rawValue, time: now, count: leases.count) { index, writer in
+            let start = writer.count
+            leases.encodeBody(index, from: first, at: now, into: &writer)
+            window.note(first.advanced(by: UInt64(index)), bytes: writer.count - start)
+        }
+        state.apply(leases, from: first, at: now)
+        if !outcomes.isEmpty {
+            for index in 0..<leases.count { outcomes.note(leases.record(index, from: first, at: now).mutation) }
+        }
+        return true
+    }
+
+    /// Checks records of different jobs that are about to be applied.
+    private func validate(_ count: Int, _ record: (Int) -> Record) {
+        #if DEBUG || INTERNAL_CHECKS
+            for index in 0..<count {
+                do { try state.validate(record(index)) } catch {
+                    preconditionFailure("an illegal record was decided: \(error)")
+                }
+            }
+        #endif
     }
 
     /// Appends plain jobs, and applies them.

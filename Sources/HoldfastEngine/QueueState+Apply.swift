@@ -132,22 +132,41 @@ extension QueueState {
         }
     }
 
-    /// Takes a job from where it waits, whether or not it has an entry, and returns its entry, which the caller puts
-    /// back; `nil` for one that does not wait.
+    /// Takes a waiting job from where it waits, whether or not it has an entry, and returns its entry, which the caller
+    /// puts back; `nil` for one that does not wait.
     mutating func takeWaiting(_ job: UInt64, in lane: Lane) -> JobEntry? {
-        if let known = entries[job] {
-            guard known.phase == .waiting else { return nil }
-            unwait(job, known)
-            return known
-        }
-        guard let slot = table.find(lane), table.removeReady(job, from: slot) else { return nil }
+        if let known = entries[job] { return takeWaiting(job, known) }
+        return table.find(lane).flatMap { takePlain(job, from: $0) }
+    }
+
+    /// The same of a job whose lane was found before.
+    mutating func takeWaiting(_ job: UInt64, from lane: Slot<LaneRecord>) -> JobEntry? {
+        if let known = entries[job] { return takeWaiting(job, known) }
+        return takePlain(job, from: lane)
+    }
+
+    private mutating func takeWaiting(_ job: UInt64, _ known: JobEntry) -> JobEntry? {
+        guard known.phase == .waiting else { return nil }
+        unwait(job, known)
+        return known
+    }
+
+    /// The same of a job without an entry.
+    mutating func takePlain(_ job: UInt64, from lane: Slot<LaneRecord>) -> JobEntry? {
+        guard table.removeReady(job, from: lane) else { return nil }
         entryIDs.insert(job)
-        return JobEntry(lane: slot)
+        return JobEntry(lane: lane)
     }
 
     private mutating func apply(_ grant: LeaseGrant, _ record: Record) {
+        guard let entry = takeWaiting(grant.job.rawValue, in: grant.lane) else { return }
+        begin(grant, entry, record.sequence, at: record.time)
+    }
+
+    /// Begins the lease of a job that was taken from where it waited, with what was its entry.
+    mutating func begin(_ grant: LeaseGrant, _ taken: JobEntry, _ token: SequenceNumber, at time: Timestamp) {
         let job = grant.job.rawValue
-        guard var entry = takeWaiting(job, in: grant.lane) else { return }
+        var entry = taken
         if entry.flags.contains(.keyIsFreedByLease) {
             releaseKey(of: job, entry)
             keysOfJobs[job] = nil
@@ -158,15 +177,15 @@ extension QueueState {
         entry.flags.subtract([.hasStartBy, .isPromoted])
         entry.runAt = 0
         entry.attempt = grant.attempt
-        entry.token = record.sequence.rawValue
+        entry.token = token.rawValue
         entry.deadline = grant.deadline.milliseconds
         entries[job] = entry
         if !grant.worker.isEmpty { workers[job] = grant.worker }
-        if let end = latestEnd(of: job, entry, from: record.time) { mustEndBy[job] = end.milliseconds }
-        table.takeGroupToken(in: entry.lane, at: record.time)
+        if let end = latestEnd(of: job, entry, from: time) { mustEndBy[job] = end.milliseconds }
+        table.takeGroupToken(in: entry.lane, at: time)
         table.beginLease(in: entry.lane)
-        table.takeToken(of: table.lanes[entry.lane].queue, at: record.time)
-        table.serve(job, of: entry.lane, at: record.sequence.rawValue)
+        table.takeToken(of: table.lanes[entry.lane].queue, at: time)
+        table.serve(job, of: entry.lane, at: token.rawValue)
         pushExpiry(entry.deadline, job, .lease)
         if hadDeadline { deadlinesChanged(of: job) }
     }
@@ -366,7 +385,13 @@ extension QueueState {
 
     /// Forgets a job that has an entry.
     mutating func finish(_ job: UInt64, as end: DependencyEnd, at now: Timestamp) {
-        guard let entry = entries[job] else { return }
+        guard let entry = entries.removeValue(forKey: job) else { return }
+        forget(job, entry, as: end, at: now)
+        deadlinesChanged(of: job)
+    }
+
+    /// Forgets a job whose entry was removed. The tops of the heaps may not be live then.
+    mutating func forget(_ job: UInt64, _ entry: JobEntry, as end: DependencyEnd, at now: Timestamp) {
         leave(job, entry)
         releaseKey(of: job, entry)
         if entry.flags.contains(.hasUniqueKey) { keysOfJobs[job] = nil }
@@ -378,11 +403,9 @@ extension QueueState {
         if entry.phase != .dead { uncountInStore(job) }
         forgetSize(of: job)
         labels.remove(job)
-        entries[job] = nil
         entryIDs.remove(job)
         let queue = table.lanes[entry.lane].queue
         table.removeJob(from: entry.lane)
-        deadlinesChanged(of: job)
         if entry.phase == .dead { deadLettersChanged(in: queue) }
         forgetDependencies(of: job)
         tellDependents(of: job, end, at: now)

@@ -20,7 +20,10 @@ extension QueueState {
             return try decide(enqueue, collision, at: now, next: next, in: &batch)
         case .lease(let queues, let limit, let milliseconds, let worker, let turns):
             try requireAlone(batch)
-            return lease(queues, turns, limit, now.advanced(byMilliseconds: milliseconds), worker, at: now)
+            let deadline = now.advanced(byMilliseconds: milliseconds)
+            let granted = grant(
+                from: queues, turns, limit: limit, until: deadline, worker: worker, at: now, first: next)
+            return Decision(mutations: Mutations(granted.grants.map { .lease($0) }), reply: .leased(granted.grants))
         case .heartbeat(let job, let token, let milliseconds, let progress):
             _ = try requireLease(job, token, at: now, in: batch)
             let latest = mustEndBy.isEmpty ? nil : mustEndBy[job.rawValue]
@@ -85,7 +88,7 @@ extension QueueState {
         }
     }
 
-    // MARK: - Enqueue and lease
+    // MARK: - Enqueue
 
     private func decide(
         _ enqueue: consuming Enqueue, _ collision: KeyCollision, at now: Timestamp, next: SequenceNumber,
@@ -131,47 +134,6 @@ extension QueueState {
         if let pending = batch.holder(queue: queue, key: key) { return pending }
         guard let slot = table.queue(queue) else { return nil }
         return uniqueKeys[UniqueKey(queue: slot, key: Name(key))].map { JobID($0.job) }
-    }
-
-    private func lease(
-        _ queues: [String], _ turns: LeaseTurns?, _ limit: Int, _ deadline: Timestamp, _ worker: String,
-        at now: Timestamp
-    ) -> Decision {
-        if runs.first.map({ $0.deadline <= now }) ?? false || table.hasGroupTokens(by: now) {
-            // The caller did not promote what is due: right all the same, at the price of a copy.
-            var promoted = self
-            promoted.promoteDue(at: now)
-            return promoted.lease(queues, turns, limit, deadline, worker, at: now)
-        }
-        if let turns {
-            let picks = table.picks(from: queues, turns, limit: limit, at: now)
-            let grants = picks.map { grant($0, deadline, worker, at: now) }
-            return Decision(mutations: Mutations(grants.map { .lease($0) }), reply: .leased(grants))
-        }
-        if limit == 1 {
-            for name in queues {
-                guard let queue = table.queue(name), let pick = table.firstPick(in: queue, at: now) else { continue }
-                let grant = grant(pick, deadline, worker, at: now)
-                return Decision(.lease(grant), .leased([grant]))
-            }
-            return Decision(mutations: .none, reply: .leased([]))
-        }
-        var picks: [Pick] = []
-        var visited: [Slot<QueueRecord>] = []
-        for name in queues where picks.count < limit {
-            guard let queue = table.queue(name), !visited.contains(queue) else { continue }
-            if queues.count > 1 { visited.append(queue) }
-            table.pick(from: queue, limit: limit, at: now, into: &picks)
-        }
-        let grants = picks.map { grant($0, deadline, worker, at: now) }
-        return Decision(mutations: Mutations(grants.map { .lease($0) }), reply: .leased(grants))
-    }
-
-    private func grant(_ pick: Pick, _ deadline: Timestamp, _ worker: String, at now: Timestamp) -> LeaseGrant {
-        let entry = entries[pick.job]
-        return LeaseGrant(
-            job: JobID(pick.job), lane: table.lane(pick.lane), attempt: (entry?.attempt ?? 0) + 1,
-            deadline: min(deadline, latestEnd(of: pick.job, entry, from: now) ?? .max), worker: worker)
     }
 
     // MARK: - Settling

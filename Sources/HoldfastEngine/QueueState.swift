@@ -227,10 +227,23 @@ package struct QueueState: Sendable {
 
     /// Keeps the heaps' tops live after a deadline of `job` went or moved.
     mutating func deadlinesChanged(of job: UInt64) {
-        if expiries.first?.job.rawValue == job {
-            while let first = expiries.first, !isLive(first) { expiries.popFirst() }
-        }
+        if expiries.first?.job.rawValue == job { pruneExpiries() }
         if runs.first?.job.rawValue == job { pruneRuns() }
+    }
+
+    /// Takes the lease of a job that has ended off the top, if it is there: whether it is live needs no look.
+    mutating func dropLease(of job: JobID) {
+        if let first = expiries.first, first.job == job, first.tag == .lease { expiries.popFirst() }
+    }
+
+    /// Keeps the heaps' tops live after deadlines of several jobs went.
+    mutating func pruneDeadlines() {
+        pruneExpiries()
+        pruneRuns()
+    }
+
+    private mutating func pruneExpiries() {
+        while let first = expiries.first, !isLive(first) { expiries.popFirst() }
     }
 
     private mutating func pruneRuns() {

@@ -214,7 +214,7 @@ extension Record {
         // Most records are of these kinds. A switch over all kinds copies the record, one over few does not.
         switch mutation {
         case .enqueue(let enqueue): encode(enqueue, into: &writer)
-        case .lease(let grant): encode(grant, into: &writer)
+        case .lease(let grant): grant.encode(at: context, into: &writer)
         case .ack(let ack): encode(ack, into: &writer)
         default: encodeRest(into: &writer)
         }
@@ -329,18 +329,6 @@ extension Record {
         append(edit.job, to: &writer)
         if let headers = edit.headers { encode(headers, into: &writer) }
         if let payload = edit.payload { writer.append(payload) }
-    }
-
-    private func encode(_ grant: LeaseGrant, into writer: inout ByteWriter) {
-        var flags = grant.lane.recordFlags
-        if grant.attempt != 1 { flags |= RecordFlags.attempt }
-        if !grant.worker.isEmpty { flags |= RecordFlags.worker }
-        writer.append(varint: flags)
-        grant.lane.encode(into: &writer)
-        if grant.attempt != 1 { writer.append(varint: UInt64(grant.attempt)) }
-        if !grant.worker.isEmpty { writer.append(counted: grant.worker) }
-        append(grant.deadline, to: &writer)
-        append(grant.job, to: &writer)
     }
 
     private func encode(_ ack: Ack, into writer: inout ByteWriter) {
@@ -460,20 +448,49 @@ extension Record {
         if let bytes = settings.payloadBytes { writer.append(varint: UInt64(bytes)) }
     }
 
-    private func append(_ instant: Timestamp, to writer: inout ByteWriter) {
-        let delta = instant.milliseconds &- time.milliseconds
-        writer.append(varint: UInt64(bitPattern: (delta << 1) ^ (delta >> 63)))
-    }
+    private var context: Context { Context(sequence: sequence, time: time) }
+
+    private func append(_ instant: Timestamp, to writer: inout ByteWriter) { context.append(instant, to: &writer) }
 
     private func append(_ job: JobID, to writer: inout ByteWriter) { append(reference: job.rawValue, to: &writer) }
 
     private func append(_ job: JobID, _ token: LeaseToken, to writer: inout ByteWriter) {
+        context.append(job, token, to: &writer)
+    }
+
+    private func append(reference: UInt64, to writer: inout ByteWriter) {
+        context.append(reference: reference, to: &writer)
+    }
+}
+
+extension Record.Context {
+    func append(_ instant: Timestamp, to writer: inout ByteWriter) {
+        let delta = instant.milliseconds &- time.milliseconds
+        writer.append(varint: UInt64(bitPattern: (delta << 1) ^ (delta >> 63)))
+    }
+
+    func append(_ job: JobID, _ token: LeaseToken, to writer: inout ByteWriter) {
         append(reference: job.rawValue, to: &writer)
         append(reference: token.rawValue, to: &writer)
     }
 
-    private func append(reference: UInt64, to writer: inout ByteWriter) {
+    func append(reference: UInt64, to writer: inout ByteWriter) {
         writer.append(varint: sequence.rawValue &- reference)
+    }
+}
+
+extension LeaseGrant {
+    /// Appends what a record's body has behind its time.
+    func encode(at place: Record.Context, into writer: inout ByteWriter) {
+        var flags = lane.recordFlags
+        if attempt != 1 { flags |= RecordFlags.attempt }
+        if !worker.isEmpty { flags |= RecordFlags.worker }
+        writer.append(varint: flags)
+        lane.encode(into: &writer)
+        if attempt != 1 { writer.append(varint: UInt64(attempt)) }
+        if !worker.isEmpty { writer.append(counted: worker) }
+        place.append(deadline, to: &writer)
+        place.append(reference: job.rawValue, to: &writer)
     }
 }
 

@@ -71,6 +71,19 @@ extension Record {
     }
 }
 
+extension PlainJobs {
+    /// Finds the payload in the body of an enqueue record, and when that was written, without reading the rest; `nil`
+    /// when more is said of the job than its lane, or that can't be read.
+    package static func payload(in body: Span<UInt8>) -> (range: Range<Int>, time: Timestamp)? {
+        var reader = ByteReader(body)
+        do {
+            let time = try reader.timestamp()
+            guard try reader.skipFieldsOfPlainJob() else { return nil }
+            return (reader.offset..<body.count, time)
+        } catch { return nil }
+    }
+}
+
 extension Mutation {
     fileprivate init(
         _ kind: RecordKind, from reader: inout ByteReader, in context: Record.Context
@@ -377,14 +390,26 @@ extension ByteReader {
     /// Skips what a lease says before its job.
     fileprivate mutating func skipFieldsOfLease() throws(ByteReaderError) {
         let flags = try flags(known: RecordFlags.lease)
+        try skipLane(flags)
+        if flags & RecordFlags.attempt != 0 { _ = try varint() }
+        if flags & RecordFlags.worker != 0 { try skipName() }
+        _ = try varint()
+    }
+
+    private mutating func skipLane(_ flags: UInt64) throws(ByteReaderError) {
         try skipName()
         if flags & RecordFlags.priority != 0 { try skip(1) }
         if flags & RecordFlags.maxAttempts != 0 { _ = try varint() }
         if flags & RecordFlags.group != 0 { try skipName() }
         if flags & RecordFlags.weight != 0 { _ = try varint() }
-        if flags & RecordFlags.attempt != 0 { _ = try varint() }
-        if flags & RecordFlags.worker != 0 { try skipName() }
-        _ = try varint()
+    }
+
+    /// Skips what is before the payload of a job of which nothing is said but its lane; returns false for any other.
+    fileprivate mutating func skipFieldsOfPlainJob() throws(ByteReaderError) -> Bool {
+        let flags = try varint()
+        guard flags & ~RecordFlags.lane == 0 else { return false }
+        try skipLane(flags)
+        return true
     }
 
     fileprivate mutating func headers() throws(ByteReaderError) -> [Enqueue.Header] {

@@ -38,6 +38,38 @@ import Testing
         #expect(model.isEmpty && heap.isEmpty)
     }
 
+    @Test(arguments: UInt64(0)..<8)
+    func behavesLikeASortedListWhereMostComeInOrder(seed: UInt64) {
+        var random = SeededRandom(seed: seed)
+        var heap = Heap()
+        var model: [Heap.Element] = []
+        func add(_ element: Heap.Element) {
+            heap.push(element)
+            model.insert(element, at: model.firstIndex { element < $0 } ?? model.count)
+        }
+        var time: Int64 = 0
+        for _ in 0..<60 {
+            for number in 0..<UInt64(random.pick(1...200)) {
+                add(element(time, number, 0))
+                if random.chance(1, in: 40) { add(element(time + Int64(random.pick(-20...300)), number, 1)) }
+                time += random.chance(1, in: 3) ? 1 : 0
+            }
+            for _ in 0..<random.pick(0...min(model.count, 220)) {
+                let first = model.removeFirst()
+                #expect(heap.first == first && heap.popFirst() == first, "seed \(seed)")
+            }
+            let now = Timestamp(milliseconds: time - Int64(random.pick(0...40)))
+            #expect(heap.due(at: now, limit: 300) == Array(model.filter { $0.deadline <= now }.prefix(300)))
+            if random.chance(1, in: 10) {
+                heap.removeAll { $0.job.rawValue % 3 != 0 }
+                model.removeAll { $0.job.rawValue % 3 == 0 }
+            }
+            #expect(heap.count == model.count, "seed \(seed)")
+        }
+        while let element = heap.popFirst() { #expect(element == model.removeFirst(), "seed \(seed)") }
+        #expect(model.isEmpty && heap.isEmpty)
+    }
+
     @Test func tiesAreBrokenByJobAndThenByTag() {
         var heap = Heap()
         for element in [element(5, 2, 0), element(5, 1, 1), element(5, 1, 0), element(4, 9, 9)] { heap.push(element) }

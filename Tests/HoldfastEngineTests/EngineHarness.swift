@@ -16,12 +16,17 @@ struct EngineHarness {
     @discardableResult
     mutating func run(_ command: Command) throws -> Reply { try runBatch([command])[0] }
 
-    @discardableResult
-    mutating func runBatch(_ commands: [Command]) throws -> [Reply] {
+    /// Records what is overdue, and promotes what is due.
+    mutating func catchUp() throws {
         while state.hasOverdue(at: now) {
             for mutation in state.overdue(at: now, limit: 100) { try append(mutation) }
         }
         if promotes { state.promoteDue(at: now) }
+    }
+
+    @discardableResult
+    mutating func runBatch(_ commands: [Command]) throws -> [Reply] {
+        try catchUp()
         var scope = BatchScope()
         var decided: [Mutation] = []
         var replies: [Reply] = []

@@ -58,6 +58,7 @@ import Testing
             try #require(atOnce.state.digest(withCursors: true) == digest)
             try #require(try atOnce.restored().digest(withCursors: true) == digest)
             try #require(atOnce.state.needed == oneByOne.state.needed)
+            try #require(atOnce.state.lastShown == oneByOne.state.lastShown)
             try #require(times(atOnce.state) == times(oneByOne.state))
             atOnce.state.checkInvariants()
         }

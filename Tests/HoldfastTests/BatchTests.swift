@@ -69,6 +69,32 @@ import Testing
         }
     }
 
+    @Test func acksAloneAreAllTakenOrNone() async throws {
+        try await withStore { store, _ in
+            _ = try await store.batch((0..<5).map { .enqueue(queue: "q", payload: [$0]) })
+            let leases = try await store.lease(from: "q", limit: 5).map(\.identity)
+            try await store.ack(leases[4])
+            let before = try await store.digest()
+            let lost: [[LeaseIdentity]] = [
+                [leases[0], leases[1], leases[4]], [leases[1], leases[0], leases[4]],
+                [leases[0], leases[1], leases[1]],
+                [leases[0], leases[1], LeaseIdentity(id: leases[2].id, token: leases[3].token)],
+            ]
+            for batch in lost {
+                await expectRefusal(.leaseLost, index: 2) { _ = try await store.batch(batch.map { .ack($0) }) }
+            }
+            await expectRefusal(.notFound, index: 1) {
+                _ = try await store.batch([
+                    .ack(leases[0]), .ack(LeaseIdentity(id: JobID(12_345), token: leases[1].token)),
+                ])
+            }
+            #expect(try await store.digest() == before)
+            #expect(try await store.batch([.ack(leases[0]), .ack(leases[2])]) == [.done, .done])
+            #expect(try await store.batch([.ack(leases[3]), .ack(leases[1])]) == [.done, .done])
+            #expect(try await store.stats().completed == 5)
+        }
+    }
+
     @Test func ackingAndEnqueueingWithTheKeyItFreesIsOneStep() async throws {
         try await withStore { store, _ in
             var options = EnqueueOptions()

@@ -55,6 +55,16 @@ import Testing
         }
     }
 
+    @Test func acksOfOneBatchAreNoticed() async throws {
+        try await withStore { store, _ in
+            let ids = [try await store.enqueue("q", payload: [1]).id, try await store.enqueue("q", payload: [2]).id]
+            let tasks = ids.map { id in Task { try await store.outcome(of: id) } }
+            await until(store, waits: 2)
+            _ = try await store.batch(try await store.lease(from: "q", limit: 2).map { .ack($0.identity) })
+            for task in tasks { #expect(try await task.value.state == .completed) }
+        }
+    }
+
     @Test func aRetryIsNoEnd() async throws {
         try await withStore { store, _ in
             let id = try await store.enqueue("q", payload: []).id

@@ -51,6 +51,18 @@ private struct TurningCodec: PayloadCodec {
         }
     }
 
+    @Test func manyJobsOfOneCallAreEncodedAndDecoded() async throws {
+        try await withStore {
+            $0.payloadCodec = old
+        } _: { store, _ in
+            let payloads = (0..<100).map { bytes("attack at \($0)") }
+            _ = try await store.batch(payloads.map { .enqueue(queue: "q", payload: $0) })
+            let leases = try await store.lease(from: "q", limit: 100)
+            #expect(leases.map(\.payload) == payloads)
+            #expect(try await store.job(leases[7].id)?.payloadKeyID == "k1")
+        }
+    }
+
     @Test func keysChangeWhileJobsWait() async throws {
         try await withStore {
             $0.payloadCodec = old

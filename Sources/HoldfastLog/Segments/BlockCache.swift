@@ -43,8 +43,7 @@ final class DecodedBlock: @unchecked Sendable {
     /// Returns the record, or `nil` when the frame does not hold it.
     func entry(_ sequence: SequenceNumber) -> StoredEntry? {
         if offsets.isEmpty { buildOffsets() }
-        let index = sequences.partitioningIndex { $0 >= sequence.rawValue }
-        guard index < sequences.count, sequences[index] == sequence.rawValue else { return nil }
+        guard let index = index(of: sequence) else { return nil }
         let place = start + Int(offsets[index])
         let bytes = bytes
         var cursor = EntryCursor(bytes.span.extracting(place..<bytes.count), firstSequence: .zero)
@@ -52,6 +51,14 @@ final class DecodedBlock: @unchecked Sendable {
         let (kind, count) = (entry.kind, entry.body.count)
         let end = place + cursor.offset
         return StoredEntry(sequence: sequence, kind: kind, body: bytes[(end - count)..<end])
+    }
+
+    private func index(of sequence: SequenceNumber) -> Int? {
+        // Compaction alone leaves numbers out.
+        let guess = Int(truncatingIfNeeded: sequence.rawValue &- first.rawValue)
+        if sequences.indices.contains(guess), sequences[guess] == sequence.rawValue { return guess }
+        let index = sequences.partitioningIndex { $0 >= sequence.rawValue }
+        return index < sequences.count && sequences[index] == sequence.rawValue ? index : nil
     }
 
     /// Whether it is known to hold the record, if the log does.

@@ -121,6 +121,7 @@ final class LogIndex: @unchecked Sendable {
 
     /// Returns the record, or `nil` when the log does not hold it.
     func entry(_ sequence: SequenceNumber) throws(LogError) -> StoredEntry? {
+        if let entry = entryAtHand(sequence) { return entry }
         // A journal segment can be sealed and recycled between look-up and read; the second look-up finds the seal.
         for _ in 0..<8 {
             switch lock.withLock({ locate(sequence) }) {

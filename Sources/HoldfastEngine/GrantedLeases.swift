@@ -1,0 +1,105 @@
+// Leases that one request is granted. They have a time, a deadline and mostly a lane in common, and what was looked up
+// to grant them serves to apply them: so they skip mutations and records. They become the state that their records,
+// which the log holds as any others, give one by one.
+
+package import HoldfastBytes
+
+/// Leases granted at once, in records next to each other; perhaps none.
+package struct GrantedLeases: Sendable {
+    /// The i-th is in the i-th record, whose number is its token.
+    package let grants: [LeaseGrant]
+    /// The number of the first record.
+    package let first: SequenceNumber
+    package let time: Timestamp
+    /// The lane of each job.
+    let lanes: [Slot<LaneRecord>]
+    /// Whether nothing was known of these jobs but their lane: there is nothing beside their enqueue records.
+    package let arePlain: Bool
+
+    /// Returns one of their records.
+    package func record(_ index: Int) -> Record {
+        Record(sequence: first.advanced(by: UInt64(index)), time: time, mutation: .lease(grants[index]))
+    }
+
+    /// Appends the body of one of their records.
+    package func encodeBody(_ index: Int, into writer: inout ByteWriter) {
+        let place = Record.Context(sequence: first.advanced(by: UInt64(index)), time: time)
+        writer.append(varint: UInt64(bitPattern: time.milliseconds))
+        grants[index].encode(at: place, into: &writer)
+    }
+}
+
+extension QueueState {
+    /// Grants up to `limit` ready jobs until `deadline`: from earlier queues first, or by turns, as `Command.lease` has
+    /// it. Reads only.
+    ///
+    /// - Precondition: What is overdue at `now` was recorded and applied.
+    package func grant(
+        from queues: [String], _ turns: LeaseTurns?, limit: Int, until deadline: Timestamp, worker: String,
+        at now: Timestamp, first: SequenceNumber
+    ) -> GrantedLeases {
+        if runs.first.map({ $0.deadline <= now }) ?? false || table.hasGroupTokens(by: now) {
+            // The caller did not promote what is due: right all the same, at the price of a copy.
+            var promoted = self
+            promoted.promoteDue(at: now)
+            return promoted.grant(
+                from: queues, turns, limit: limit, until: deadline, worker: worker, at: now, first: first)
+        }
+        let picks = picks(from: queues, turns, limit: limit, at: now)
+        var grants: [LeaseGrant] = []
+        grants.reserveCapacity(picks.count)
+        var arePlain = true
+        var lane = picks.first.map { (slot: $0.lane, words: table.lane($0.lane)) }
+        for pick in picks {
+            if pick.lane != lane?.slot { lane = (pick.lane, table.lane(pick.lane)) }
+            guard let words = lane?.words else { break }
+            let entry = entries[pick.job]
+            if entry != nil { arePlain = false }
+            grants.append(
+                LeaseGrant(
+                    job: JobID(pick.job), lane: words, attempt: (entry?.attempt ?? 0) + 1,
+                    deadline: min(deadline, latestEnd(of: pick.job, entry, from: now) ?? .max), worker: worker))
+        }
+        return GrantedLeases(
+            grants: grants, first: first, time: now, lanes: picks.map(\.lane), arePlain: arePlain)
+    }
+
+    private func picks(from queues: [String], _ turns: LeaseTurns?, limit: Int, at now: Timestamp) -> [Pick] {
+        if let turns { return table.picks(from: queues, turns, limit: limit, at: now) }
+        var picks: [Pick] = []
+        if limit == 1 {
+            for name in queues {
+                guard let queue = table.queue(name), let pick = table.firstPick(in: queue, at: now) else { continue }
+                return [pick]
+            }
+            return []
+        }
+        var visited: [Slot<QueueRecord>] = []
+        for name in queues where picks.count < limit {
+            guard let queue = table.queue(name), !visited.contains(queue) else { continue }
+            if queues.count > 1 { visited.append(queue) }
+            table.pick(from: queue, limit: limit, at: now, into: &picks)
+        }
+        return picks
+    }
+
+    /// Applies the records of leases that were just granted.
+    ///
+    /// - Precondition: They follow the last record, which is still the one that they were granted after.
+    package mutating func apply(_ leases: GrantedLeases) {
+        guard let last = leases.grants.indices.last else { return }
+        assert(leases.first > lastSequence, "records are applied in order")
+        for index in leases.grants.indices {
+            let (job, lane) = (leases.grants[index].job.rawValue, leases.lanes[index])
+            let entry = leases.arePlain ? takePlain(job, from: lane) : takeWaiting(job, from: lane)
+            guard let entry else { continue }
+            begin(leases.grants[index], entry, leases.first.advanced(by: UInt64(index)), at: leases.time)
+        }
+        lastSequence = leases.first.advanced(by: UInt64(last))
+        lastShown = lastSequence
+        latestTime = max(latestTime, leases.time)
+        #if INTERNAL_CHECKS
+            checkInvariants()
+        #endif
+    }
+}
