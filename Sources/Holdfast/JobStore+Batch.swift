@@ -59,6 +59,7 @@ struct AtomicBatch: JobAddingOperation {
             } catch { throw error.at(index) }
             bytes += operations[index].bytes
         }
+        for index in plainRuns.indices { plainRuns[index].take(payloadsOf: operations) }
         try checkBytes()
     }
 
@@ -73,15 +74,16 @@ struct AtomicBatch: JobAddingOperation {
         plainRuns = []
         plainAcks = PlainAcks(operations)
         if plainAcks != nil { return }
-        // Once for all that is to be known: each look at an operation copies it.
-        for (index, operation) in operations.enumerated() {
+        // Once for all that is to be known: each look at an operation copies it, and a pair with its index once more.
+        var index = 0
+        for operation in operations {
             do { try operation.validate(options, at: index) } catch { throw error.at(index) }
             bytes += operation.bytes
             switch operation {
-            case .enqueue(let queue, _, let options):
+            case .enqueue(let queue, let payload, let options):
                 access = .changes
                 if let lane = options.plainLane(of: queue) {
-                    note(plain: index, of: lane)
+                    note(plain: index, of: lane, payload)
                 } else if options.hasDependencies {
                     hasDependencies = true
                 }
@@ -92,16 +94,15 @@ struct AtomicBatch: JobAddingOperation {
             case .cancel: seeksJobs = true
             case .ack, .requeue, .bury: break
             }
+            index += 1
         }
         try checkBytes()
     }
 
-    private mutating func note(plain index: Int, of lane: Lane) {
+    private mutating func note(plain index: Int, of lane: Lane, _ payload: [UInt8]) {
         let last = plainRuns.count - 1
-        if last >= 0, plainRuns[last].operations.upperBound == index, plainRuns[last].lane.isSame(as: lane) {
-            plainRuns[last].operations = plainRuns[last].operations.lowerBound..<index + 1
-        } else {
-            plainRuns.append(PlainRun(lane: lane, operations: index..<index + 1))
+        if last < 0 || !plainRuns[last].takes(index, lane, payload) {
+            plainRuns.append(PlainRun(lane: lane, first: index, payload))
         }
     }
 
@@ -162,7 +163,7 @@ struct AtomicBatch: JobAddingOperation {
             } catch { throw error.at(index) }
             index += 1
         }
-        plan.append(to: core, payloadsOf: operations.span)
+        plan.append(to: core)
         guard !replayed.isEmpty else { return .value(replies) }
         let (values, decided) = (replayed, replies)
         return .deferred { () throws(JobStoreError) -> [BatchReply] in
@@ -192,7 +193,24 @@ extension PlainAcks {
 /// Operations next to each other that enqueue plain jobs of one lane.
 private struct PlainRun {
     let lane: Lane
-    var operations: Range<Int>
+    let first: Int
+    private(set) var payloads: [[UInt8]]
+
+    init(lane: Lane, first: Int, _ payload: [UInt8]) { (self.lane, self.first, payloads) = (lane, first, [payload]) }
+
+    /// Adds the operation at `index` if it is the next one, and of the lane.
+    mutating func takes(_ index: Int, _ lane: Lane, _ payload: [UInt8]) -> Bool {
+        guard index == first + payloads.count, self.lane.isSame(as: lane) else { return false }
+        payloads.append(payload)
+        return true
+    }
+
+    /// Takes the payloads of its operations again, which were encoded.
+    mutating func take(payloadsOf operations: [BatchOperation]) {
+        for index in payloads.indices {
+            if case .enqueue(_, let payload, _) = operations[first + index] { payloads[index] = payload }
+        }
+    }
 }
 
 /// What a batch will append, in order: records, and plain jobs between them.
@@ -200,7 +218,7 @@ private struct BatchPlan {
     /// What the next record will have.
     private(set) var next: SequenceNumber
     private var records: [Record] = []
-    private var plainJobs: [(jobs: PlainJobs, operations: Range<Int>)] = []
+    private var plainJobs: [(jobs: PlainJobs, payloads: [[UInt8]])] = []
     /// The runs that are to come.
     private var runs: ArraySlice<PlainRun>
 
@@ -211,10 +229,10 @@ private struct BatchPlan {
 
     /// Adds the plain jobs that begin at an operation, if any.
     mutating func takePlainJobs(at index: Int, time: Timestamp) -> PlainJobs? {
-        guard let run = runs.first, run.operations.lowerBound == index else { return nil }
+        guard let run = runs.first, run.first == index else { return nil }
         runs.removeFirst()
-        let jobs = PlainJobs(lane: run.lane, first: next, count: run.operations.count, time: time)
-        plainJobs.append((jobs, run.operations))
+        let jobs = PlainJobs(lane: run.lane, first: next, count: run.payloads.count, time: time)
+        plainJobs.append((jobs, run.payloads))
         next = jobs.last.next
         return jobs
     }
@@ -228,19 +246,14 @@ private struct BatchPlan {
     }
 
     /// Appends and applies all of it.
-    mutating func append(to core: StoreCore, payloadsOf batch: Span<BatchOperation>) {
+    mutating func append(to core: StoreCore) {
         var index = 0
-        for (jobs, operations) in plainJobs {
+        for (jobs, payloads) in plainJobs {
             while index < records.count, records[index].sequence < jobs.first {
                 core.append(&records[index])
                 index += 1
             }
-            core.append(jobs) { index, writer in
-                guard case .enqueue(_, let payload, _) = batch[operations.lowerBound + index] else {
-                    preconditionFailure("a plain job is enqueued")
-                }
-                writer.append(payload)
-            }
+            core.append(jobs) { $1.append(payloads[$0]) }
         }
         while index < records.count {
             core.append(&records[index])

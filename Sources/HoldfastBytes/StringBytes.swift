@@ -23,8 +23,20 @@ extension String {
         }
     }
 
+    /// Whether both are one string, or are short and the same bytes; false says nothing.
+    private func isIdentical(to other: String) -> Bool {
+        // SAFETY: only what both are represented by is compared, and both stay as they are meanwhile.
+        unsafe withUnsafeBytes(of: self) { own in
+            unsafe withUnsafeBytes(of: other) { other in
+                guard let a = own.baseAddress, let b = other.baseAddress else { return false }
+                return unsafe memcmp(a, b, MemoryLayout<String>.size) == 0
+            }
+        }
+    }
+
     /// Whether both are the same bytes. To Swift, "é" in one code point and in two are equal.
     package func hasSameBytes(as other: String) -> Bool {
+        if isIdentical(to: other) { return true }
         guard utf8.count == other.utf8.count else { return false }
         // SAFETY: both buffers are valid for the closures, and of one length.
         let areSame = unsafe utf8.withContiguousStorageIfAvailable { own in
