@@ -155,8 +155,10 @@ package struct JournalScan: Sendable {
         }
     }
 
-    /// What is read at once of a file: what stays in a processor's cache until it is copied.
+    /// What is read at once of a file: what stays in a processor's cache until it is copied. At first less: the journal
+    /// of a store that was closed ends at once, and memory costs more when it is first touched than reading twice.
     private static let readBytesMax = 256 << 10
+    private static let readBytesMin = 16 << 10
 
     /// Sees to it that the bytes before `end` of a segment are in memory, and most often more.
     private mutating func read(_ number: Int, _ file: any File, through end: Int) throws(LogError) {
@@ -166,7 +168,8 @@ package struct JournalScan: Sendable {
         segments[number].bytes.reserveCapacity(capacity)
         while segments[number].bytes.count < min(end, capacity) {
             let offset = segments[number].bytes.count
-            try Self.read(segments[number], file, into: &part, at: offset, before: capacity)
+            let size = min(max(offset, Self.readBytesMin), Self.readBytesMax)
+            try Self.read(segments[number], file, into: &part, at: offset, before: min(offset + size, capacity))
             segments[number].bytes.append(contentsOf: part)
         }
     }
