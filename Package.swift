@@ -31,6 +31,7 @@ let package = Package(
         .library(name: "HoldfastCommandProbe", targets: ["HoldfastCommandProbe"]),
         .executable(name: "holdfast", targets: ["HoldfastCommand"]),
         .executable(name: "holdfast-bench", targets: ["HoldfastBench"]),
+        .executable(name: "holdfast-bench-opener", targets: ["HoldfastBenchOpener"]),
     ],
     traits: [
         .trait(name: "InternalChecks", description: "Checks every invariant of the state after every record."),
@@ -85,7 +86,10 @@ let package = Package(
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Histogram", package: "hdrhistogram-swift"),
             ],
-            path: "tools/bench", exclude: ["payload", "peers"], swiftSettings: common),
+            path: "tools/bench", exclude: ["opener", "payload", "peers"], swiftSettings: common),
+        .executableTarget(
+            name: "HoldfastBenchOpener", dependencies: ["Holdfast"], path: "tools/bench/opener", packageAccess: false,
+            swiftSettings: common),
         .testTarget(
             name: "HoldfastBytesTests", dependencies: ["HoldfastBytes", "CHoldfast"], swiftSettings: common),
         .testTarget(

@@ -28,12 +28,12 @@ case "${1:-}" in -h | --help) help; exit 0 ;; esac
 called_from=$PWD
 . "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
 
-# Builds holdfast-bench, and what else is named.
+# Builds holdfast-bench, the program that it starts, and what else is named.
 build_bench() {
     local log product
     log=$(mktemp)
     say "Building"
-    for product in holdfast-bench "$@"; do
+    for product in holdfast-bench holdfast-bench-opener "$@"; do
         swift build -c release --product "$product" >"$log" 2>&1 || { cat "$log" >&2; rm "$log"; die "the build"; }
     done
     rm "$log"

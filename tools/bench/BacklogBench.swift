@@ -83,7 +83,7 @@ struct BacklogBench: AsyncParsableCommand {
         print(
             """
             {"workload":"open","backlog":\(jobs),"after":"\(what)",\
-            "ms":\(RunLine.rounded(Double(opened.nanoseconds) / 1e6, 2)),"rss_kib":\(opened.kibibytes)}
+            "ms":\(RunLine.rounded(Double(opened.nanoseconds) / 1e6, 2)),"rss_kib":\(opened.residentBytes >> 10)}
             """)
     }
 

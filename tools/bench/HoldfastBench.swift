@@ -3,12 +3,6 @@
 import ArgumentParser
 
 @main
-enum Program {
-    static func main() async throws {
-        if try !ChildStoreTask.run(CommandLine.arguments) { await HoldfastBench.main() }
-    }
-}
-
 struct HoldfastBench: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "holdfast-bench",

@@ -55,7 +55,7 @@ struct BacklogRun: Sendable {
             var line = RunLine(peer: "holdfast", workload: workload.rawValue, payload: payloads.byteCount)
             line.mode = mode
             line.startMilliseconds = Double(opened.nanoseconds) / 1e6
-            line.residentBytes = opened.kibibytes << 10
+            line.residentBytes = opened.residentBytes
             line.jobsOnDisk = opened.pending
             line.diskBytes = try DiskUse.bytes(below: path)
             if opened.pending != left { line.faults.append("\(opened.pending) jobs are there, not \(left)") }

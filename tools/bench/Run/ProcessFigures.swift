@@ -61,9 +61,12 @@ enum ProcFile {
     }
 
     /// Bytes that this process has in memory.
-    static var residentBytes: Int {
-        let pages = firstLine(of: "/proc/self/statm").split(separator: " ").dropFirst().first.flatMap { Int($0) } ?? 0
-        return pages * Int(getpagesize())
+    static var residentBytes: Int { residentBytes(of: "self") }
+
+    /// Bytes that a process has in memory.
+    static func residentBytes(of process: String) -> Int {
+        let figures = firstLine(of: "/proc/\(process)/statm").split(separator: " ")
+        return (figures.dropFirst().first.flatMap { Int($0) } ?? 0) * Int(getpagesize())
     }
 
     /// How many want a processor, over the last minute.
