@@ -88,8 +88,8 @@ let package = Package(
             ],
             path: "tools/bench", exclude: ["opener", "payload", "peers"], swiftSettings: common),
         .executableTarget(
-            name: "HoldfastBenchOpener", dependencies: ["Holdfast"], path: "tools/bench/opener", packageAccess: false,
-            swiftSettings: common),
+            name: "HoldfastBenchOpener", dependencies: ["CBenchPayload", "Holdfast"], path: "tools/bench/opener",
+            packageAccess: false, swiftSettings: common),
         .testTarget(
             name: "HoldfastBytesTests", dependencies: ["HoldfastBytes", "CHoldfast"], swiftSettings: common),
         .testTarget(

@@ -101,13 +101,6 @@ package struct DeadlineHeap<Tag: Comparable & Sendable>: Sendable {
     /// So many may be gone and take room before they are looked at.
     private static var goneMax: Int { 64 }
 
-    /// Takes elements off the top until the soonest one satisfies `isLive`.
-    ///
-    /// - Complexity: O(log n) for each one dropped.
-    package mutating func dropFirst(unless isLive: (Element) -> Bool) {
-        while let top = first, !isLive(top) { popFirst() }
-    }
-
     /// Drops every element that does not satisfy `isLive`. O(n).
     package mutating func removeAll(unless isLive: (Element) -> Bool) {
         row.removeFirst(rowStart)

@@ -7,14 +7,32 @@ package import HoldfastBytes
 /// Leases granted at once, in records next to each other; perhaps none.
 package struct GrantedLeases: Sendable {
     /// The i-th is in the i-th record, whose number is its token.
-    package let grants: [LeaseGrant]
+    package private(set) var grants: [LeaseGrant] = []
     /// The number of the first record.
     package let first: SequenceNumber
     package let time: Timestamp
-    /// The lane of each job.
-    let lanes: [Slot<LaneRecord>]
     /// Whether nothing was known of these jobs but their lane: there is nothing beside their enqueue records.
-    package let arePlain: Bool
+    package private(set) var arePlain = true
+    private var firstLane = Slot<LaneRecord>.none
+    /// That of each; empty while all are of the first.
+    private var lanes: [Slot<LaneRecord>] = []
+
+    init(first: SequenceNumber, at time: Timestamp) { (self.first, self.time) = (first, time) }
+
+    mutating func reserveCapacity(_ count: Int) { grants.reserveCapacity(count) }
+
+    mutating func add(_ grant: LeaseGrant, of lane: Slot<LaneRecord>, isPlain: Bool) {
+        if grants.isEmpty {
+            firstLane = lane
+        } else if lanes.isEmpty, lane != firstLane {
+            lanes = [Slot<LaneRecord>](repeating: firstLane, count: grants.count)
+        }
+        if !lanes.isEmpty { lanes.append(lane) }
+        if !isPlain { arePlain = false }
+        grants.append(grant)
+    }
+
+    func lane(_ index: Int) -> Slot<LaneRecord> { lanes.isEmpty ? firstLane : lanes[index] }
 
     /// Returns one of their records.
     package func record(_ index: Int) -> Record {
@@ -45,35 +63,38 @@ extension QueueState {
             return promoted.grant(
                 from: queues, turns, limit: limit, until: deadline, worker: worker, at: now, first: first)
         }
-        let picks = picks(from: queues, turns, limit: limit, at: now)
-        var grants: [LeaseGrant] = []
-        grants.reserveCapacity(picks.count)
-        var arePlain = true
-        var lane = picks.first.map { (slot: $0.lane, words: table.lane($0.lane)) }
-        for pick in picks {
-            if pick.lane != lane?.slot { lane = (pick.lane, table.lane(pick.lane)) }
-            guard let words = lane?.words else { break }
+        var leases = GrantedLeases(first: first, at: now)
+        var known: (slot: Slot<LaneRecord>, words: Lane)?
+        func add(_ pick: Pick) {
+            if known?.slot != pick.lane { known = (pick.lane, table.lane(pick.lane)) }
+            guard let lane = known?.words else { return }
             let entry = entries[pick.job]
-            if entry != nil { arePlain = false }
-            grants.append(
-                LeaseGrant(
-                    job: JobID(pick.job), lane: words, attempt: (entry?.attempt ?? 0) + 1,
-                    deadline: min(deadline, latestEnd(of: pick.job, entry, from: now) ?? .max), worker: worker))
+            let grant = LeaseGrant(
+                job: JobID(pick.job), lane: lane, attempt: (entry?.attempt ?? 0) + 1,
+                deadline: min(deadline, latestEnd(of: pick.job, entry, from: now) ?? .max), worker: worker)
+            leases.add(grant, of: pick.lane, isPlain: entry == nil)
         }
-        return GrantedLeases(
-            grants: grants, first: first, time: now, lanes: picks.map(\.lane), arePlain: arePlain)
+        if limit == 1 && turns == nil {
+            // Most leases: without a list of picks.
+            if let pick = firstPick(from: queues, at: now) { add(pick) }
+            return leases
+        }
+        let picks = picks(from: queues, turns, limit: limit, at: now)
+        leases.reserveCapacity(picks.count)
+        for pick in picks { add(pick) }
+        return leases
+    }
+
+    private func firstPick(from queues: [String], at now: Timestamp) -> Pick? {
+        for name in queues {
+            if let queue = table.queue(name), let pick = table.firstPick(in: queue, at: now) { return pick }
+        }
+        return nil
     }
 
     private func picks(from queues: [String], _ turns: LeaseTurns?, limit: Int, at now: Timestamp) -> [Pick] {
         if let turns { return table.picks(from: queues, turns, limit: limit, at: now) }
         var picks: [Pick] = []
-        if limit == 1 {
-            for name in queues {
-                guard let queue = table.queue(name), let pick = table.firstPick(in: queue, at: now) else { continue }
-                return [pick]
-            }
-            return []
-        }
         var visited: [Slot<QueueRecord>] = []
         for name in queues where picks.count < limit {
             guard let queue = table.queue(name), !visited.contains(queue) else { continue }
@@ -90,7 +111,7 @@ extension QueueState {
         guard let last = leases.grants.indices.last else { return }
         assert(leases.first > lastSequence, "records are applied in order")
         for index in leases.grants.indices {
-            let (job, lane) = (leases.grants[index].job.rawValue, leases.lanes[index])
+            let (job, lane) = (leases.grants[index].job.rawValue, leases.lane(index))
             let entry = leases.arePlain ? takePlain(job, from: lane) : takeWaiting(job, from: lane)
             guard let entry else { continue }
             begin(leases.grants[index], entry, leases.first.advanced(by: UInt64(index)), at: leases.time)

@@ -66,7 +66,10 @@ struct SimulationClients {
         case 73..<75: return .redriveQueue(random.pick(from: Self.queues), limit: random.pick(1...5))
         case 75..<79: return effect(client, &random)
         case 79: return passingEffect(&random)
-        case 80..<86: return .batch((0..<random.pick(1...6)).map { _ in part(client, &random) })
+        case 80, 81:
+            let acks = acks(client, &random)
+            return acks.isEmpty ? lease(client, &random) : .batch(acks)
+        case 82..<86: return .batch((0..<random.pick(1...6)).map { _ in part(client, &random) })
         case 86..<88: return .setPaused(random.pick(from: Self.queues), random.chance(1, in: 3))
         case 88: return .configure(random.pick(from: Self.queues), Self.configuration(&random))
         case 89: return .drain(random.pick(from: Self.queues))
@@ -304,6 +307,15 @@ struct SimulationClients {
             value: random.bytes(random.pick(0...20)))
     }
 
+    /// Acks of most that a client holds, as of a worker that takes many jobs at once; now and then one that has ended.
+    private mutating func acks(_ client: Int, _ random: inout SeededRandom) -> [BatchOperation] {
+        var leases = held[client].filter { _ in random.chance(3, in: 4) }
+        held[client].removeAll { leases.contains($0) }
+        if random.chance(1, in: 8), let other = someLease(client, &random) { leases.append(other) }
+        if random.chance(7, in: 8) { leases.sort { $0.id < $1.id } }
+        return leases.map { .ack($0) }
+    }
+
     private mutating func part(_ client: Int, _ random: inout SeededRandom) -> BatchOperation {
         switch random.pick(0...6) {
         case 6: return .edit(someJob(&random), edit(&random))
@@ -325,6 +337,7 @@ struct SimulationClients {
                 lease, after: random.chance(1, in: 2) ? nil : .seconds(3), errorClass: errorClass(&random))
         case 1: return .bury(lease)
         default:
+            if random.chance(1, in: 3) { return .ack(lease) }
             let keepFor: Duration? = random.chance(1, in: 3) ? .seconds(60) : nil
             return .ack(lease, result: SimulationOperation.result(of: lease.id), keepFor: keepFor)
         }

@@ -77,15 +77,6 @@ import Testing
             heap.due(at: .max, limit: 9) == [element(4, 9, 9), element(5, 1, 0), element(5, 1, 1), element(5, 2, 0)])
     }
 
-    @Test func staleElementsAtTheTopAreDropped() {
-        var heap = Heap()
-        for number in UInt64(1)...10 { heap.push(Timestamp(milliseconds: Int64(number)), JobID(number), 0) }
-        heap.dropFirst { $0.job.rawValue >= 4 }
-        #expect(heap.first == element(4, 4, 0) && heap.count == 7)
-        heap.dropFirst { _ in false }
-        #expect(heap.isEmpty && heap.popFirst() == nil)
-    }
-
     @Test func anElementIsDueAtItsDeadlineAndNotBefore() {
         var heap = Heap()
         heap.push(element(10, 1, 0))

@@ -8,8 +8,8 @@ import Testing
 @testable import HoldfastEngine
 
 @Suite struct LeasesAndAcksAtOnceTests {
-    /// Everything that bears on a lease or an ack: groups, limits, rates, ageing, keys, terms, times, dependencies,
-    /// labels, capacities, and dead letters that are kept for a time.
+    /// With groups, limits, shared slots, rates, ageing, keys, terms, times, dependencies, labels, capacities, and dead
+    /// letters that are let go.
     @Test(arguments: UInt64(0)..<40) func theyAreWhatTheirRecordsAreOneByOne(seed: UInt64) throws {
         var random = SeededRandom(seed: seed)
         var (atOnce, oneByOne) = (EngineHarness(), EngineHarness())
@@ -75,15 +75,14 @@ import Testing
                 }
                 acks += plain.count
             default:
-                guard let lease = held.popLast() else { continue }
-                let command = Command.requeue(
-                    job: lease.job, token: lease.token, delayMilliseconds: random.pick(from: [nil, 0, 5_000]),
-                    error: "no", countsAttempt: true)
+                guard let lease = held.randomElement(using: &random) else { continue }
+                let command = Self.other(&random, lease)
                 let reply = Result { try atOnce.run(command) }
                 #expect((try? reply.get()) == (try? oneByOne.run(command)))
             }
             let digest = oneByOne.state.digest(withCursors: true)
             try #require(atOnce.state.digest(withCursors: true) == digest, "seed \(seed)")
+            try #require(try atOnce.restored().digest(withCursors: true) == digest, "seed \(seed)")
             try #require(atOnce.state.needed == oneByOne.state.needed)
             try #require(atOnce.state.completedCount == oneByOne.state.completedCount)
             try #require(atOnce.state.lastShown == oneByOne.state.lastShown)
@@ -136,16 +135,43 @@ import Testing
     }
 
     private static func settings(_ random: inout SeededRandom) -> [Command] {
-        var settings = QueueSettings(
-            queue: "q", capacity: random.pick(from: [nil, nil, 40]), runningMax: random.pick(from: [nil, nil, 12]),
-            crashMax: random.pick(from: [nil, 2]), ageing: random.pick(from: [nil, 1000]))
-        settings.sharing = SharingSettings(
-            groupRunningMax: random.pick(from: [nil, 2, 9]), order: random.pick(from: [nil, .strict, .parking]),
-            rate: random.pick(from: [nil, nil, RateLimit(count: 9, periodMilliseconds: 900, burst: 20)]),
-            groupRate: random.pick(from: [nil, RateLimit(count: 3, periodMilliseconds: 900, burst: 4)]))
-        settings.retention = RetentionSettings(deadMax: random.pick(from: [0, 2]), deadAge: 0, results: 0)
-        let store = StoreSettings(jobs: random.pick(from: [0, 60]))
-        return [.configure(settings), .configureStore(store)]
+        let limiter = random.pick(from: [nil, nil, SharedLimiter(name: "l", size: 15)])
+        let settings = ["q", "r"].map { queue in
+            var settings = QueueSettings(
+                queue: queue, capacity: random.pick(from: [nil, nil, 40]),
+                runningMax: random.pick(from: [nil, nil, 12]),
+                crashMax: random.pick(from: [nil, 2]), ageing: random.pick(from: [nil, 1000]))
+            settings.sharing = SharingSettings(
+                groupRunningMax: random.pick(from: [nil, 2, 9]), order: random.pick(from: [nil, .strict, .parking]),
+                rate: random.pick(from: [nil, nil, RateLimit(count: 9, periodMilliseconds: 900, burst: 20)]),
+                limiter: limiter,
+                groupRate: random.pick(from: [nil, RateLimit(count: 3, periodMilliseconds: 900, burst: 4)]))
+            settings.retention = RetentionSettings(
+                deadMax: random.pick(from: [0, 2]), deadAge: random.pick(from: [0, 20_000]), results: 0)
+            return Command.configure(settings)
+        }
+        let store = StoreSettings(jobs: random.pick(from: [0, 60]), payloadBytes: random.pick(from: [0, 400]))
+        return settings + [.configureStore(store)]
+    }
+
+    /// What else becomes of leases, and of jobs that wait for theirs.
+    private static func other(
+        _ random: inout SeededRandom, _ lease: (job: JobID, token: LeaseToken)
+    ) -> Command {
+        switch random.pick(0...9) {
+        case 0...3:
+            .requeue(
+                job: lease.job, token: lease.token, delayMilliseconds: random.pick(from: [nil, 0, 5_000]), error: "no",
+                countsAttempt: random.chance(3, in: 4))
+        case 4, 5:
+            .heartbeat(
+                job: lease.job, token: lease.token, milliseconds: Int64(random.pick(from: [1_000, 30_000, 60_000])),
+                progress: random.pick(from: [nil, [1]]))
+        case 6: .bury(job: lease.job, token: lease.token, reason: .buried, error: nil)
+        case 7: .cancel(job: lease.job, lane: nil)
+        case 8: .redriveQueue(queue: random.pick(from: ["q", "r"]), limit: 3)
+        default: .release(job: JobID(lease.job.rawValue + UInt64(random.pick(0...3))))
+        }
     }
 
     private static func enqueues(_ random: inout SeededRandom, at now: Timestamp, known: JobID?) -> [Enqueue] {
@@ -155,11 +181,15 @@ import Testing
                 queue: random.pick(from: ["q", "q", "r"]), priority: Int8(random.pick(0...1)),
                 maxAttempts: UInt32(random.pick(from: [5, 2])), group: group,
                 weight: group.isEmpty ? 1 : UInt32(random.pick(1...2)))
-            guard random.chance(1, in: 3) else { return Enqueue(lane: lane) }
+            let payload = random.bytes(random.pick(from: [0, 9]))
+            guard random.chance(1, in: 3) else { return Enqueue(lane: lane, payload: payload) }
+            let key = random.chance(1, in: 3) ? "k\(random.pick(0...9))" : nil
+            let isWindowed = key != nil && random.chance(1, in: 3)
             var enqueue = Enqueue(
-                lane: lane, runAt: random.chance(1, in: 4) ? now.advanced(byMilliseconds: 5_000) : nil,
-                uniqueKey: random.chance(1, in: 3) ? "k\(random.pick(0...9))" : nil,
-                isKeyFreedByLease: false, startBy: random.chance(1, in: 4) ? now.advanced(byMilliseconds: 20_000) : nil)
+                lane: lane, runAt: random.chance(1, in: 4) ? now.advanced(byMilliseconds: 5_000) : nil, uniqueKey: key,
+                uniqueUntil: isWindowed ? now.advanced(byMilliseconds: 15_000) : nil,
+                isKeyFreedByLease: key != nil && !isWindowed && random.chance(1, in: 2),
+                startBy: random.chance(1, in: 4) ? now.advanced(byMilliseconds: 20_000) : nil, payload: payload)
             if random.chance(1, in: 4) {
                 var terms = JobTerms()
                 terms.timeLimit = 9_000
@@ -167,7 +197,9 @@ import Testing
             }
             if random.chance(1, in: 4) { enqueue.labels = JobLabels([("l", "\(random.pick(0...2))")], owner: "o") }
             if let known, random.chance(1, in: 4) {
-                enqueue.dependencies = EnqueueDependencies(after: [known], policy: .wait, isHeld: false, before: nil)
+                enqueue.dependencies = EnqueueDependencies(
+                    after: [known], policy: random.pick(from: DependencyPolicy.allCases),
+                    isHeld: random.chance(1, in: 4))
             }
             return enqueue
         }

@@ -87,6 +87,28 @@ import Testing
         #expect(jobs.last == jobs.record(jobs.count - 1, payload: []).sequence)
     }
 
+    @Test(arguments: UInt64(0)..<400) func onlyThePayloadOfAPlainJobIsFound(seed: UInt64) throws {
+        var random = SeededRandom(seed: seed)
+        let sample = RecordSamples.enqueue(&random, before: 300)
+        let enqueue = random.chance(1, in: 2) ? sample : Enqueue(lane: sample.lane, payload: sample.payload)
+        let record = Record(
+            sequence: SequenceNumber(300), time: RecordSamples.instant(&random), mutation: .enqueue(enqueue))
+        var body = ByteWriter()
+        record.encodeBody(into: &body)
+        let bytes = [UInt8](copying: body.bytes)
+        let found = PlainJobs.payload(in: bytes.span)
+        let isPlain = enqueue == Enqueue(lane: enqueue.lane, payload: enqueue.payload)
+        #expect((found != nil) == isPlain)
+        guard let found else { return }
+        #expect(Array(bytes[found.range]) == enqueue.payload && found.time == record.time)
+        // What ends early gives nothing, or what is left of the payload.
+        for count in 0..<found.range.lowerBound {
+            let start = Array(bytes[..<count])
+            let isNothing = PlainJobs.payload(in: start.span) == nil
+            #expect(isNothing)
+        }
+    }
+
     @Test func aCapacityAnywhereEndsThem() throws {
         var engine = EngineHarness()
         #expect(engine.state.takesPlainJobs)

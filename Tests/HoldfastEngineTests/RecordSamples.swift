@@ -148,7 +148,7 @@ enum RecordSamples {
         return result.isValid ? result : nil
     }
 
-    private static func enqueue(_ random: inout SeededRandom, before sequence: UInt64) -> Enqueue {
+    static func enqueue(_ random: inout SeededRandom, before sequence: UInt64) -> Enqueue {
         var enqueue = Enqueue(lane: lane(&random), payload: bytes(&random) ?? [])
         if random.chance(1, in: 3) { enqueue.runAt = instant(&random) }
         if random.chance(1, in: 3) { enqueue.uniqueKey = text(&random) }

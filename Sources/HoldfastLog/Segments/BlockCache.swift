@@ -54,7 +54,7 @@ final class DecodedBlock: @unchecked Sendable {
     }
 
     private func index(of sequence: SequenceNumber) -> Int? {
-        // Compaction alone leaves numbers out.
+        // Few frames leave numbers out: where a crash did, or compaction.
         let guess = Int(truncatingIfNeeded: sequence.rawValue &- first.rawValue)
         if sequences.indices.contains(guess), sequences[guess] == sequence.rawValue { return guess }
         let index = sequences.partitioningIndex { $0 >= sequence.rawValue }

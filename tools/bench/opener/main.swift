@@ -6,6 +6,7 @@
 // lease takes a lease, says so, and says how many jobs there are once it is sent a line; enqueue enqueues until it is
 // killed; work leases and acks a while, says how many jobs are left, and waits to be killed.
 
+import CBenchPayload
 import Holdfast
 
 #if canImport(Glibc)
@@ -36,10 +37,15 @@ private func run(_ task: String, _ path: String, _ queue: String) throws {
         say("\(try pending(store))")
         try store.blocking.close()
     case "enqueue":
+        guard let payloads = bench_payloads_make(Int(BENCH_PAYLOAD_MIN)) else { fatalError("there is no memory") }
         say("open")
         for number in 0... {
             _ = try store.blocking.batch(
-                (0..<64).map { .enqueue(queue: queue, payload: Array("job \(number * 64 + $0) of many".utf8)) })
+                (0..<64).map { index in
+                    var payload = [UInt8](repeating: 0, count: Int(BENCH_PAYLOAD_MIN))
+                    bench_payload_write(payloads, UInt64(number * 64 + index), &payload)
+                    return .enqueue(queue: queue, payload: payload)
+                })
         }
     default:
         for _ in 0..<min(workRounds, try pending(store) / 2) {
