@@ -41,7 +41,8 @@ let package = Package(
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
-        // For the benchmark program only: who depends on the library gets neither of the two.
+        // For the benchmark program only. Neither of the two is built for who depends on the library, though SwiftPM
+        // fetches both.
         .package(url: "https://github.com/HdrHistogram/hdrhistogram-swift", from: "0.2.0"),
     ],
     targets: [

@@ -125,6 +125,15 @@ import Testing
         await expectRefusal(.notAStore) {
             _ = try await fixture.open { $0.createIfMissing = false }
         }
+        // The error of a directory that is not there says which one to make.
+        let deep = fixture.directory + "/missing/store"
+        do {
+            _ = try await JobStore.open(at: deep, options: fixture.options)
+            Issue.record("a store was made below a directory that is not there")
+        } catch {
+            #expect(error.code == .notAStore && error.message.contains("the directory above it does not exist"))
+        }
+        #expect(try files.list(fixture.directory).contains("missing") == false)
     }
 
     @Test func settingsOutOfTheirLimitsAreRefused() async throws {

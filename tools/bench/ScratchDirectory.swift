@@ -29,14 +29,15 @@ enum ScratchDirectory {
         throw ValidationError("\(path) can't be created: check the path")
     }
 
-    /// Removes a store made by an earlier run, if there is one: a directory of files and directories of files.
+    /// Removes a directory with all that is in it, if it is there.
     static func remove(_ path: String) throws {
         for name in names(path) {
             let child = path + "/" + name
-            for file in names(child) { unlink(child + "/" + file) }
-            if unlink(child) != 0 { rmdir(child) }
+            if unlink(child) != 0 { try remove(child) }
         }
-        rmdir(path)
+        guard rmdir(path) == 0 || errno == ENOENT else {
+            throw ValidationError("\(path) can't be removed: check its owner and mode")
+        }
     }
 
     /// Copies a directory of files and directories. What comes next need not wait for the disk.

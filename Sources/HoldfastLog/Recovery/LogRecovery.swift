@@ -73,8 +73,11 @@ struct LogRecovery {
             guard createIfMissing else {
                 throw LogError(.notAStore, "\(layout.root) does not exist: check the path, or let it be created")
             }
-            try io("creating \(layout.root)") { () throws(IOFailure) in
-                try fileSystem.createDirectoryIfMissing(layout.root)
+            do throws(IOFailure) { try fileSystem.createDirectoryIfMissing(layout.root) } catch {
+                guard error.kind == .notFound else { throw LogError(error, doing: "creating \(layout.root)") }
+                throw LogError(
+                    .notAStore,
+                    "\(layout.root) can't be created: the directory above it does not exist; make that first")
             }
             return try makeDirectories(existing: [])
         }
