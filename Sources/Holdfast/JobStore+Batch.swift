@@ -59,7 +59,7 @@ struct AtomicBatch: JobAddingOperation {
             } catch { throw error.at(index) }
             bytes += operations[index].bytes
         }
-        for index in plainRuns.indices { plainRuns[index].take(payloadsOf: operations) }
+        for index in plainRuns.indices { plainRuns[index].replacePayloads(from: operations) }
         try checkBytes()
     }
 
@@ -101,7 +101,7 @@ struct AtomicBatch: JobAddingOperation {
 
     private mutating func note(plain index: Int, of lane: Lane, _ payload: [UInt8]) {
         let last = plainRuns.count - 1
-        if last < 0 || !plainRuns[last].takes(index, lane, payload) {
+        if last < 0 || !plainRuns[last].add(index, lane, payload) {
             plainRuns.append(PlainRun(lane: lane, first: index, payload))
         }
     }
@@ -198,15 +198,15 @@ private struct PlainRun {
 
     init(lane: Lane, first: Int, _ payload: [UInt8]) { (self.lane, self.first, payloads) = (lane, first, [payload]) }
 
-    /// Adds the operation at `index` if it is the next one, and of the lane.
-    mutating func takes(_ index: Int, _ lane: Lane, _ payload: [UInt8]) -> Bool {
+    /// Adds the operation at `index` if it is the next one, and of the lane; returns whether it was.
+    mutating func add(_ index: Int, _ lane: Lane, _ payload: [UInt8]) -> Bool {
         guard index == first + payloads.count, self.lane.isSame(as: lane) else { return false }
         payloads.append(payload)
         return true
     }
 
     /// Takes the payloads of its operations again, which were encoded.
-    mutating func take(payloadsOf operations: [BatchOperation]) {
+    mutating func replacePayloads(from operations: [BatchOperation]) {
         for index in payloads.indices {
             if case .enqueue(_, let payload, _) = operations[first + index] { payloads[index] = payload }
         }

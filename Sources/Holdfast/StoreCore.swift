@@ -297,11 +297,7 @@ final class StoreCore: @unchecked Sendable {
         let leases = Self.grant(request, turns, on: &state, at: now, first: log.nextSequence)
         if leases.grants.isEmpty { return leases }
         validate(leases.grants.count) { leases.record($0) }
-        log.append(kind: RecordKind.lease.rawValue, time: now, count: leases.grants.count) { index, writer in
-            let start = writer.count
-            leases.encodeBody(index, into: &writer)
-            window.note(leases.first.advanced(by: UInt64(index)), bytes: writer.count - start)
-        }
+        write(.lease, leases.grants.count, at: now) { leases.encodeBody($0, into: &$1) }
         state.apply(leases)
         return leases
     }
@@ -311,11 +307,7 @@ final class StoreCore: @unchecked Sendable {
         guard Self.holds(leases, in: &state) else { return false }
         let first = log.nextSequence
         validate(leases.count) { leases.record($0, from: first, at: now) }
-        log.append(kind: RecordKind.ack.rawValue, time: now, count: leases.count) { index, writer in
-            let start = writer.count
-            leases.encodeBody(index, from: first, at: now, into: &writer)
-            window.note(first.advanced(by: UInt64(index)), bytes: writer.count - start)
-        }
+        write(.ack, leases.count, at: now) { leases.encodeBody($0, from: first, at: now, into: &$1) }
         state.apply(leases, from: first, at: now)
         if !outcomes.isEmpty {
             for index in 0..<leases.count { outcomes.note(leases.record(index, from: first, at: now).mutation) }
@@ -339,12 +331,8 @@ final class StoreCore: @unchecked Sendable {
     /// - Parameter payload: Appends that of the job with an index.
     func append(_ jobs: PlainJobs, _ payload: (Int, inout ByteWriter) -> Void) {
         assert(jobs.first == log.nextSequence, "records are appended in order")
-        #if DEBUG || INTERNAL_CHECKS
-            // They differ in nothing that is checked but their numbers, of which the last is the largest.
-            do { try state.validate(jobs.record(jobs.count - 1, payload: [])) } catch {
-                preconditionFailure("an illegal record was decided: \(error)")
-            }
-        #endif
+        // They differ in nothing that is checked but their numbers, of which the last is the largest.
+        validate(1) { _ in jobs.record(jobs.count - 1, payload: []) }
         write(jobs, head: &plainHead, payload)
         state.apply(jobs)
     }
@@ -353,11 +341,21 @@ final class StoreCore: @unchecked Sendable {
     private func write(_ jobs: PlainJobs, head: inout ByteWriter, _ payload: (Int, inout ByteWriter) -> Void) {
         head.removeAll()
         jobs.encodeHead(into: &head)
-        log.append(kind: RecordKind.enqueue.rawValue, time: jobs.time, count: jobs.count) { index, writer in
-            let start = writer.count
+        write(.enqueue, jobs.count, at: jobs.time) { index, writer in
             writer.append(head)
             payload(index, &writer)
-            window.note(jobs.first.advanced(by: UInt64(index)), bytes: writer.count - start)
+        }
+    }
+
+    /// Appends records of one kind to the log.
+    ///
+    /// - Parameter body: Appends the body of that with an index.
+    private func write(_ kind: RecordKind, _ count: Int, at time: Timestamp, _ body: (Int, inout ByteWriter) -> Void) {
+        let first = log.nextSequence
+        log.append(kind: kind.rawValue, time: time, count: count) { index, writer in
+            let start = writer.count
+            body(index, &writer)
+            window.note(first.advanced(by: UInt64(index)), bytes: writer.count - start)
         }
     }
 
