@@ -161,7 +161,7 @@ extension CrashTrace {
 
 extension BlockingJobStore {
     /// The digest, and where each consumer goes on.
-    func wholeDigest() throws -> String {
+    func wholeDigest() throws(JobStoreError) -> String {
         try digest().hex + cursors().map { " \($0.name) \($0.next)" }.joined()
     }
 }

@@ -105,7 +105,7 @@ import Testing
         }
         defer { try? store.blocking.close() }
         let digest: String
-        do { digest = try store.blocking.wholeDigest() } catch let error as JobStoreError {
+        do { digest = try store.blocking.wholeDigest() } catch {
             // What a cursor still has to show is read for that.
             #expect(error.code == .corrupt && SweepJudge.namesRemedy(error.message), "\(error) (\(place))")
             #expect(!problems.isEmpty, "verify does not notice what a reader refuses (\(place))")
