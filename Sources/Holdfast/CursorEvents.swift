@@ -45,7 +45,7 @@ public final class CursorEvents: AsyncSequence, Sendable {
     public func commit() async throws(JobStoreError) {
         let place = place.withLock { $0 }
         guard place.isShown else { return }
-        _ = try await core.submitAsync(CursorOperation(name, .advance(place.next))).value()
+        _ = try await core.submitAsync(CursorOperation(name, .advance(place.next))).value
     }
 
     /// Goes on behind the last record shown.

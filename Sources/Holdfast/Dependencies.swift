@@ -79,7 +79,7 @@ extension JobStore {
     ///   store's failure. Nothing is changed then.
     /// - Postcondition: The release is durable.
     public func release(_ id: JobID) async throws(JobStoreError) {
-        try await core.submitAsync(Self.releaseOperation(id)).value()
+        try await core.submitAsync(Self.releaseOperation(id)).value
     }
 
     /// Decides a release; blocks only for room in the journal.

@@ -13,7 +13,7 @@ extension JobStore {
     /// - Throws: What the first refused operation would throw by itself; its `index` says which it is.
     /// - Postcondition: All of them are durable.
     public func batch(_ operations: [BatchOperation]) async throws(JobStoreError) -> [BatchReply] {
-        try await core.submitAsync(AtomicBatch(operations: operations)).value()
+        try await core.submitAsync(AtomicBatch(operations: operations)).value
     }
 
     /// Decides a batch; blocks only for room in the journal, and to read the enqueue records of jobs to be cancelled or

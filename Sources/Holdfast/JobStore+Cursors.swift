@@ -20,7 +20,7 @@ extension JobStore {
     public func events(
         cursor: String, from start: StoreEvents.Start = .oldest, limits: CursorLimits = CursorLimits()
     ) async throws(JobStoreError) -> CursorEvents {
-        let place = try await core.submitAsync(CursorOperation(cursor, .open(start, limits))).value()
+        let place = try await core.submitAsync(CursorOperation(cursor, .open(start, limits))).value
         return CursorEvents(core: core, name: cursor, next: place.next)
     }
 
@@ -30,7 +30,7 @@ extension JobStore {
     ///   come; `.noSpace`, `.closed` or the store's failure.
     /// - Postcondition: It survives power loss, and holds nothing before `next` any more.
     public func advance(cursor: String, to next: SequenceNumber) async throws(JobStoreError) {
-        _ = try await core.submitAsync(CursorOperation(cursor, .advance(next))).value()
+        _ = try await core.submitAsync(CursorOperation(cursor, .advance(next))).value
     }
 
     /// Sends a consumer elsewhere, forward or back.
@@ -42,21 +42,21 @@ extension JobStore {
     public func reset(
         cursor: String, to start: StoreEvents.Start
     ) async throws(JobStoreError) -> SequenceNumber {
-        try await core.submitAsync(CursorOperation(cursor, .reset(start))).value().next
+        try await core.submitAsync(CursorOperation(cursor, .reset(start))).value.next
     }
 
     /// Forgets a cursor. It holds nothing any more.
     ///
     /// - Throws: `.notFound` without such a cursor; `.noSpace`, `.closed` or the store's failure.
     public func removeCursor(_ cursor: String) async throws(JobStoreError) {
-        _ = try await core.submitAsync(CursorOperation(cursor, .remove)).value()
+        _ = try await core.submitAsync(CursorOperation(cursor, .remove)).value
     }
 
     /// Returns all cursors, by name, with how far each lags.
     ///
     /// - Throws: `.corrupt`, `.closed` or the store's failure.
     public func cursors() async throws(JobStoreError) -> [StoreCursor] {
-        try await core.submitAsync(CursorsOperation()).value()
+        try await core.submitAsync(CursorsOperation()).value
     }
 }
 

@@ -51,18 +51,18 @@ extension JobStore {
         var work = DeadLetterWork(queue, filter, limit: limit, .list, after: after)
         var letters: [DeadLetter] = []
         while let scan = try work.nextScan() {
-            let page = try await core.submitAsync(scan).value()
+            let page = try await core.submitAsync(scan).value
             work.take(page, [], skipped: 0)
             letters += page.letters
         }
-        return try await core.submitAsync(DeadLetterInfos(letters: letters)).value()
+        return try await core.submitAsync(DeadLetterInfos(letters: letters)).value
     }
 
     private func run(_ work: DeadLetterWork) async throws(JobStoreError) -> DeadLetterReport {
         var work = work
         while let scan = try work.nextScan() {
-            let page = try await core.submitAsync(scan).value()
-            let step = try await core.submitAsync(work.step(page)).value()
+            let page = try await core.submitAsync(scan).value
+            let step = try await core.submitAsync(work.step(page)).value
             work.take(page, step.done, skipped: step.skipped)
             work.note(step)
         }

@@ -13,7 +13,7 @@ extension JobStore {
     ///   changed then.
     /// - Postcondition: The change is durable: whoever leases the job gets what is new.
     public func edit(_ id: JobID, _ edit: JobEdit) async throws(JobStoreError) {
-        try await core.submitAsync(EditOperation(id: id, edit: edit)).value()
+        try await core.submitAsync(EditOperation(id: id, edit: edit)).value
     }
 
     /// Moves a job that is ready or scheduled into another queue, whatever it waits for.

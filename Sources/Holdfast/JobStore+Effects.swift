@@ -25,7 +25,7 @@ extension JobStore {
     ///
     /// - Throws: `.closed` or the store's failure.
     public func effectScopes() async throws(JobStoreError) -> [(scope: String, count: Int)] {
-        try await core.submitAsync(EffectScopes()).value()
+        try await core.submitAsync(EffectScopes()).value
     }
 
     /// Records a value under (scope, key), unless one is recorded.
@@ -39,7 +39,7 @@ extension JobStore {
         scope: String, key: String, fencedBy: LeaseIdentity? = nil, value: [UInt8]
     ) async throws(JobStoreError) -> EffectResult {
         let effect = EffectOperation(scope: scope, key: key, fence: fencedBy, value: value)
-        return EffectResult(try await core.submitAsync(effect).value())
+        return EffectResult(try await core.submitAsync(effect).value)
     }
 
     /// Returns the value recorded under (scope, key), or runs `body` and records what it returns.
@@ -116,7 +116,7 @@ private struct StoreEffects: EffectSource {
     func begin(_ name: EffectName, fence: LeaseIdentity?) async throws -> EffectStart {
         let begin = EffectBegin(name: name, fence: fence)
         while true {
-            switch try await core.submitAsync(begin).value() {
+            switch try await core.submitAsync(begin).value {
             case .recorded(let recorded): return .recorded(recorded)
             case .removed: continue
             case .wait(let waiter):
@@ -134,7 +134,7 @@ private struct StoreEffects: EffectSource {
             EffectOperation(
                 scope: name.scope, key: name.key, fence: fence, value: recording.value, tag: recording.tag,
                 isFailure: recording.isFailure, keepFor: keepFor)
-        ).value()
+        ).value
     }
 
     func end(_ name: EffectName) { core.endFlight(name) }
@@ -146,11 +146,11 @@ private struct StoreEffects: EffectSource {
     }
 
     func list(scope: String, after: String?, limit: Int) async throws(JobStoreError) -> [RecordedEffect] {
-        try await core.submitAsync(EffectList(scope: scope, after: after, limit: limit)).value()
+        try await core.submitAsync(EffectList(scope: scope, after: after, limit: limit)).value
     }
 
     func remove(_ name: EffectName) async throws(JobStoreError) -> Bool {
-        try await core.submitAsync(CommandOperation.removeEffect(name)).value()
+        try await core.submitAsync(CommandOperation.removeEffect(name)).value
     }
 }
 

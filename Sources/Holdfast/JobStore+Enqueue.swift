@@ -17,7 +17,7 @@ extension JobStore {
     public func enqueue(
         _ queue: String, payload: [UInt8], options: EnqueueOptions = EnqueueOptions()
     ) async throws(JobStoreError) -> EnqueueResult {
-        try await core.submitAsync(EnqueueOperation(queue: queue, payload: payload, options: options)).value()
+        try await core.submitAsync(EnqueueOperation(queue: queue, payload: payload, options: options)).value
     }
 
     /// Decides an enqueue; blocks only for room in the journal.

@@ -11,7 +11,7 @@ extension JobStore {
     /// - Throws: `.corrupt` when its record can't be read; `.closed` or the store's failure.
     /// - Complexity: O(lanes · log n).
     public func explain(_ id: JobID) async throws(JobStoreError) -> JobExplanation? {
-        try await core.submitAsync(ExplainOperation(id: id)).value()
+        try await core.submitAsync(ExplainOperation(id: id)).value
     }
 
     /// Explains a job as of now.

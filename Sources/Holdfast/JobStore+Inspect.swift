@@ -13,7 +13,7 @@ extension JobStore {
     ///   kept for longer, queue, end and result are left.
     /// - Throws: `.corrupt` when its record can't be read; `.closed` or the store's failure.
     public func job(_ id: JobID, showingSecrets: Bool = false) async throws(JobStoreError) -> JobInfo? {
-        try await core.submitAsync(JobOperation(id: id, viewer: core.viewer(showingSecrets))).value()
+        try await core.submitAsync(JobOperation(id: id, viewer: core.viewer(showingSecrets))).value
     }
 
     /// Lists jobs in the order of their ids, without payloads. Finished jobs are listed as long as the log holds them.
@@ -22,14 +22,14 @@ extension JobStore {
     /// - Complexity: O(limit) reads for unfinished jobs. Finished ones take two walks over the log at most, from
     ///   `filter.after` to where the last of them ended, whatever the limit.
     public func jobs(_ filter: JobFilter = JobFilter()) async throws(JobStoreError) -> [JobInfo] {
-        try await core.submitAsync(JobListOperation(filter: filter)).value()
+        try await core.submitAsync(JobListOperation(filter: filter)).value
     }
 
     /// Returns every record of a job that the log still holds, oldest first.
     ///
     /// - Throws: `.corrupt`, `.closed` or the store's failure.
     public func history(of id: JobID) async throws(JobStoreError) -> [HistoryRecord] {
-        try await core.submitAsync(HistoryOperation(id: id)).value()
+        try await core.submitAsync(HistoryOperation(id: id)).value
     }
 }
 

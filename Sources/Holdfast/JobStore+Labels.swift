@@ -18,7 +18,7 @@ extension JobStore {
     ) async throws(JobStoreError) -> PurgeResult {
         var operation = LabelCancelOperation(labels: labels, owner: owner, queue: queue, states: states)
         while true {
-            let step = try await core.submitAsync(operation).value()
+            let step = try await core.submitAsync(operation).value
             guard step.goesOn else { return step.result }
             operation.go(on: step)
         }

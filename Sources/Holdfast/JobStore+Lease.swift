@@ -39,8 +39,8 @@ extension JobStore {
         let operation = try LeaseOperation(
             source, limit: limit, duration: duration, worker: worker, waitingUpTo: waitingUpTo, core: core)
         let pending = await core.submitAsync(operation)
-        guard let waiter = operation.waiter, waiter.isRegistered else { return try await pending.value() }
-        return try await waiter.wait(on: core).value()
+        guard let waiter = operation.waiter, waiter.isRegistered else { return try await pending.value }
+        return try await waiter.wait(on: core).value
     }
 
     func leaseBlocking(
@@ -65,12 +65,7 @@ extension JobStore {
 
     /// Decides a lease that does not wait; blocks only for room in the journal.
     package func submitLease(_ next: NextLease) -> Pending<[Lease]> {
-        let (limit, duration, worker) = (next.limit, next.duration, next.worker)
-        do {
-            return core.submit(
-                try LeaseOperation(
-                    next.source, limit: limit, duration: duration, worker: worker, waitingUpTo: nil, core: core))
-        } catch { return core.refusal(error) }
+        do { return core.submit(try LeaseOperation(next, core: core)) } catch { return core.refusal(error) }
     }
 }
 
@@ -94,6 +89,12 @@ struct LeaseOperation: StoreOperation {
         // Longer than a century is for ever.
         let wait = min(waitingUpTo, .seconds(3_200_000_000))
         waiter = LeaseWaiter(request: request, timesOutAt: core.clock.monotonicNow() + wait, lock: core.lock)
+    }
+
+    /// One that does not wait.
+    init(_ next: NextLease, core: StoreCore) throws(JobStoreError) {
+        try self.init(
+            next.source, limit: next.limit, duration: next.duration, worker: next.worker, waitingUpTo: nil, core: core)
     }
 
     mutating func run(on core: StoreCore, at now: Timestamp) throws(JobStoreError) -> OperationOutcome<[Lease]> {

@@ -9,7 +9,7 @@ extension JobStore {
     ///
     /// - Throws: `.closed` or the store's failure.
     public func stats() async throws(JobStoreError) -> StoreStats {
-        try await core.submitAsync(StatsOperation()).value()
+        try await core.submitAsync(StatsOperation()).value
     }
 
     /// Returns a fingerprint of the queue and effect state, equal for equal states however they came about.
@@ -17,7 +17,7 @@ extension JobStore {
     /// - Throws: `.closed` or the store's failure.
     /// - Complexity: O(state).
     public func digest() async throws(JobStoreError) -> StoreDigest {
-        try await core.submitAsync(DigestOperation()).value()
+        try await core.submitAsync(DigestOperation()).value
     }
 
     /// Writes the state to disk, so that the next open replays less.

@@ -20,7 +20,7 @@ extension JobStore {
         try core.timer.start(on: core)
         while true {
             try Task.checkCancellation()
-            if let waiter = try await core.submitAsync(OutcomeWait(id: id)).value() {
+            if let waiter = try await core.submitAsync(OutcomeWait(id: id)).value {
                 await waiter.wait()
                 core.lock.withLock { core.outcomes.remove(waiter, of: id) }
                 continue

@@ -64,7 +64,7 @@ extension JobStore {
     public func purge(queue: String, states: PurgeStates = .dead) async throws(JobStoreError) -> PurgeResult {
         var operation = PurgeOperation(queue: queue, states: states)
         while true {
-            let step = try await core.submitAsync(operation).value()
+            let step = try await core.submitAsync(operation).value
             guard let rest = step.rest else { return step.result }
             operation.rest = rest
             operation.result = step.result
@@ -75,7 +75,7 @@ extension JobStore {
     ///
     /// - Throws: `.badRequest`, `.closed` or the store's failure.
     public func purgeable(queue: String, states: PurgeStates = .dead) async throws(JobStoreError) -> PurgeResult {
-        try await core.submitAsync(PurgeCountOperation(queue: queue, states: states)).value()
+        try await core.submitAsync(PurgeCountOperation(queue: queue, states: states)).value
     }
 
     /// Decides a purge, in several commits when there are many jobs; blocks only for room in the journal.

@@ -10,28 +10,28 @@ extension JobStore {
     /// - Returns: How many; jobs whose unique key another job holds are left and counted apart.
     /// - Throws: `.badRequest`, `.noSpace`, `.closed` or the store's failure.
     public func redrive(queue: String, limit: Int = 10_000) async throws(JobStoreError) -> RedriveResult {
-        try await core.submitAsync(CommandOperation.redrive(queue: queue, limit: limit)).value()
+        try await core.submitAsync(CommandOperation.redrive(queue: queue, limit: limit)).value
     }
 
     /// Stops leasing from a queue; enqueues go on.
     ///
     /// - Throws: `.badRequest`, `.noSpace`, `.closed` or the store's failure.
     public func pause(_ queue: String) async throws(JobStoreError) {
-        try await core.submitAsync(CommandOperation.setPaused(queue, true)).value()
+        try await core.submitAsync(CommandOperation.setPaused(queue, true)).value
     }
 
     /// Leases from a paused queue again.
     ///
     /// - Throws: `.badRequest`, `.noSpace`, `.closed` or the store's failure.
     public func resume(_ queue: String) async throws(JobStoreError) {
-        try await core.submitAsync(CommandOperation.setPaused(queue, false)).value()
+        try await core.submitAsync(CommandOperation.setPaused(queue, false)).value
     }
 
     /// Pauses a queue and says what it still holds.
     ///
     /// - Throws: `.badRequest`, `.noSpace`, `.closed` or the store's failure.
     public func drain(_ queue: String) async throws(JobStoreError) -> DrainStatus {
-        try await core.submitAsync(DrainOperation(queue: queue)).value()
+        try await core.submitAsync(DrainOperation(queue: queue)).value
     }
 
     /// Moves the manual clock and records that, so that time goes on from there after a restart.
@@ -44,7 +44,7 @@ extension JobStore {
     public func advanceClock(by milliseconds: Int64) async throws(JobStoreError) -> Timestamp {
         let pending = await core.submitAsync(AdvanceOperation(milliseconds: milliseconds))
         core.manualClock?.notifyObservers()
-        return try await pending.value()
+        return try await pending.value
     }
 }
 

@@ -23,7 +23,7 @@ extension JobStore {
     ///   store's failure.
     /// - Complexity: One read for a result that is kept for a time.
     public func result(of id: JobID) async throws(JobStoreError) -> JobResult? {
-        try await core.submitAsync(ResultOperation(id: id)).value()
+        try await core.submitAsync(ResultOperation(id: id)).value
     }
 
     /// Looks for a result as of now. Blocks only for room in the journal.

@@ -13,7 +13,7 @@ extension JobStore {
     public func heartbeat(
         _ lease: some LeaseReference, for duration: Duration = .seconds(30), progress: [UInt8]? = nil
     ) async throws(JobStoreError) -> Timestamp {
-        try await core.submitAsync(CommandOperation.heartbeat(lease.identity, duration, progress)).value()
+        try await core.submitAsync(CommandOperation.heartbeat(lease.identity, duration, progress)).value
     }
 
     /// Completes the job.
@@ -28,7 +28,7 @@ extension JobStore {
     public func ack(
         _ lease: some LeaseReference, result: [UInt8]? = nil, keepFor: Duration? = nil
     ) async throws(JobStoreError) {
-        try await core.submitAsync(AckOperation(lease: lease.identity, result: result, keepFor: keepFor)).value()
+        try await core.submitAsync(AckOperation(lease: lease.identity, result: result, keepFor: keepFor)).value
     }
 
     /// Gives the job back after a failed attempt.
@@ -49,21 +49,21 @@ extension JobStore {
         try await core.submitAsync(
             RequeueOperation(
                 lease: lease.identity, after: after, error: error, errorClass: errorClass, countsAttempt: countsAttempt)
-        ).value()
+        ).value
     }
 
     /// Dead-letters the job at once.
     ///
     /// - Throws: `.leaseLost`, `.notFound`, `.tooLarge`, `.closed` or the store's failure.
     public func bury(_ lease: some LeaseReference, error: String? = nil) async throws(JobStoreError) {
-        try await core.submitAsync(CommandOperation.bury(lease.identity, error)).value()
+        try await core.submitAsync(CommandOperation.bury(lease.identity, error)).value
     }
 
     /// Cancels a job that has not finished; a lease on it is void from then on.
     ///
     /// - Throws: `.notFound` for an unknown job, `.invalidState` for a finished one; `.closed` or the store's failure.
     public func cancel(_ id: JobID) async throws(JobStoreError) {
-        try await core.submitAsync(CancelOperation(id: id)).value()
+        try await core.submitAsync(CancelOperation(id: id)).value
     }
 
     /// Makes a dead job ready again, its attempts counted from zero.
@@ -71,7 +71,7 @@ extension JobStore {
     /// - Throws: `.notFound` for an unknown job, `.invalidState` for one that is not dead or whose unique key another
     ///   job holds; `.noSpace`, `.closed` or the store's failure.
     public func redrive(_ id: JobID) async throws(JobStoreError) {
-        try await core.submitAsync(RedriveOperation(id: id)).value()
+        try await core.submitAsync(RedriveOperation(id: id)).value
     }
 }
 

@@ -43,7 +43,7 @@ extension JobStore {
         _ lease: some LeaseReference, result: [UInt8]? = nil, keepFor: Duration? = nil, thenLease next: NextLease
     ) async throws(JobStoreError) -> [Lease] {
         let ack = AckOperation(lease: lease.identity, result: result, keepFor: keepFor)
-        return try await core.settle(ack, thenLease: next).leases
+        return try await core.submitAsync(ack, thenLease: next).value.leases
     }
 
     /// Gives the job back after a failed attempt and leases the next, in one commit. That may be the same job, when it
@@ -60,8 +60,8 @@ extension JobStore {
     ) async throws(JobStoreError) -> (outcome: RequeueOutcome, leases: [Lease]) {
         let requeue = RequeueOperation(
             lease: lease.identity, after: after, error: error, errorClass: errorClass, countsAttempt: countsAttempt)
-        let (outcome, leases) = try await core.settle(requeue, thenLease: next)
-        return (outcome, leases)
+        let settled = try await core.submitAsync(requeue, thenLease: next).value
+        return (settled.outcome, settled.leases)
     }
 
     /// Dead-letters the job at once and leases the next, in one commit.
@@ -72,7 +72,7 @@ extension JobStore {
     public func bury(
         _ lease: some LeaseReference, error: String? = nil, thenLease next: NextLease
     ) async throws(JobStoreError) -> [Lease] {
-        try await core.settle(CommandOperation.bury(lease.identity, error), thenLease: next).leases
+        try await core.submitAsync(CommandOperation.bury(lease.identity, error), thenLease: next).value.leases
     }
 }
 
@@ -122,13 +122,13 @@ extension StoreCore {
         return submit(settle).map { Settled(outcome: $0, leases: []) }
     }
 
-    fileprivate func settle<Settle: StoreOperation>(
+    /// The same, suspending the task for room only.
+    func submitAsync<Settle: StoreOperation>(
         _ settle: Settle, thenLease next: NextLease
-    ) async throws(JobStoreError) -> (outcome: Settle.Value, leases: [Lease]) {
-        var pending = await submitAsync(SettleThenLease(settle: settle, next: next))
-        if pending.isWithoutSpace { pending = await submitAsync(settle).map { Settled(outcome: $0, leases: []) } }
-        let settled = try await pending.value()
-        return (settled.outcome, settled.leases)
+    ) async -> Pending<Settled<Settle.Value>> {
+        let pending = await submitAsync(SettleThenLease(settle: settle, next: next))
+        guard pending.isWithoutSpace else { return pending }
+        return await submitAsync(settle).map { Settled(outcome: $0, leases: []) }
     }
 }
 

@@ -13,7 +13,7 @@ extension JobStore {
     ///   number that no record has yet; `.corrupt`; `.closed` or the store's failure.
     /// - Complexity: Reads an image of the state and the records between it and the moment, on a thread of its own.
     public func state(asOf moment: StoreMoment) async throws(JobStoreError) -> StoreSnapshot {
-        let now = try await core.submitAsync(PositionOperation()).value()
+        let now = try await core.submitAsync(PositionOperation()).value
         let core = core
         return try await StoreCore.onThread("holdfast-past") { () throws(JobStoreError) -> StoreSnapshot in
             try core.snapshot(asOf: moment, now: now)

@@ -16,7 +16,7 @@ extension JobStore {
         _ queue: String, payload: [UInt8], options: EnqueueOptions = EnqueueOptions(), waitingUpTo limit: Duration
     ) async throws -> EnqueueResult {
         let operation = EnqueueOperation(queue: queue, payload: payload, options: options)
-        return try await core.beginAsync(operation, waitingUpTo: limit).value()
+        return try await core.beginAsync(operation, waitingUpTo: limit).value
     }
 
     /// Does all operations in one atomic commit like `batch(_:)`, and where a queue or the store is full waits until
@@ -24,7 +24,7 @@ extension JobStore {
     ///
     /// - Throws: As `enqueue(_:payload:options:waitingUpTo:)` and `batch(_:)`.
     public func batch(_ operations: [BatchOperation], waitingUpTo limit: Duration) async throws -> [BatchReply] {
-        try await core.beginAsync(AtomicBatch(operations: operations), waitingUpTo: limit).value()
+        try await core.beginAsync(AtomicBatch(operations: operations), waitingUpTo: limit).value
     }
 
     /// How many enqueues and batches wait for room.
@@ -72,7 +72,7 @@ package struct RoomPending<Value: Sendable>: Sendable {
     /// Waits for room and for the commit, on this thread.
     package func valueBlocking() throws(JobStoreError) -> Value { try decidedBlocking().valueBlocking() }
 
-    fileprivate func value() async throws -> Value { try await decided().value() }
+    fileprivate var value: Value { get async throws { try await decided().value } }
 
     fileprivate init(_ pending: Pending<Value>) {
         decidedBlocking = { pending }

@@ -1,6 +1,6 @@
 // The store: what a program opens. Operations are in extensions, one file a subject; what they have in common is in
 // StoreCore. Each comes in three forms: async here, blocking in BlockingJobStore, and `submit...` inside the package,
-// which returns before the commit so that many can share one.
+// which returns before the commit so that many can share one. PipelinedJobStore has that for everybody, async.
 
 public import HoldfastBytes
 internal import HoldfastEngine
@@ -47,18 +47,22 @@ public final class JobStore: Sendable {
                 directory: path, fileSystem: options.fileSystem ?? POSIXFileSystem(), options: LogOptions(options),
                 createIfMissing: options.createIfMissing, now: options.clock.boundedNow())
         } catch { throw JobStoreError(error) }
-        do {
-            let replay = try StoreReplay.run(log)
-            log.noteReplayed(records: replay.recordCount, bytes: replay.bytes)
-            let core = StoreCore(log: log, options: options, replay: replay)
-            try log.start(delegate: LogBridge(core: core))
-            core.clockObservation = core.manualClock?.observe { [weak core] in core?.clockMoved() }
-            return JobStore(core: core, recovery: RecoverySummary(log, replay))
-        } catch {
+        let replay: StoreReplay
+        do { replay = try StoreReplay.run(log) } catch {
             // The reason it can't be opened matters; what closing says does not.
             try? log.close()
             throw JobStoreError(error)
         }
+        log.noteReplayed(records: replay.recordCount, bytes: replay.bytes)
+        let core = StoreCore(log: log, options: options, replay: replay)
+        do { try log.start(delegate: LogBridge(core: core)) } catch {
+            // The log's threads ask the store until they have ended.
+            withExtendedLifetime(core) { try? log.close() }
+            throw JobStoreError(error)
+        }
+        // Weak: the clock calls whom it knew when it began. Tests alone have such a clock, and pay for that.
+        core.clockObservation = core.manualClock?.observe { [weak core] in core?.clockMoved() }
+        return JobStore(core: core, recovery: RecoverySummary(log, replay))
     }
 
     /// The same operations for programs without async.
@@ -83,7 +87,7 @@ public final class JobStore: Sendable {
     /// Returns the store's time: the clock's, but never earlier than that of any record or answer.
     ///
     /// - Throws: `.closed` or the store's failure.
-    public func now() async throws(JobStoreError) -> Timestamp { try await core.submitAsync(NowOperation()).value() }
+    public func now() async throws(JobStoreError) -> Timestamp { try await core.submitAsync(NowOperation()).value }
 }
 
 extension JobStoreOptions.Compaction {

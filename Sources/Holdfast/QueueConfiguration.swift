@@ -160,7 +160,7 @@ extension JobStore {
     /// - Throws: `.badRequest` for a limit outside 1 to 2^40 or a retry out of its bounds; `.noSpace`, `.closed` or the
     ///   store's failure.
     public func configure(_ queue: String, _ configuration: QueueConfiguration) async throws(JobStoreError) {
-        _ = try await core.submitAsync(ConfigureOperation(queue: queue, configuration)).value()
+        _ = try await core.submitAsync(ConfigureOperation(queue: queue, configuration)).value
     }
 
     /// Decides a change of settings. Blocks only for room in the journal.

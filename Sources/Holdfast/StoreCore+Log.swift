@@ -6,31 +6,30 @@ internal import HoldfastBytes
 internal import HoldfastEngine
 internal import HoldfastLog
 
-/// Answers the log. The log keeps it for as long as it lives, so it must not keep the store.
+/// Answers the log. The log keeps it for as long as it lives, so it must not keep the store; the log's threads, which
+/// ask it, end before the store does. Not weak: what has a weak reference pays more for each strong one, and every
+/// operation takes one.
 final class LogBridge: LogDelegate {
-    weak let core: StoreCore?
+    unowned let core: StoreCore
 
     init(core: StoreCore) { self.core = core }
 
     func writeCheckpointImage(into image: inout ByteWriter) -> (sequence: SequenceNumber, ticket: CommitTicket) {
-        guard let core else { preconditionFailure("the log's threads end before the store does") }
         let (copy, ticket) = core.lock.withLock { (core.state, core.log.ticket) }
         copy.encodeImage(into: &image)
         return (copy.lastSequence, ticket)
     }
 
     func retention() -> any RetentionPolicy {
-        guard let core else { preconditionFailure("the log's threads end before the store does") }
-        return core.retention()
+        core.retention()
     }
 
     func isHeld(through sequence: SequenceNumber) -> Bool {
-        guard let placed = core?.placedSinceRetention, Safeguard.cursorPlacement.isOn else { return false }
+        guard let placed = core.placedSinceRetention, Safeguard.cursorPlacement.isOn else { return false }
         return placed <= sequence
     }
 
     func keptHistory() throws(LogError) -> KeptHistory? {
-        guard let core else { preconditionFailure("the log's threads end before the store does") }
         guard let start = try core.historyStart() else { return nil }
         // Images may take half of what history may, so that there is something left to replay on them.
         guard case .bytes(let count) = core.options.history else {
@@ -40,7 +39,6 @@ final class LogBridge: LogDelegate {
     }
 
     func prove(_ rewrite: ProposedRewrite) throws(LogError) -> RewriteProof? {
-        guard let core else { preconditionFailure("the log's threads end before the store does") }
         let (needed, atRetention, listing) = core.lock.withLock {
             (core.state.neededRecords, core.heldAtRetention, core.cursorListing(at: core.readableTime))
         }
@@ -53,12 +51,13 @@ final class LogBridge: LogDelegate {
     }
 
     func key(sequence: SequenceNumber, kind: UInt8, body: Span<UInt8>) -> UInt64? {
-        // A record whose job can't be read has no key here. One that is damaged behind its job has: whoever asks for
+        // Whoever reads the log asks, perhaps after the store is gone: nothing here may look at `core`.
+        // A record whose job can't be read has no key. One that is damaged behind its job has: whoever asks for
         // that job's records meets the damage.
         Record.job(sequence: sequence, kind: kind, body: body)?.rawValue
     }
 
-    func logDidFail(_ error: LogError) { core?.logDidFail(error) }
+    func logDidFail(_ error: LogError) { core.logDidFail(error) }
 }
 
 extension StoreCore {

@@ -34,13 +34,22 @@ final class StoreCore: @unchecked Sendable {
     #endif
     var state: QueueState
     /// The latest time in any record or answer.
+    #if !DEBUG
+        @safe @exclusivity(unchecked)
+    #endif
     private(set) var latestTime: Timestamp
     var isClosed = false
     var failure: JobStoreError?
+    #if !DEBUG
+        @safe @exclusivity(unchecked)
+    #endif
     var waiters = LeaseWaiters()
     /// Where those stand that lease from several queues by weight.
     var turns = SharedTurns()
     /// Where what plain jobs of a batch have in common is encoded.
+    #if !DEBUG
+        @safe @exclusivity(unchecked)
+    #endif
     private var plainHead = ByteWriter(capacity: 512)
     /// Those that were served in the middle of the operation that has the lock.
     private var servedEarly: [WaitingCaller] = []
@@ -49,6 +58,9 @@ final class StoreCore: @unchecked Sendable {
         @safe @exclusivity(unchecked)
     #endif
     var outcomes = OutcomeWaiters()
+    #if !DEBUG
+        @safe @exclusivity(unchecked)
+    #endif
     var roomWaiters = RoomWaiters()
     /// Jobs that were found unreadable when they were leased.
     var unreadable = 0
@@ -79,7 +91,7 @@ final class StoreCore: @unchecked Sendable {
 
     // MARK: - Submitting
 
-    /// Runs the locked part of an operation; blocks only for room in the log.
+    /// Runs the locked part of an operation; blocks only for room in the log, and to read.
     func submit<Operation: StoreOperation>(_ operation: Operation) -> Pending<Operation.Value> {
         var operation = operation
         do { try prepare(&operation) } catch { return refusal(error) }
@@ -94,12 +106,35 @@ final class StoreCore: @unchecked Sendable {
         }
     }
 
-    /// Runs the locked part of an operation; suspends only for room in the log.
-    func submitAsync<Operation: StoreOperation>(_ operation: Operation) async -> Pending<Operation.Value> {
-        var operation = operation
-        do { try prepare(&operation) } catch { return refusal(error) }
+    /// Runs the locked part of an operation; suspends only for room in the log, and to read.
+    func submitAsync<Operation: StoreOperation>(_ operation: consuming Operation) async -> Pending<Operation.Value> {
+        switch begin(operation) {
+        case .done(let pending): return pending
+        case .unfinished(let operation, let attempt): return await finish(operation, after: attempt)
+        }
+    }
+
+    private enum Begun<Operation: StoreOperation> {
+        case done(Pending<Operation.Value>)
+        indirect case unfinished(Operation, Attempt<Operation.Value>)
+    }
+
+    /// Makes the first attempt, which is nearly always the last. Not async: each value that an async function has takes
+    /// memory of its task, by a call.
+    private func begin<Operation: StoreOperation>(_ operation: consuming Operation) -> Begun<Operation> {
+        do { try prepare(&operation) } catch { return .done(refusal(error)) }
+        switch attempt(&operation) {
+        case .done(let pending): return .done(pending)
+        case let unfinished: return .unfinished(operation, unfinished)
+        }
+    }
+
+    private func finish<Operation: StoreOperation>(
+        _ operation: Operation, after first: Attempt<Operation.Value>
+    ) async -> Pending<Operation.Value> {
+        var (operation, last) = (operation, first)
         while true {
-            switch attempt(&operation) {
+            switch last {
             case .done(let pending): return pending
             case .needsRoom: await log.waitForRoom(isSettling: operation.access == .settles)
             case .needsRecords(let jobs):
@@ -111,6 +146,7 @@ final class StoreCore: @unchecked Sendable {
                         try await readers.run { () throws(JobStoreError) in try self.endings(of: jobs) })
                 } catch { return refusal(error) }
             }
+            last = attempt(&operation)
         }
     }
 

@@ -40,14 +40,14 @@ extension JobStore {
     /// - Throws: `.badRequest` for a limit outside 1 to 2^40; `.noSpace`, `.closed` or the store's failure.
     /// - Postcondition: The limits are durable, and hold for whoever opens the store later.
     public func configure(_ limits: StoreLimits) async throws(JobStoreError) {
-        _ = try await core.submitAsync(LimitsOperation(limits)).value()
+        _ = try await core.submitAsync(LimitsOperation(limits)).value
     }
 
     /// Returns what the store takes in all, and how much of that it holds.
     ///
     /// - Throws: `.closed` or the store's failure.
     /// - Complexity: O(queues).
-    public func load() async throws(JobStoreError) -> StoreLoad { try await core.submitAsync(LoadOperation()).value() }
+    public func load() async throws(JobStoreError) -> StoreLoad { try await core.submitAsync(LoadOperation()).value }
 
     /// Decides a change of limits, of which 0 takes one away. Blocks only for room in the journal.
     package func submitConfigure(_ settings: StoreSettings) -> Pending<StoreLoad> {

@@ -3,7 +3,6 @@
 
 internal import HoldfastBytes
 internal import HoldfastEngine
-internal import HoldfastLog
 
 /// What an operation asks of the log.
 enum OperationAccess: Hashable, Sendable {
@@ -92,63 +91,5 @@ struct CommandOperation<Value: Sendable>: StoreOperation {
 
     mutating func run(on core: StoreCore, at now: Timestamp) throws(JobStoreError) -> OperationOutcome<Value> {
         .value(value(try core.perform(try command.get(), at: now)))
-    }
-}
-
-/// An operation whose effect is decided but perhaps not durable yet.
-package struct Pending<Value: Sendable>: Sendable {
-    enum Outcome: Sendable {
-        case value(Value)
-        case refused(JobStoreError)
-        case deferred(@Sendable () throws(JobStoreError) -> Value, atHand: (@Sendable () -> Value?)? = nil)
-    }
-    let core: StoreCore
-    /// Covers the state that the outcome rests on; `nil` when it rests on none.
-    let ticket: CommitTicket?
-    let outcome: Outcome
-
-    /// Returns the same with another result.
-    func map<Other>(_ transform: @escaping @Sendable (Value) -> Other) -> Pending<Other> {
-        let mapped: Pending<Other>.Outcome
-        switch outcome {
-        case .value(let value): mapped = .value(transform(value))
-        case .refused(let error): mapped = .refused(error)
-        case .deferred(let work, let atHand):
-            var mappedAtHand: (@Sendable () -> Other?)?
-            if let atHand { mappedAtHand = { atHand().map(transform) } }
-            mapped = .deferred({ () throws(JobStoreError) -> Other in transform(try work()) }, atHand: mappedAtHand)
-        }
-        return Pending<Other>(core: core, ticket: ticket, outcome: mapped)
-    }
-
-    /// Returns the result once it is durable.
-    ///
-    /// - Throws: The refusal, once what it rests on is durable; or the store's failure.
-    package func value() async throws(JobStoreError) -> Value {
-        if let ticket, Safeguard.durableReply.isOn {
-            do { try await core.log.wait(for: ticket) } catch { throw core.failure(from: error) }
-        }
-        switch outcome {
-        case .value(let value): return value
-        case .refused(let error): throw error
-        case .deferred(let work, let atHand):
-            // What was written lately is in memory: to change threads for it costs more than to read it.
-            if let value = atHand?() { return value }
-            return try await core.readers.run(work)
-        }
-    }
-
-    /// Returns the result once it is durable, blocking this thread.
-    ///
-    /// - Throws: The refusal, once what it rests on is durable; or the store's failure.
-    package func valueBlocking() throws(JobStoreError) -> Value {
-        if let ticket, Safeguard.durableBlockingReply.isOn {
-            do { try core.log.waitBlocking(for: ticket) } catch { throw core.failure(from: error) }
-        }
-        switch outcome {
-        case .value(let value): return value
-        case .refused(let error): throw error
-        case .deferred(let work, _): return try work()
-        }
     }
 }

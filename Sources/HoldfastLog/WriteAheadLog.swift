@@ -5,6 +5,7 @@
 // one to change the manifest (Rewrite/Maintenance.swift). A caller never does I/O to append.
 
 package import HoldfastBytes
+internal import Synchronization
 
 /// When a call may return.
 package enum DurabilityMode: Hashable, Sendable {
@@ -96,6 +97,9 @@ package final class WriteAheadLog: @unchecked Sendable {
     var pacedWaiters: [Waiter] = []
     /// Those who wait for records to come.
     var followers: [Waiter] = []
+    #if !DEBUG
+        @safe @exclusivity(unchecked)
+    #endif
     var spares: [JournalSegment] = []
     var full: [FullSegment] = []
     var isDiskFull = false
@@ -137,6 +141,8 @@ package final class WriteAheadLog: @unchecked Sendable {
     var durablePosition: LogPosition
     /// Every record up to it was released to its callers; none behind it was.
     package internal(set) var durableSequence: SequenceNumber
+    /// Equals `state.durable`. Written under `lock`, read without.
+    let durableGroup = Atomic<UInt64>(0)
     /// The end of what was synced; differs from `durablePosition` in the weaker modes only.
     var syncedPosition: LogPosition
     /// The audit chain as far as it was computed last.
@@ -336,6 +342,12 @@ package final class WriteAheadLog: @unchecked Sendable {
     }
 
     // MARK: - Waiting: the caller does not hold `lock`
+
+    /// Whether everything that `ticket` covers is durable (in the weaker modes: written). Takes no lock; false may be
+    /// too late by now.
+    package func isDurable(_ ticket: CommitTicket) -> Bool {
+        ticket.group <= durableGroup.load(ordering: .acquiring)
+    }
 
     /// Returns once everything that `ticket` covers is durable (in the weaker modes: written).
     ///

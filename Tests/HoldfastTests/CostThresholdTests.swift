@@ -22,6 +22,7 @@ import Testing
             // Without optimisation each look into a table of the state is one or two, and how many differs by a few
             // from run to run (82 to 83 for a lease): bounds with room, that find what goes wrong grossly.
             static let enqueue = 18.0
+            static let outstandingEnqueue = 20.0
             static let lease = 100.0
             static let ack = 16.0
             static let ackThenLease = 115.0
@@ -29,6 +30,7 @@ import Testing
             static let commit = 8.0
         #else
             static let enqueue = 0.1
+            static let outstandingEnqueue = 0.1
             static let lease = 7.5
             static let ack = 0.1
             static let ackThenLease = 6.5
@@ -67,6 +69,20 @@ import Testing
             #expect(ackThenLease <= Bound.ackThenLease)
             try store.blocking.close()
         }
+    }
+
+    @Test(.enabled(if: allocation_counter_works() == 1))
+    func whatIsOutstandingAllocatesNoMoreThanItsBound() async throws {
+        let (store, disk) = try await ThreadExecutor.run { try Self.open() }
+        // Nothing is answered and there is room, so the task does not wait and keeps its thread.
+        disk.holdWrites()
+        for _ in 0..<Self.warmUp { _ = await store.pipelined.enqueue("q", payload: Self.payload) }
+        let before = allocation_count_of_thread()
+        for _ in 0..<Self.rounds { _ = await store.pipelined.enqueue("q", payload: Self.payload) }
+        let each = Double(allocation_count_of_thread() - before) / Double(Self.rounds)
+        disk.releaseWrites()
+        #expect(each <= Bound.outstandingEnqueue)
+        try await ThreadExecutor.run { try store.blocking.close() }
     }
 
     @Test(.enabled(if: allocation_counter_works() == 1))

@@ -119,21 +119,21 @@ import Testing
             let leased = store.submitLease(from: ["q"])
             let stats = store.submitStats()
             let digest = store.submitDigest()
-            let id = try await enqueued.value().id
-            let lease = try #require(try await leased.value().first)
+            let id = try await enqueued.value.id
+            let lease = try #require(try await leased.value.first)
             #expect(lease.id == id)
             let acked = store.submitAck(lease)
             let job = store.submitJob(id)
             let listed = store.submitJobs(JobFilter())
             let history = store.submitHistory(of: id)
             let cancelled = store.submitCancel(id)
-            #expect(try await stats.value().queues.first?.leased == 1)
-            #expect(try await digest.value().hex.count == 32)
-            try await acked.value()
-            #expect(try await job.value()?.state == .completed)
-            #expect(try await listed.value().map(\.state) == [.completed])
-            #expect(try await history.value().count == 3)
-            await expectRefusal(.invalidState) { try await cancelled.value() }
+            #expect(try await stats.value.queues.first?.leased == 1)
+            #expect(try await digest.value.hex.count == 32)
+            try await acked.value
+            #expect(try await job.value?.state == .completed)
+            #expect(try await listed.value.map(\.state) == [.completed])
+            #expect(try await history.value.count == 3)
+            await expectRefusal(.invalidState) { try await cancelled.value }
         }
     }
 }

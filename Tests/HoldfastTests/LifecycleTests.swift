@@ -183,7 +183,7 @@ import Testing
             await expectRefusal(.badRequest) { _ = try await store.advanceClock(by: .max) }
             let moved = try await store.advanceClock(by: 0)
             #expect(moved == ManualClock.defaultStart)
-            let now = try await store.submitNow().value()
+            let now = try await store.submitNow().value
             #expect(now == ManualClock.defaultStart)
         }
     }

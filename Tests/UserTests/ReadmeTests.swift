@@ -196,6 +196,23 @@ import Testing
         try await store.close()
     }
 
+    @Test func oneTaskHasManyCallsOutstanding() async throws {
+        let path = ReadmeTests.newPath()
+        defer { ReadmeTests.remove(path) }
+        let store = try await JobStore.open(at: path)
+        let lines = (1...100).map { "line \($0)" }
+        var ids: [JobID] = []
+        // README begins: pipelined
+        var outstanding: [Pending<EnqueueResult>] = []
+        for line in lines {
+            outstanding.append(await store.pipelined.enqueue("import", payload: Array(line.utf8)))
+        }
+        for job in outstanding { ids.append(try await job.value.id) }
+        // README ends
+        #expect(try await store.lease(from: "import", limit: 100).map(\.id) == ids)
+        try await store.close()
+    }
+
     @Test func jobsOfSeveralQueuesAreLeasedInOrder() async throws {
         let path = ReadmeTests.newPath()
         defer { ReadmeTests.remove(path) }

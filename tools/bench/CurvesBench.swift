@@ -67,6 +67,7 @@ struct CurvesBench: AsyncParsableCommand {
                     directory: place)
                 note(try await run.bare(.loop))
                 note(try await run.bare(.tasks))
+                note(try await run.holdfast(.loop))
                 note(try await run.holdfast(.tasks))
             }
         }
@@ -125,7 +126,7 @@ private struct Curves {
             title, x: callersAxis, y: .init("a second", .count),
             series: [
                 ("bare log, one thread", "bare-loop"), ("bare log, tasks", "bare-async"),
-                ("store, tasks", "holdfast-async"),
+                ("store, one task", "holdfast-loop"), ("store, tasks", "holdfast-async"),
             ]
             .map { name, peer in
                 series(name, workload, peer, { Double($0.callers) }) { $0.jobsPerSecond }

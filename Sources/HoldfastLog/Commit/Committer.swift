@@ -8,6 +8,7 @@
 //  3. A failed write or sync ends it: no retry, and every waiter learns that the outcome is unknown.
 
 internal import HoldfastBytes
+internal import Synchronization
 
 extension WriteAheadLog {
     /// Runs until the log is closed or fails.
@@ -48,6 +49,7 @@ extension WriteAheadLog {
         case .success(let position):
             counters.commits += 1
             state.completed(number)
+            durableGroup.store(state.durable, ordering: .releasing)
             durablePosition = position
             durableSequence = activeLastSequence
             swap(&flyingWaiters, &resumed)

@@ -56,7 +56,8 @@ package struct LogStatistics: Hashable, Sendable {
     package var imageBytes: UInt64 = 0
 }
 
-/// What the log asks of whoever knows what records mean. Called on the log's own threads, never under `lock`.
+/// What the log asks of whoever knows what records mean. Called on the log's own threads until they have
+/// ended, `key` by whoever reads; never under `lock`.
 package protocol LogDelegate: AnyObject, Sendable {
     /// Appends the encoded state as of the sequence number returned to `image`, with the ticket that covers it; takes
     /// `lock` itself, briefly.

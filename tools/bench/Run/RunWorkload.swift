@@ -30,14 +30,14 @@ enum RunWorkload: String, CaseIterable, ExpressibleByArgument, Sendable {
         switch self {
         case .w1: "one producer, one durable enqueue at a time"
         case .w1b: "one producer, 100 jobs a call"
-        case .w2: "many producers at once, each waits for its enqueue; tasks"
+        case .w2: "many producers at once, each waits for its enqueue; tasks, and one task with all outstanding"
         case .w2Threads: "the same, each on a thread"
-        case .w2Deep: "256 producers at once; tasks"
-        case .w2Deepest: "1024 producers at once; tasks"
-        case .w3: "many at once: enqueue, lease, ack, each durable before the next; tasks"
+        case .w2Deep: "256 producers at once; called as W2"
+        case .w2Deepest: "1024 producers at once; called as W2"
+        case .w3: "many at once: enqueue, lease, ack, each durable before the next; called as W2"
         case .w3Threads: "the same, each on a thread"
-        case .w3Next: "many at once: enqueue, then ack and lease the next in one commit; tasks"
-        case .w3b: "16 at once, 100 jobs a call: enqueue, lease, ack; tasks"
+        case .w3Next: "many at once: enqueue, then ack and lease the next in one commit; called as W2"
+        case .w3b: "16 at once, 100 jobs a call: enqueue, lease, ack; called as W2"
         case .w4: "one consumer: lease and ack, with more and more jobs waiting"
         case .w4Next: "one consumer: ack and lease the next in one commit, with more and more jobs waiting"
         case .w5: "from the start of a process to its first lease, after a kill and after a close"
@@ -86,6 +86,6 @@ enum CallStyle: String, Sendable {
     case threads
     /// Each is a task.
     case tasks
-    /// One thread has all calls outstanding: only the bare log can.
+    /// One thread or task has all calls outstanding.
     case loop
 }

@@ -49,7 +49,11 @@ struct TimedRun: Sendable {
         let face = HoldfastFace(store: store)
         let (ledger, figures) = try await measured { time in
             let crew: [Caller<Lease>] = self.crew(time)
-            return style == .threads ? try Crew.runOnThreads(crew, on: face) : try await Crew.runInTasks(crew, on: face)
+            switch style {
+            case .threads: return try Crew.runOnThreads(crew, on: face)
+            case .tasks: return try await Crew.runInTasks(crew, on: face)
+            case .loop: return try await face.runOutstanding(crew)
+            }
         }
         let left = try await store.stats().queues.reduce(0) { $0 + $1.ready + $1.leased + $1.scheduled }
         // What a lease of a hundred left behind is still in; it counts as found when it can be leased and is whole.
