@@ -68,7 +68,7 @@ static _Thread_local void *kept;
 // Whoever asks while the thread ends must not find what is released.
 static void end_kept(void *object) {
     kept = NULL;
-    release_kept(object);
+    __atomic_load_n(&release_kept, __ATOMIC_ACQUIRE)(object);
 }
 
 static void make_kept_key(void) { has_kept_key = pthread_key_create(&kept_key, end_kept) == 0; }
