@@ -51,11 +51,11 @@ struct HoldfastFace: AsyncFace, BlockingFace {
         }
     }
 
-    fileprivate static func enqueues(_ payloads: [[UInt8]]) -> [BatchOperation] {
+    private static func enqueues(_ payloads: [[UInt8]]) -> [BatchOperation] {
         payloads.map { .enqueue(queue: queue, payload: $0) }
     }
 
-    fileprivate static func ids(_ replies: [BatchReply]) -> Outcome<Lease> {
+    private static func ids(_ replies: [BatchReply]) -> Outcome<Lease> {
         .enqueuedAll(
             replies.map {
                 guard case .enqueued(let result) = $0 else { preconditionFailure("an enqueue is answered by an id") }
