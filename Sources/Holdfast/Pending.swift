@@ -10,7 +10,8 @@ internal import HoldfastLog
 ///
 /// Leases, and the values of effects that a batch found recorded, are read when `value` is asked for: ask before the
 /// store is closed, and while they matter. Until then a lease has all its jobs; the payloads that pass 32 MiB, and what
-/// can't be read, are given back or buried then. A lease that is dropped unasked keeps its jobs until its deadline.
+/// can't be read, are given back or buried then; once the store is closed they stay leased until their deadline, as do
+/// the jobs of a lease that is dropped unasked.
 ///
 /// It keeps what the store has in memory, also after a close.
 public struct Pending<Value: Sendable>: Sendable {

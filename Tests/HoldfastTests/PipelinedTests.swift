@@ -159,6 +159,57 @@ import Testing
         try await store.close()
     }
 
+    /// Where a write is enough, no answer waits for a sync.
+    @Test(arguments: [JobStoreOptions.Durability.interval(milliseconds: 3_600_000), .none])
+    func inTheWeakerModesAWriteIsEnough(_ durability: JobStoreOptions.Durability) async throws {
+        let disk = CountingFileSystem()
+        let store = try await open(disk) { $0.durability = durability }
+        // Syncs of what opening had to do are over.
+        try await store.checkpoint()
+        disk.reset()
+        var enqueues: [Pending<EnqueueResult>] = []
+        for number in UInt8(0)..<100 { enqueues.append(await store.pipelined.enqueue("q", payload: [number])) }
+        var ids: [JobID] = []
+        for enqueue in enqueues { ids.append(try await enqueue.value.id) }
+        let counts = disk.counts
+        #expect(counts.otherWrites > 0 && counts.commits == 0 && counts.syncs == 0)
+        try await store.close()
+        let again = try await open(disk)
+        #expect(try await again.lease(from: "q", limit: 100).map(\.id) == ids)
+        try await again.close()
+    }
+
+    /// What is in memory is read, and the lease lasts: whoever has the store next can be told of it.
+    @Test func aLeaseThatIsAskedForAfterTheCloseIsHeldInTheNextOpening() async throws {
+        let fixture = try StoreFixture()
+        var store = try await fixture.open()
+        _ = try await store.batch([.enqueue(queue: "q", payload: [1]), .enqueue(queue: "q", payload: [2])])
+        let outstanding = await store.pipelined.lease(from: "q", limit: 2)
+        try await store.close()
+        let leases = try await outstanding.value
+        #expect(leases.map(\.payload) == [[1], [2]])
+        store = try await fixture.open()
+        #expect(try await store.lease(from: "q", limit: 2).isEmpty)
+        for lease in leases { try await store.ack(lease) }
+        #expect(try await store.stats().queues.first?.leased == 0)
+        try await store.close()
+    }
+
+    /// What has no room in that answer can't be given back to a store that is closed: it stays leased.
+    @Test func whatALeaseHasNoRoomForStaysLeasedWhenTheStoreIsClosed() async throws {
+        let fixture = try StoreFixture()
+        let payload = [UInt8](repeating: 5, count: 8 << 20)
+        var store = try await fixture.open()
+        for _ in 0..<5 { _ = try await store.enqueue("q", payload: payload) }
+        let outstanding = await store.pipelined.lease(from: "q", limit: 5)
+        try await store.close()
+        #expect(try await outstanding.value.map(\.payload) == [[UInt8]](repeating: payload, count: 4))
+        store = try await fixture.open()
+        let queue = try #require(try await store.stats().queues.first)
+        #expect([queue.ready, queue.leased] == [0, 5])
+        try await store.close()
+    }
+
     @Test func whatIsOutstandingWhenAWriteFailsThrowsTheFailure() async throws {
         let fixture = try StoreFixture()
         let files = FailingFileSystem()
