@@ -3,6 +3,7 @@
 #
 #   tools/bench.sh [arguments of holdfast-bench run...]    beside a bare log, in one process
 #   tools/bench.sh curves --plot FILE.svg                  throughput, latency and cost under load, as a picture
+#   tools/bench.sh load                                    durable enqueues at shares of the most that the store takes
 #   tools/bench.sh micro                                   the parts of an operation, each by itself
 #   tools/bench.sh command DIRECTORY                       the program holdfast: requests to its shell, its stat
 #   tools/bench.sh --peers [options] [WORKLOAD...]         beside other systems, turn by turn, with one report
@@ -50,7 +51,7 @@ case "${1:-}" in
     --peers) ;;
     --help-workloads) build_bench; run_bench run --help ;;
     command) build_bench holdfast; run_bench "$@" ;;
-    run | curves | micro | churn | backlog | help) build_bench; run_bench "$@" ;;
+    run | load | curves | micro | churn | backlog | help) build_bench; run_bench "$@" ;;
     *) build_bench; run_bench run "$@" ;;
 esac
 shift

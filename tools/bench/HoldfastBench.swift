@@ -8,7 +8,8 @@ struct HoldfastBench: AsyncParsableCommand {
         commandName: "holdfast-bench",
         abstract: "Measures what a store does on this machine's disk.",
         subcommands: [
-            RunBench.self, CurvesBench.self, MicroBench.self, ChurnBench.self, BacklogBench.self, CommandBench.self,
+            RunBench.self, LoadBench.self, CurvesBench.self, MicroBench.self, ChurnBench.self, BacklogBench.self,
+            CommandBench.self,
         ],
         defaultSubcommand: RunBench.self)
 }
