@@ -6,7 +6,8 @@ internal import HoldfastLog
 /// An operation that is decided, and whose answer is waited for.
 ///
 /// It comes about in its turn, whether or not anybody waits: what is decided later finds it done. Until `value` has
-/// returned a crash may undo it, together with all that was decided later.
+/// returned a crash may undo it, together with all that was decided later; from then on it is as safe as
+/// `JobStoreOptions.durability` says.
 ///
 /// Leases, and the values of effects that a batch found recorded, are read when `value` is asked for: ask before the
 /// store is closed, and while they matter. Until then a lease has all its jobs; the payloads that pass 32 MiB, and what

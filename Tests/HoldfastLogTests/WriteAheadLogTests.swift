@@ -40,6 +40,7 @@ import Testing
         let opened = try open()
         let error = #expect(throws: LogError.self) { try open() }
         #expect(error?.code == .locked)
+        #expect(error?.message.hasSuffix("close it first") == true)
         try opened.log.close()
         try open().log.close()
     }

@@ -200,16 +200,19 @@ import Testing
         let path = ReadmeTests.newPath()
         defer { ReadmeTests.remove(path) }
         let store = try await JobStore.open(at: path)
-        let lines = (1...100).map { "line \($0)" }
+        let lines = (1...2_500).map { "line \($0)" }
         var ids: [JobID] = []
         // README begins: pipelined
-        var outstanding: [Pending<EnqueueResult>] = []
+        var outstanding: ArraySlice<Pending<EnqueueResult>> = []
         for line in lines {
+            if outstanding.count == 1_000, let oldest = outstanding.popFirst() {
+                ids.append(try await oldest.value.id)
+            }
             outstanding.append(await store.pipelined.enqueue("import", payload: Array(line.utf8)))
         }
         for job in outstanding { ids.append(try await job.value.id) }
         // README ends
-        #expect(try await store.lease(from: "import", limit: 100).map(\.id) == ids)
+        #expect(try await store.lease(from: "import", limit: 2_500).map(\.id) == ids)
         try await store.close()
     }
 

@@ -23,6 +23,12 @@ package enum ProcessNote {
         return pid == Int(getpid()) ? "this process (pid \(pid))" : "process \(pid)"
     }
 
+    /// What to do where the holder is in the way.
+    static func remedy(in note: String) -> String {
+        note.hasPrefix("pid \(getpid()) ")
+            ? "use the store that is open, or close it first" : "stop it, or reach the store through it"
+    }
+
     private static func bootIdentity() -> String {
         let path = "/proc/sys/kernel/random/boot_id"
         let descriptor = unsafe open(path, O_RDONLY | O_CLOEXEC)

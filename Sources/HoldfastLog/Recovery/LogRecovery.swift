@@ -136,7 +136,7 @@ struct LogRecovery {
         case .heldByOther(let holder):
             throw LogError(
                 .locked,
-                "\(layout.root) is in use by \(ProcessNote.holder(in: holder)): stop it, or reach the store through it",
+                "\(layout.root) is in use by \(ProcessNote.holder(in: holder)): \(ProcessNote.remedy(in: holder))",
                 file: "LOCK")
         }
     }
