@@ -74,36 +74,43 @@ struct AtomicBatch: JobAddingOperation {
         plainRuns = []
         plainAcks = PlainAcks(operations)
         if plainAcks != nil { return }
-        // Once for all that is to be known: each look at an operation copies it, and a pair with its index once more.
         var index = 0
         for operation in operations {
-            do { try operation.validate(options, at: index) } catch { throw error.at(index) }
-            bytes += operation.bytes
-            switch operation {
-            case .enqueue(let queue, let payload, let options):
-                access = .changes
-                if let lane = options.plainLane(of: queue) {
-                    note(plain: index, of: lane, payload)
-                } else if options.hasDependencies {
-                    hasDependencies = true
-                }
-            case .effect: access = .changes
-            case .edit:
-                access = .changes
-                seeksJobs = true
-            case .cancel: seeksJobs = true
-            case .ack, .requeue, .bury: break
-            }
+            do { try note(operation, at: index, options) } catch { throw error.at(index) }
             index += 1
         }
         try checkBytes()
     }
 
-    private mutating func note(plain index: Int, of lane: Lane, _ payload: [UInt8]) {
-        let last = plainRuns.count - 1
-        if last < 0 || !plainRuns[last].add(index, lane, payload) {
-            plainRuns.append(PlainRun(lane: lane, first: index, payload))
+    /// Checks an operation and takes in what is to be known of it: at one look, because each copies it.
+    @inline(__always) private mutating func note(
+        _ operation: BatchOperation, at index: Int, _ store: JobStoreOptions
+    ) throws(JobStoreError) {
+        switch operation {
+        case .enqueue(let queue, let payload, let options):
+            access = .changes
+            bytes += payload.count
+            let last = plainRuns.count - 1
+            if last >= 0, plainRuns[last].add(index, queue, payload, options) {
+                return try Limits.checkPayload(payload, store)
+            }
+            try options.validate(queue: queue, payload: payload, store, at: index)
+            if let lane = options.plainLane(of: queue) {
+                plainRuns.append(PlainRun(lane: lane, first: index, payload))
+            } else if options.hasDependencies {
+                hasDependencies = true
+                bytes += options.dependencyBytes
+            }
+            return
+        case .effect: access = .changes
+        case .edit:
+            access = .changes
+            seeksJobs = true
+        case .cancel: seeksJobs = true
+        case .ack, .requeue, .bury: break
         }
+        try operation.validate(store, at: index)
+        bytes += operation.bytes
     }
 
     private func checkBytes() throws(JobStoreError) {
@@ -198,9 +205,10 @@ private struct PlainRun {
 
     init(lane: Lane, first: Int, _ payload: [UInt8]) { (self.lane, self.first, payloads) = (lane, first, [payload]) }
 
-    /// Adds the operation at `index` if it is the next one, and of the lane; returns whether it was.
-    mutating func add(_ index: Int, _ lane: Lane, _ payload: [UInt8]) -> Bool {
-        guard index == first + payloads.count, self.lane.isSame(as: lane) else { return false }
+    /// Adds the operation at `index` if it is the next one, and says nothing but what those before it do; returns whether
+    /// it was. Then its payload is all that is left to be checked.
+    mutating func add(_ index: Int, _ queue: String, _ payload: [UInt8], _ options: EnqueueOptions) -> Bool {
+        guard index == first + payloads.count, options.saysOnly(lane, of: queue) else { return false }
         payloads.append(payload)
         return true
     }

@@ -147,6 +147,15 @@ extension EnqueueOptions {
         isPlain && headers.isEmpty && delay == nil && runAt == nil ? lane(of: queue) : nil
     }
 
+    /// Whether the job is a plain one of `lane`, whose names and numbers are as they may be. No group is not the group
+    /// without a name, which is refused.
+    func saysOnly(_ lane: Lane, of queue: String) -> Bool {
+        isPlain && headers.isEmpty && delay == nil && runAt == nil && priority == Int(lane.priority)
+            && maxAttempts == Int(lane.maxAttempts) && weight == Int(lane.weight)
+            && queue.hasSameBytes(as: lane.queue)
+            && (group.map { !$0.isEmpty && $0.hasSameBytes(as: lane.group) } ?? lane.group.isEmpty)
+    }
+
     /// Returns the content of an enqueue's record, with absolute times.
     func record(queue: String, payload: [UInt8], at now: Timestamp) throws(JobStoreError) -> Enqueue {
         let lane = lane(of: queue)

@@ -37,7 +37,7 @@ package struct PlainJobs: Sendable {
 
 extension Lane {
     /// Whether all of it is the same, names by their bytes.
-    package func isSame(as other: Lane) -> Bool {
+    func isSame(as other: Lane) -> Bool {
         priority == other.priority && terms == other.terms && queue.isSameName(as: other.queue)
             && group.isSameName(as: other.group)
     }

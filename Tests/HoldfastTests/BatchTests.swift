@@ -166,6 +166,55 @@ import Testing
         #expect(seen[0] == seen[1])
     }
 
+    /// What is like the one before is not checked again: so each way to differ is tried behind one that says nothing.
+    @Test func whatDiffersFromTheJobBeforeIsSeen() async throws {
+        try await withStore { store, _ in
+            func batch(_ second: BatchOperation) async throws -> JobID {
+                let replies = try await store.batch([.enqueue(queue: "q", payload: [0]), second])
+                guard case .enqueued(let result) = replies[1] else { throw JobStoreError(.badRequest, "no job") }
+                return result.id
+            }
+            func options(_ change: (inout EnqueueOptions) -> Void) -> EnqueueOptions {
+                var options = EnqueueOptions()
+                change(&options)
+                return options
+            }
+            let runAt = Timestamp(milliseconds: StoreFixture.start + 5000)
+            let header = JobHeader(name: "n", value: "v")
+            let differing: [(EnqueueOptions, (JobInfo) -> Bool)] = [
+                (options { $0.priority = 7 }, { $0.priority == 7 }),
+                (options { $0.maxAttempts = 6 }, { $0.maxAttempts == 6 }),
+                (options { $0.group = "g" }, { $0.group == "g" }),
+                (options { ($0.group, $0.weight) = ("g", 3) }, { $0.weight == 3 }),
+                (options { $0.delay = .seconds(5) }, { $0.runAt == runAt && $0.state == .scheduled }),
+                (options { $0.runAt = runAt }, { $0.runAt == runAt && $0.state == .scheduled }),
+                (options { $0.headers = [header] }, { $0.headers == [header] }),
+                (options { $0.uniqueKey = "k" }, { $0.uniqueKey == "k" }),
+            ]
+            for (index, (options, isSeen)) in differing.enumerated() {
+                let id = try await batch(.enqueue(queue: "q", payload: [1], options: options))
+                #expect(isSeen(try #require(try await store.job(id))), "\(index)")
+            }
+            let elsewhere = try await batch(.enqueue(queue: "r", payload: [1]))
+            #expect(try await store.job(elsewhere)?.queue == "r")
+            let before = try await store.digest()
+            let bad: [BatchOperation] = [
+                .enqueue(queue: "", payload: []), .enqueue(queue: "q", payload: [], options: options { $0.group = "" }),
+                .enqueue(queue: "q", payload: [], options: options { $0.priority = 128 }),
+                .enqueue(queue: "q", payload: [], options: options { $0.priority = 256 }),
+                .enqueue(queue: "q", payload: [], options: options { $0.maxAttempts = 0 }),
+                .enqueue(queue: "q", payload: [], options: options { $0.maxAttempts = 5 + 1 << 32 }),
+                .enqueue(queue: "q", payload: [], options: options { $0.weight = 2 }),
+                .enqueue(queue: "q", payload: [], options: options { ($0.delay, $0.runAt) = (.zero, runAt) }),
+            ]
+            for second in bad { await expectRefusal(.badRequest, index: 1) { _ = try await batch(second) } }
+            await expectRefusal(.tooLarge, index: 1) {
+                _ = try await batch(.enqueue(queue: "q", payload: [UInt8](repeating: 0, count: 17 << 20)))
+            }
+            #expect(try await store.digest() == before)
+        }
+    }
+
     @Test func anEmptyBatchDoesNothing() async throws {
         try await withStore { store, _ in
             let replies = try await store.batch([])
