@@ -74,19 +74,15 @@ struct AtomicBatch: JobAddingOperation {
         plainRuns = []
         plainAcks = PlainAcks(operations)
         if plainAcks != nil { return }
-        var index = 0
-        for operation in operations {
-            do { try note(operation, at: index, options) } catch { throw error.at(index) }
-            index += 1
+        for index in operations.indices {
+            do { try note(index, options) } catch { throw error.at(index) }
         }
         try checkBytes()
     }
 
     /// Checks an operation and takes in what is to be known of it: at one look, because each copies it.
-    @inline(__always) private mutating func note(
-        _ operation: BatchOperation, at index: Int, _ store: JobStoreOptions
-    ) throws(JobStoreError) {
-        switch operation {
+    private mutating func note(_ index: Int, _ store: JobStoreOptions) throws(JobStoreError) {
+        switch operations[index] {
         case .enqueue(let queue, let payload, let options):
             access = .changes
             bytes += payload.count
@@ -109,8 +105,8 @@ struct AtomicBatch: JobAddingOperation {
         case .cancel: seeksJobs = true
         case .ack, .requeue, .bury: break
         }
-        try operation.validate(store, at: index)
-        bytes += operation.bytes
+        try operations[index].validate(store, at: index)
+        bytes += operations[index].bytes
     }
 
     private func checkBytes() throws(JobStoreError) {
@@ -205,8 +201,8 @@ private struct PlainRun {
 
     init(lane: Lane, first: Int, _ payload: [UInt8]) { (self.lane, self.first, payloads) = (lane, first, [payload]) }
 
-    /// Adds the operation at `index` if it is the next one, and says nothing but what those before it do; returns whether
-    /// it was. Then its payload is all that is left to be checked.
+    /// Adds the operation at `index` if it is the next one, and says nothing but what those before it do; returns
+    /// whether it was. Then its payload is all that is left to be checked.
     mutating func add(_ index: Int, _ queue: String, _ payload: [UInt8], _ options: EnqueueOptions) -> Bool {
         guard index == first + payloads.count, options.saysOnly(lane, of: queue) else { return false }
         payloads.append(payload)
