@@ -80,7 +80,8 @@ struct AtomicBatch: JobAddingOperation {
         try checkBytes()
     }
 
-    /// Checks an operation and takes in what is to be known of it: at one look, because each copies it.
+    /// Checks an operation and takes in what is to be known of it. An enqueue is looked at once, because each look
+    /// copies the operation.
     private mutating func note(_ index: Int, _ store: JobStoreOptions) throws(JobStoreError) {
         switch operations[index] {
         case .enqueue(let queue, let payload, let options):
@@ -98,14 +99,22 @@ struct AtomicBatch: JobAddingOperation {
                 bytes += options.dependencyBytes
             }
             return
-        case .effect: access = .changes
-        case .edit:
+        case .ack(let lease, let result, let keepFor):
+            try AckOperation(lease: lease, result: result, keepFor: keepFor).validate(store)
+        case .requeue(let lease, let after, let error, let errorClass, let counts):
+            try RequeueOperation(
+                lease: lease, after: after, error: error, errorClass: errorClass, countsAttempt: counts
+            ).validate(store)
+        case .bury(_, let error): try Limits.checkValue(error, "error")
+        case .cancel: seeksJobs = true
+        case .edit(_, let edit):
             access = .changes
             seeksJobs = true
-        case .cancel: seeksJobs = true
-        case .ack, .requeue, .bury: break
+            try edit.validate(store)
+        case .effect(let scope, let key, let fence, let tag, let value):
+            access = .changes
+            try EffectOperation(scope: scope, key: key, fence: fence, value: value, tag: tag).validate(store)
         }
-        try operations[index].validate(store, at: index)
         bytes += operations[index].bytes
     }
 
@@ -348,24 +357,6 @@ extension BatchOperation {
         case .cancel: 0
         case .edit(_, let edit): edit.payload?.count ?? 0
         case .effect(_, _, _, _, let value): value.count
-        }
-    }
-
-    fileprivate func validate(_ options: JobStoreOptions, at index: Int) throws(JobStoreError) {
-        switch self {
-        case .enqueue(let queue, let payload, let enqueueOptions):
-            try enqueueOptions.validate(queue: queue, payload: payload, options, at: index)
-        case .ack(let lease, let result, let keepFor):
-            try AckOperation(lease: lease, result: result, keepFor: keepFor).validate(options)
-        case .requeue(let lease, let after, let error, let errorClass, let counts):
-            try RequeueOperation(
-                lease: lease, after: after, error: error, errorClass: errorClass, countsAttempt: counts
-            ).validate(options)
-        case .bury(_, let error): try Limits.checkValue(error, "error")
-        case .cancel: break
-        case .edit(_, let edit): try edit.validate(options)
-        case .effect(let scope, let key, let fence, let tag, let value):
-            try EffectOperation(scope: scope, key: key, fence: fence, value: value, tag: tag).validate(options)
         }
     }
 

@@ -142,16 +142,17 @@ extension EnqueueOptions {
             weight: UInt32(truncatingIfNeeded: weight))
     }
 
-    /// The job's lane, if nothing more is said of it: then it is a plain job.
-    func plainLane(of queue: String) -> Lane? {
-        isPlain && headers.isEmpty && delay == nil && runAt == nil ? lane(of: queue) : nil
-    }
+    /// Whether nothing is said of the job but what makes its lane: then it is a plain job.
+    private var saysLaneOnly: Bool { isPlain && headers.isEmpty && delay == nil && runAt == nil }
+
+    /// The lane of a plain job; `nil` for others.
+    func plainLane(of queue: String) -> Lane? { saysLaneOnly ? lane(of: queue) : nil }
 
     /// Whether the job is a plain one of `lane`, whose names and numbers are as they may be. No group is not the group
     /// without a name, which is refused.
     func saysOnly(_ lane: Lane, of queue: String) -> Bool {
-        isPlain && headers.isEmpty && delay == nil && runAt == nil && priority == Int(lane.priority)
-            && maxAttempts == Int(lane.maxAttempts) && weight == Int(lane.weight)
+        saysLaneOnly && priority == Int(lane.priority) && maxAttempts == Int(lane.maxAttempts)
+            && weight == Int(lane.weight)
             && queue.hasSameBytes(as: lane.queue)
             && (group.map { !$0.isEmpty && $0.hasSameBytes(as: lane.group) } ?? lane.group.isEmpty)
     }

@@ -35,6 +35,14 @@ package struct Edit: Hashable, Sendable {
     var changesNothing: Bool { from.isSame(as: to) && runAt == nil && headers == nil && payload == nil }
 }
 
+extension Lane {
+    /// Whether all of it is the same, names by their bytes.
+    fileprivate func isSame(as other: Lane) -> Bool {
+        priority == other.priority && terms == other.terms && queue.isSameName(as: other.queue)
+            && group.isSameName(as: other.group)
+    }
+}
+
 /// What is to be changed about a job; what is `nil` stays.
 package struct JobChanges: Hashable, Sendable {
     package var queue: String?

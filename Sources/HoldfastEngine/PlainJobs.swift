@@ -35,14 +35,6 @@ package struct PlainJobs: Sendable {
     }
 }
 
-extension Lane {
-    /// Whether all of it is the same, names by their bytes.
-    func isSame(as other: Lane) -> Bool {
-        priority == other.priority && terms == other.terms && queue.isSameName(as: other.queue)
-            && group.isSameName(as: other.group)
-    }
-}
-
 extension QueueState {
     /// Whether plain jobs are taken, however many: nothing has a capacity.
     package var takesPlainJobs: Bool { table.cappedQueues == 0 && storeTally == nil }

@@ -19,10 +19,10 @@ struct LoadBench: AsyncParsableCommand {
         abstract: "Measures durable enqueues at shares of the most that the store takes.",
         discussion: """
             Prints one JSON object a line. First `peak`, callers that each wait for their enqueue, beside a thread \
-            that leases and acks all of it, a hundred jobs a call; then so many enqueues a second as are a share of \
-            that, evenly spaced, beside the same. Times are from when a call was due to its answer. Segments are \
-            filled and sealed, and checkpoints and compaction run meanwhile: `rewritten_mib` is what they wrote. \
-            Exits with 1 when a job was lost, damaged or came twice.
+            that leases and acks all of it, at most a hundred jobs a call; then so many enqueues a second as are a \
+            share of that, evenly spaced, beside the same. Times are from when a call was due to its answer. \
+            `rewritten_mib` is what sealing, checkpoints and compaction wrote meanwhile. Exits with 1 when a job was \
+            lost, damaged or came twice.
             """)
 
     @Option(name: .shortAndLong, help: "Where the stores are made. (a directory of its own, removed)")
@@ -65,6 +65,9 @@ struct LoadBench: AsyncParsableCommand {
                 Caller(.enqueue, index: $0, of: callers, batch: 1, payloads: payloads, time: time)
             }
             return try await Crew.runInTasks(crew, on: HoldfastFace(store: store))
+        }
+        guard peak > 0 else {
+            throw ValidationError("nothing was answered in the time that was measured: give --seconds more")
         }
         for percent in share.isEmpty ? [25, 50, 75] : share {
             let perSecond = peak * Double(percent) / 100
@@ -220,7 +223,7 @@ private final class OutstandingCalls: @unchecked Sendable {
     }
 }
 
-/// A thread that leases and acks a hundred jobs at a time, until there are none and there will be none.
+/// A thread that leases and acks up to a hundred jobs at a time, until there are none and there will be none.
 private final class Consumer: Sendable {
     private let isLast = Locked(false)
     private let result = Locked<Result<CallerLedger, any Error>?>(nil)
