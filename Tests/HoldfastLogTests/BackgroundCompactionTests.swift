@@ -30,7 +30,7 @@ import Testing
         let behind = try again.replayed().keys.filter { $0 > older }
         #expect(behind.count == 18)
         try again.close()
-        try store.log.close()
+        try store.close()
     }
 
     @Test func whatIsDroppedStaysDroppedOnlyWithTheRecordByWhichItIsNotNeeded() async throws {
@@ -50,7 +50,7 @@ import Testing
         let again = try EndingLog.open(disk.crashImage(.nothingPending))
         #expect(try again.replayed()[ending] != nil)
         try again.close()
-        try store.log.close()
+        try store.close()
     }
 
     /// Small segments are merged whether or not checkpoints cover them; that must drop nothing.
@@ -69,7 +69,7 @@ import Testing
         let through = again.compactedThrough
         #expect(try again.replayed().keys.filter { $0 > through }.count == 300 - Int(through.rawValue))
         try again.close()
-        try store.log.close()
+        try store.close()
     }
 
     @Test func aCheckpointThatCouldNotBeUsedCoversNothing() async throws {
@@ -88,7 +88,7 @@ import Testing
         let manifest = try ManifestStore(layout: StoreLayout(root: EndingLog.path), fileSystem: image).read()
         #expect(manifest?.checkpoints.count == 1)
         try again.close()
-        try store.log.close()
+        try store.close()
     }
 
     @Test func whatIsNeededStaysReadableInOrderAndInTheChain() async throws {
@@ -102,7 +102,7 @@ import Testing
         store.log.setCompactionShare(1)
         for number in [1, 30, 50] as [UInt64] { try await store.waitUntilDropped(number) }
         for number in kept { #expect(try store.log.entry(SequenceNumber(number))?.body == EndingLog.body(number)[...]) }
-        try store.log.close()
+        try store.close()
 
         var reader = try LogReader.open(directory: EndingLog.path, fileSystem: disk)
         var seen: [UInt64] = []
@@ -128,7 +128,7 @@ import Testing
         #expect(disk.snapshotFiles()[first] != nil)
         #expect(throws: LogError.self) { _ = try store.log.entry(SequenceNumber(1)) }
         #expect(try store.log.entry(SequenceNumber(15))?.body == EndingLog.body(15)[...])
-        try store.log.close()
+        try store.close()
     }
 
     /// A committer that waited for room whenever the maintenance thread looked kept it from ever compacting; and where
@@ -280,6 +280,12 @@ private final class EndingLog: LogDelegate, @unchecked Sendable {
             }
         }
         return last
+    }
+
+    /// Closes the log, and takes from it what keeps it.
+    func close() throws {
+        defer { log.lock.withLock { log.delegate = nil } }
+        try log.close()
     }
 
     func end(_ numbers: ClosedRange<UInt64>) { log.lock.withLock { ended.formUnion(numbers) } }

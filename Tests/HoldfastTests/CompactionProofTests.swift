@@ -75,7 +75,8 @@ private final class FaultyBridge: LogDelegate {
             }
         }
     }
-    private let log: WriteAheadLog
+    /// The log keeps its delegate.
+    private unowned let log: WriteAheadLog
     private let state: QueueState
     private let fault: CompactionProofTests.Fault
 
