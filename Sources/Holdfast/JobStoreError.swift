@@ -111,8 +111,11 @@ public struct JobStoreError: Error, Hashable, Sendable, CustomStringConvertible 
         self.lostLease = lostLease
     }
 
-    /// The code and the message.
-    public var description: String { "\(code.name): \(message)" }
+    /// The code and the message, and between them which operation of a batch was refused.
+    public var description: String {
+        guard let index else { return "\(code.name): \(message)" }
+        return "\(code.name): operation at index \(index): \(message)"
+    }
 
     /// Returns the same error for the operation at `index` of a batch.
     package func at(_ index: Int) -> JobStoreError {

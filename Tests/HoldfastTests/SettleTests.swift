@@ -75,6 +75,7 @@ import Testing
                 Issue.record("a batch settled a job twice")
             } catch {
                 #expect(error.index == 1 && error.message.contains("settle a job once"))
+                #expect(error.description == "\(error.code): operation at index 1: \(error.message)")
             }
         }
     }
