@@ -26,22 +26,38 @@ import Testing
         }
     }
 
-    /// A failed sync may leave pages that look written and never will be; a later sync proves nothing about them.
+    /// A failed sync may leave pages that look written and never will be; a later sync proves nothing about them. The
+    /// last of them holds the close frame.
     @Test func pagesThatAFailedSyncMarkedCleanAreWrittenAgain() async throws {
         try await onThread {
-            let options = CrashStore.options(.none)
-            for offset in 1...6 {
+            let dry = SimulatedFileSystem()
+            let calls = try Self.closeOperations(of: Self.filledStore(on: dry), on: dry)
+            for (offset, isLasting) in calls.flatMap({ [($0, true), ($0, false)] }) {
                 let disk = SimulatedFileSystem()
-                let store = try CrashStore(disk, options: options)
-                for number in 0..<5 { try store.commit([body(number, bytes: 3000)]) }
+                let store = try Self.filledStore(on: disk)
                 disk.faultPlan = .fault(
-                    .init(operation: disk.operationCount + offset, isLasting: true, effect: .pagesMarkedClean))
+                    .init(
+                        operation: disk.operationCount + offset, isLasting: isLasting, effect: .pagesMarkedClean))
                 _ = try? store.log.checkpoint()
                 try? store.log.close()
                 disk.faultPlan = FaultPlan()
                 try Self.checkFound(disk, commits: 5)
             }
         }
+    }
+
+    private static func filledStore(on disk: SimulatedFileSystem) throws -> CrashStore {
+        let store = try CrashStore(disk, options: CrashStore.options(.none))
+        for number in 0..<5 { try store.commit([body(number, bytes: 3000)]) }
+        return store
+    }
+
+    /// Which calls of the file system a checkpoint and a close make, counted from 1.
+    private static func closeOperations(of store: CrashStore, on disk: SimulatedFileSystem) throws -> ClosedRange<Int> {
+        let before = disk.operationCount
+        _ = try store.log.checkpoint()
+        try store.log.close()
+        return 1...(disk.operationCount - before)
     }
 
     /// The power goes right after the opening, before anything else is written, or after more commits.

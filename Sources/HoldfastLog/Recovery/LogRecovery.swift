@@ -6,8 +6,9 @@
 //  3. The journal is walked, and what stopped the walk is judged by the table in RecoveryDecision. The records are
 //     replayed next, by whoever knows what they mean. Whatever is refused up to here leaves the files as they were.
 //  4. What was torn is copied to lost/, synced, and only then zeroed, synced: a crash in between finds it again.
-//  5. What is kept above the watermark is written again and synced. After a crash the page cache may hold bytes that
-//     never reached the disk and are marked clean; nothing is trusted before this.
+//  5. What is kept above the watermark is written again and synced, a close frame too. After a crash, or a sync that
+//     failed, the page cache may hold bytes that never reached the disk and are marked clean; nothing is trusted
+//     before this.
 //  6. A manifest with the next epoch is installed. From then on a writer of an earlier epoch is superseded.
 
 internal import HoldfastBytes
@@ -27,6 +28,7 @@ struct LogRecovery {
 
     /// What the end of the journal needs before anything is written behind it.
     enum Repair {
+        /// There is no journal yet.
         case none
         /// Steps 4 and 5.
         case cut(RecoveryDecision.Row)
@@ -190,7 +192,7 @@ struct LogRecovery {
         switch row.verdict {
         case .refuse: throw refusal(row, scan)
         case .tornTail: repair = .cut(row)
-        case .cleanEnd: repair = isClean ? .none : .rewrite
+        case .cleanEnd: repair = .rewrite
         }
         manifest.durable = max(scan.watermark, scan.tailPosition)
         if isClean { return (scan.nextSequence, repair) }
