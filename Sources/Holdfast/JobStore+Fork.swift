@@ -31,7 +31,8 @@ extension JobStore {
     /// - Parameter moment: After the newest durable record when `nil`.
     /// - Throws: `.beyondHistory` for a moment that can't be reached, with the oldest or newest one that can;
     ///   `.notAStore` when `path` is no store or `target` is taken; `.corrupt` when the source is damaged; `.noSpace`,
-    ///   `.permissionDenied`, `.ioError`. No new store is there then.
+    ///   `.permissionDenied`, `.ioError`. No new store is there then; or, where the last sync failed, one that may not
+    ///   survive power loss.
     /// - Postcondition: The new store survives power loss.
     @discardableResult
     public static func fork(
@@ -58,7 +59,8 @@ extension JobStore {
     /// the call and is a store itself: `fork(_:to:at:)` restores it as of any moment of the kept history.
     ///
     /// - Throws: `.notAStore` when there is something at `directory`; `.corrupt`, `.noSpace`, `.permissionDenied`,
-    ///   `.ioError`, `.closed` or the store's failure. No backup is there then; the store is as it was.
+    ///   `.ioError`, `.closed` or the store's failure. No backup is there then, or, where the last sync failed, one
+    ///   that may not survive power loss; the store is as it was.
     /// - Postcondition: The backup survives power loss.
     @discardableResult
     public func backup(to directory: String) async throws(JobStoreError) -> ForkSummary {

@@ -29,7 +29,7 @@ package struct StoreFork {
     ///   - durable: What the source's owner says is durable, where the files may not say so yet.
     /// - Throws: `.beyondHistory` for a moment that can't be reached; `.notAStore` when there is no source or the
     ///   target is taken; `.corrupt` when anything of the source that is needed is damaged; `.noSpace`, `.ioFailed`.
-    ///   There is no new store then.
+    ///   There is no new store then, unless the last sync was what failed.
     @discardableResult
     package static func run(
         _ directory: String, to target: String, at moment: StoreMoment?, fileSystem: any FileSystem,

@@ -90,6 +90,22 @@ import Testing
         }
     }
 
+    /// Who may not read the directory above can't sync the new name there, and has a store all the same.
+    @Test func aDirectoryThatMayNotBeReadCanHoldStoresAndForks() async throws {
+        try await onThread {
+            let disk = UnreadableRoot(base: SimulatedFileSystem())
+            var options = options(disk.base)
+            options.fileSystem = disk
+            let store = try JobStore.openBlocking(at: "/store", options: options).blocking
+            _ = try store.enqueue("q", payload: [1])
+            try store.close()
+            try StoreFork.run("/store", to: "/fork", at: nil, fileSystem: disk)
+            let fork = try JobStore.openBlocking(at: "/fork", options: options).blocking
+            #expect(try fork.lease(from: "q").map(\.payload) == [[1]])
+            try fork.close()
+        }
+    }
+
     @Test func anAncestorsSegmentIsTakenUpToTheForkAndNoFurther() async throws {
         try await onThread {
             let (disk, _, _) = try makeStore()
@@ -113,5 +129,15 @@ import Testing
             try manifests.replace(with: manifest)
             #expect(try !reads())
         }
+    }
+}
+
+/// A disk whose root may be used, but not read.
+private struct UnreadableRoot: ForwardingFileSystem {
+    let base: SimulatedFileSystem
+
+    func syncDirectory(_ path: String) throws(IOFailure) {
+        if path == "/" { throw IOFailure(.permission, operation: "open", path: path, reason: "Permission denied") }
+        try base.syncDirectory(path)
     }
 }

@@ -121,10 +121,7 @@ struct LogRecovery {
             }
             if Safeguard.storeDirectoriesSync.isOn { try fileSystem.syncDirectory(layout.root) }
             // The store's own name: whoever made the directory, an earlier try of ours too, may not have synced it.
-            guard Safeguard.storeNameSync.isOn else { return }
-            do throws(IOFailure) { try fileSystem.syncDirectory(layout.parent) } catch {
-                guard error.kind == .permission else { throw error }
-            }
+            if Safeguard.storeNameSync.isOn { try fileSystem.syncParent(layout) }
         }
     }
 

@@ -253,11 +253,12 @@ package struct NewStoreWriter: ~Copyable {
         return try LogReader(sealedOnly: manifest, layout: layout, fileSystem: fileSystem)
     }
 
-    /// Makes it a store, durably. Where that fails before it is one, what was written is removed again.
+    /// Makes it a store, durably. Where that fails before it is one, what was written is removed again; where only the
+    /// sync of its directory's name fails, it is one that may not outlive the power.
     package consuming func install() throws(LogError) {
         do throws(IOFailure) {
             try ManifestStore(layout: layout, fileSystem: fileSystem).replace(with: manifest)
-            if Safeguard.salvagedNameSync.isOn { try fileSystem.syncDirectory(layout.parent) }
+            if Safeguard.salvagedNameSync.isOn { try fileSystem.syncParent(layout) }
         } catch {
             giveUp()
             throw LogError(error, doing: "writing the new store")

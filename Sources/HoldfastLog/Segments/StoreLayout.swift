@@ -51,3 +51,13 @@ package struct StoreLayout: Sendable {
         return String(repeating: "0", count: max(0, width - digits.count)) + digits
     }
 }
+
+extension FileSystem {
+    /// Makes the name of a store's directory durable. Who may use the directory above but not read it can't sync it,
+    /// and does without.
+    func syncParent(_ layout: StoreLayout) throws(IOFailure) {
+        do throws(IOFailure) { try syncDirectory(layout.parent) } catch {
+            guard error.kind == .permission else { throw error }
+        }
+    }
+}
