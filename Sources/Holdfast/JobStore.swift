@@ -72,7 +72,8 @@ public final class JobStore: Sendable {
     /// does nothing.
     ///
     /// - Throws: `.ioError` or `.noSpace` when the end of the log could not be written; what was answered is durable
-    ///   all the same, and the store is released.
+    ///   all the same, and the store is released. `.ioError`, too, when there is no thread to close it on: then it is
+    ///   open as before.
     public func close() async throws(JobStoreError) {
         let core = core
         try await StoreCore.onThread("holdfast-close") { () throws(JobStoreError) -> Void in try core.close() }

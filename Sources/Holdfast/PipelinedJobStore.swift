@@ -17,9 +17,9 @@ extension JobStore {
 /// come with the answer. Leases last from the call on, so ask for their answer soon.
 ///
 /// The call itself waits where the others would before they are decided: for room in the journal, so that what is yet
-/// to be written stays bounded (to an eighth of a segment, 1 MiB at most, before the last call), and, for a job that
-/// depends on finished ones or is to be cancelled, for a record to be read. What takes memory beside that is the
-/// answers that are held.
+/// to be written stays bounded (to an eighth of a segment, 16 KiB at least and 1 MiB at most, before the last call, and
+/// what is being written), and, for a job that depends on finished ones or is to be cancelled, for a record to be read.
+/// What takes memory beside that is the answers that are held.
 public struct PipelinedJobStore: Sendable {
     let store: JobStore
 

@@ -251,7 +251,7 @@ private final class EndingLog: LogDelegate, @unchecked Sendable {
         let journal = Manifest.Journal(id: id, slot: number, base: .zero, bytes: 65_536, isOversized: false)
         return FullSegment(
             journal: journal, source: SegmentSource(header: header, path: "/store/j", name: "j", end: 65_536),
-            lastSequence: SequenceNumber(9), link: 0)
+            link: 0)
     }
 
     static func body(_ number: UInt64, bytes: Int = 9_000) -> [UInt8] {

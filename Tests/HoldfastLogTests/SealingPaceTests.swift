@@ -114,7 +114,7 @@ import Testing
                 role: .journal, store: StoreIdentity(bytes: [UInt8](repeating: 1, count: 16)), id: journal.id, salt: 1,
                 epoch: Epoch(1), created: .zero)
             let source = SegmentSource(header: header, path: "/store/j", name: "j", end: 65_536)
-            log.full = [FullSegment(journal: journal, source: source, lastSequence: SequenceNumber(9), link: 0)]
+            log.full = [FullSegment(journal: journal, source: source, link: 0)]
             defer { log.full = [] }
             let first = try #require(log.nextWork())
             let isSealing = if case .seal = first { true } else { false }

@@ -195,7 +195,7 @@ extension WriteAheadLog {
         let ended = FullSegment(
             journal: segment.journal,
             source: SegmentSource(header: segment.header, path: segment.path, name: segment.name, end: tail),
-            lastSequence: activeLastSequence, link: link)
+            link: link)
         lock.withLock {
             full.append(ended)
             maintenanceSignal.notifyOne()

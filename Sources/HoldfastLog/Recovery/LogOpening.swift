@@ -42,7 +42,7 @@ extension WriteAheadLog {
                     FullSegment(
                         journal: segment.journal,
                         source: SegmentSource(header: segment.header, path: path, name: name, end: segment.end),
-                        lastSequence: segment.lastSequence, link: scan.links[number]))
+                        link: scan.links[number]))
             }
         }
         headerTime = max(now, scan.time)

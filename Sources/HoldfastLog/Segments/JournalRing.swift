@@ -29,7 +29,6 @@ final class JournalSegment: Sendable {
 struct FullSegment: Sendable {
     let journal: Manifest.Journal
     let source: SegmentSource
-    let lastSequence: SequenceNumber
     /// The link that the next segment's first frame stores.
     let link: UInt32
 }
