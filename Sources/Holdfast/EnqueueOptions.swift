@@ -148,6 +148,16 @@ public struct EnqueueOptions: Hashable, Sendable {
     /// Whether it says only what any job may say at no cost.
     var isPlain: Bool { rest == nil }
 
+    /// About how many bytes its record takes beside payload, queue and the jobs that it names.
+    var nameBytes: Int {
+        var bytes = (group?.utf8.count ?? 0) + headers.recordBytes
+        guard let content = rest?.content else { return bytes }
+        bytes += (content.uniqueKey?.utf8.count ?? 0) + (content.owner?.utf8.count ?? 0)
+        for name in content.finalErrors { bytes += name.utf8.count }
+        for (label, value) in content.labels { bytes += label.utf8.count + value.utf8.count }
+        return bytes
+    }
+
     /// Creates the defaults.
     public init() {}
 

@@ -37,9 +37,7 @@ public struct JobEdit: Hashable, Sendable {
 
 extension JobEdit {
     /// About how many bytes its record has.
-    var bytes: Int {
-        (headers ?? []).reduce(payload?.count ?? 0) { $0 + $1.name.utf8.count + $1.value.utf8.count }
-    }
+    var bytes: Int { (payload?.count ?? 0) + (headers ?? []).recordBytes }
 
     mutating func encode(with codec: any PayloadCodec, _ store: JobStoreOptions) throws(JobStoreError) {
         if let plain = payload { payload = try PayloadEnvelope.seal(plain, with: codec, store) }

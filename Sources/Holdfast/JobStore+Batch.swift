@@ -26,7 +26,12 @@ extension JobStore {
 /// A batch.
 struct AtomicBatch: JobAddingOperation {
     private(set) var operations: [BatchOperation]
-    private(set) var bytes = 0
+    /// Of payloads, values and results: what a batch may have so many of.
+    private var valueBytes = 0
+    /// The most that its records take beside them, but for the queues and groups of jobs that it changes.
+    private var nameBytes = 0
+    /// What it was found to need in all.
+    private var neededBytes = 0
     private(set) var access = OperationAccess.settles
     /// Whether some of it needs to know a job.
     private var seeksJobs = false
@@ -51,13 +56,16 @@ struct AtomicBatch: JobAddingOperation {
         }
     }
 
+    /// Names don't count before it has run, where they are all that it has: many small records take what room there is.
+    var bytes: Int { max(valueBytes == 0 ? 0 : valueBytes + nameBytes, neededBytes) }
+
     mutating func encode(with codec: any PayloadCodec, _ options: JobStoreOptions) throws(JobStoreError) {
-        bytes = 0
+        valueBytes = 0
         for (index, operation) in operations.enumerated() {
             do throws(JobStoreError) {
                 operations[index] = try operation.encoded(with: codec, options)
             } catch { throw error.at(index) }
-            bytes += operations[index].bytes
+            valueBytes += operations[index].valueBytes
         }
         for index in plainRuns.indices { plainRuns[index].replacePayloads(from: operations) }
         try checkBytes()
@@ -70,13 +78,14 @@ struct AtomicBatch: JobAddingOperation {
                 "`ops` holds \(operations.count) operations; split it into batches of at most "
                     + "\(Limits.batchOperationsMax)")
         }
-        bytes = 0
+        (valueBytes, nameBytes) = (0, operations.count * Limits.shortRecordBytesMax)
         plainRuns = []
         plainAcks = PlainAcks(operations)
         if plainAcks != nil { return }
         for index in operations.indices {
             do { try note(index, options) } catch { throw error.at(index) }
         }
+        for run in plainRuns { nameBytes += run.nameBytes }
         try checkBytes()
     }
 
@@ -86,7 +95,7 @@ struct AtomicBatch: JobAddingOperation {
         switch operations[index] {
         case .enqueue(let queue, let payload, let options):
             access = .changes
-            bytes += payload.count
+            valueBytes += payload.count
             let last = plainRuns.count - 1
             if last >= 0, plainRuns[last].add(index, queue, payload, options) {
                 return try Limits.checkPayload(payload, store)
@@ -94,9 +103,12 @@ struct AtomicBatch: JobAddingOperation {
             try options.validate(queue: queue, payload: payload, store, at: index)
             if let lane = options.plainLane(of: queue) {
                 plainRuns.append(PlainRun(lane: lane, first: index, payload))
-            } else if options.hasDependencies {
+                return
+            }
+            nameBytes += queue.utf8.count + options.nameBytes
+            if options.hasDependencies {
                 hasDependencies = true
-                bytes += options.dependencyBytes
+                valueBytes += options.dependencyBytes
             }
             return
         case .ack(let lease, let result, let keepFor):
@@ -115,13 +127,14 @@ struct AtomicBatch: JobAddingOperation {
             access = .changes
             try EffectOperation(scope: scope, key: key, fence: fence, value: value, tag: tag).validate(store)
         }
-        bytes += operations[index].bytes
+        valueBytes += operations[index].valueBytes
+        nameBytes += operations[index].nameBytes
     }
 
     private func checkBytes() throws(JobStoreError) {
-        guard bytes <= Limits.batchBytesMax else {
+        guard valueBytes <= Limits.batchBytesMax else {
             throw JobStoreError(
-                .tooLarge, "`ops` holds \(bytes) bytes; split it into batches of at most \(Limits.batchBytesMax)")
+                .tooLarge, "`ops` holds \(valueBytes) bytes; split it into batches of at most \(Limits.batchBytesMax)")
         }
     }
 
@@ -130,6 +143,10 @@ struct AtomicBatch: JobAddingOperation {
     mutating func supply(_ endings: [JobID: JobEnding]) { self.endings.merge(endings) { $1 } }
 
     mutating func run(on core: StoreCore, at now: Timestamp) throws(JobStoreError) -> OperationOutcome<[BatchReply]> {
+        guard core.hasRoom(for: valueBytes + nameBytes, of: self) else {
+            neededBytes = valueBytes + nameBytes
+            return .needsRoom
+        }
         if let plainAcks, core.ack(plainAcks, at: now) {
             return .value([BatchReply](repeating: .done, count: plainAcks.count))
         }
@@ -143,6 +160,7 @@ struct AtomicBatch: JobAddingOperation {
         replies.reserveCapacity(operations.count)
         var replayed: [(index: Int, sequence: SequenceNumber)] = []
         var plan = BatchPlan(first: core.log.nextSequence, plainRuns: core.takesPlainJobs ? plainRuns : [])
+        var laneBytes = 0
         var index = 0
         while index < operations.count {
             if let jobs = plan.takePlainJobs(at: index, time: now) {
@@ -159,6 +177,7 @@ struct AtomicBatch: JobAddingOperation {
                 if let id = operation.soughtJob {
                     guard let known = try core.knownJob(id, lookups[id]) else { return .needsRecords([id]) }
                     lane = known.lane
+                    laneBytes += lane.map { $0.nameBytes } ?? Limits.namedRecordBytesMax
                 }
                 var command = try operation.command(at: now, lane: lane)
                 if hasDependencies {
@@ -174,6 +193,10 @@ struct AtomicBatch: JobAddingOperation {
                 if case .effect(false, let sequence) = reply { replayed.append((index, sequence)) }
             } catch { throw error.at(index) }
             index += 1
+        }
+        guard core.hasRoom(for: valueBytes + nameBytes + laneBytes, of: self) else {
+            neededBytes = valueBytes + nameBytes + laneBytes
+            return .needsRoom
         }
         plan.append(to: core)
         guard !replayed.isEmpty else { return .value(replies) }
@@ -202,11 +225,19 @@ extension PlainAcks {
     }
 }
 
+extension Lane {
+    /// How many bytes its names take in a record.
+    fileprivate var nameBytes: Int { queue.utf8.count + group.utf8.count }
+}
+
 /// Operations next to each other that enqueue plain jobs of one lane.
 private struct PlainRun {
     let lane: Lane
     let first: Int
     private(set) var payloads: [[UInt8]]
+
+    /// About how many bytes of their records name queue and group.
+    var nameBytes: Int { payloads.count * lane.nameBytes }
 
     init(lane: Lane, first: Int, _ payload: [UInt8]) { (self.lane, self.first, payloads) = (lane, first, [payload]) }
 
@@ -348,8 +379,18 @@ extension BatchOperation {
         }
     }
 
+    /// What the names of one take that enqueues nothing; queue and group of a job that it changes are not known yet.
+    fileprivate var nameBytes: Int {
+        switch self {
+        case .enqueue, .ack, .bury, .cancel: 0
+        case .requeue(_, _, _, let errorClass, _): errorClass?.utf8.count ?? 0
+        case .edit(_, let edit): (edit.queue?.utf8.count ?? 0) + (edit.headers ?? []).recordBytes
+        case .effect(let scope, let key, _, let tag, _): scope.utf8.count + key.utf8.count + tag.utf8.count
+        }
+    }
+
     /// The bytes that count towards a batch's limit.
-    fileprivate var bytes: Int {
+    fileprivate var valueBytes: Int {
         switch self {
         case .enqueue(_, let payload, let options): payload.count + options.dependencyBytes
         case .ack(_, let result, _): result?.count ?? 0

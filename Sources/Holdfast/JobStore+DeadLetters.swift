@@ -183,6 +183,7 @@ private struct DeadLetterWork {
         start = start ?? step.start
         claims = step.claims
         report.lastRunAt = step.lastRunAt ?? report.lastRunAt
+        if let left = step.firstLeft { after = JobID(left.rawValue - 1) }
     }
 }
 
@@ -229,6 +230,8 @@ private struct DeadLetterStep: StoreOperation {
         var start: Timestamp
         var lastRunAt: Timestamp?
         var claims: BatchScope
+        /// The first that the journal had no room for.
+        var firstLeft: JobID?
     }
     let letters: [DeadLetter]
     let cancels: Bool
@@ -241,14 +244,24 @@ private struct DeadLetterStep: StoreOperation {
     let claims: BatchScope
 
     var access: OperationAccess { isDryRun ? .reads : cancels ? .settles : .changes }
+    /// Of what is redriven, once that is known.
+    private(set) var bytes = 0
 
     mutating func run(on core: StoreCore, at now: Timestamp) throws(JobStoreError) -> OperationOutcome<Done> {
         var result = Done(start: start ?? now, claims: claims)
         // Others had their turn since the look.
         let dead = letters.filter { core.state.isDead($0) }
         if cancels {
-            for letter in dead where !isDryRun { _ = try core.perform(.cancel(job: letter.id, lane: nil), at: now) }
-            result.done = dead
+            for (index, letter) in dead.enumerated() {
+                if !isDryRun {
+                    if index > 0, !core.hasRoomForMore(isSettling: true) {
+                        result.firstLeft = letter.id
+                        break
+                    }
+                    _ = try core.perform(.cancel(job: letter.id, lane: nil), at: now)
+                }
+                result.done.append(letter)
+            }
             return .value(result)
         }
         var list: [Redrive] = []
@@ -260,6 +273,11 @@ private struct DeadLetterStep: StoreOperation {
         }
         var scope = isDryRun ? claims : BatchScope()
         let decision = core.state.redrive(list, at: now, in: &scope)
+        let needed = isDryRun ? 0 : list.count * Limits.shortRecordBytesMax
+        guard core.hasRoom(for: needed, of: self) else {
+            bytes = needed
+            return .needsRoom
+        }
         if isDryRun { result.claims = scope }
         var redriven: Set<JobID> = []
         decision.mutations.forEach { mutation in

@@ -165,6 +165,7 @@ struct EffectOperation: StoreOperation {
     var keepFor: Duration?
 
     var access: OperationAccess { .changes }
+    var bytes: Int { value.count }
 
     func validate(_ options: JobStoreOptions) throws(JobStoreError) {
         try Limits.checkName(scope, "scope")

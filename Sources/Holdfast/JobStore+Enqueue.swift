@@ -41,11 +41,7 @@ struct EnqueueOperation: JobAddingOperation {
     }
 
     var access: OperationAccess { .changes }
-    var bytes: Int {
-        options.headers.reduce(payload.count + options.dependencyBytes) {
-            $0 + $1.name.utf8.count + $1.value.utf8.count
-        }
-    }
+    var bytes: Int { payload.count + options.dependencyBytes + options.nameBytes }
 
     var targets: [String] { [queue] }
 

@@ -33,7 +33,7 @@ extension JobStore {
     ///   `.notAStore` when `path` is no store or `target` is taken; `.corrupt` when the source is damaged; `.noSpace`,
     ///   `.permissionDenied`, `.ioError`. No new store is there then; or, where the last sync failed, one that may not
     ///   survive power loss.
-    /// - Postcondition: The new store survives power loss.
+    /// - Postcondition: The new store survives power loss; its name does where the directory above may be read.
     @discardableResult
     public static func fork(
         _ path: String, to target: String, at moment: StoreMoment? = nil
@@ -61,7 +61,7 @@ extension JobStore {
     /// - Throws: `.notAStore` when there is something at `directory`; `.corrupt`, `.noSpace`, `.permissionDenied`,
     ///   `.ioError`, `.closed` or the store's failure. No backup is there then, or, where the last sync failed, one
     ///   that may not survive power loss; the store is as it was.
-    /// - Postcondition: The backup survives power loss.
+    /// - Postcondition: The backup survives power loss; its name does where the directory above may be read.
     @discardableResult
     public func backup(to directory: String) async throws(JobStoreError) -> ForkSummary {
         let core = core

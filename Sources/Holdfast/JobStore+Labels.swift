@@ -87,9 +87,13 @@ private struct LabelCancelOperation: StoreOperation {
         let ids = core.state.unfinishedJobs(
             labelled: wanted, queue: queue, state: nil, after: step.last, limit: Self.stepMax, at: now)
         step.goesOn = ids.count == Self.stepMax
-        for id in ids {
+        for (index, id) in ids.enumerated() {
             guard id <= step.end else {
                 step.goesOn = false
+                break
+            }
+            if index > 0, !core.hasRoomForMore(isSettling: true) {
+                step.goesOn = true
                 break
             }
             step.last = id

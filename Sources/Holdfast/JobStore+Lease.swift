@@ -7,7 +7,8 @@ extension JobStore {
     /// Leases up to `limit` ready jobs of a queue, highest priority first, then lowest id.
     ///
     /// - Parameters:
-    ///   - limit: 1 to 10,000; fewer are returned when fewer are ready, or when their payloads pass 32 MiB.
+    ///   - limit: 1 to 10,000; fewer are returned when fewer are ready, when their payloads pass 32 MiB, or, after a
+    ///     wait, when the journal has no place for the records of more.
     ///   - duration: 1 ms to 7 days.
     ///   - worker: Who asks, for people to read.
     ///   - waitingUpTo: How long to wait for a job when none is ready; `nil` not at all.
@@ -74,6 +75,8 @@ struct LeaseOperation: StoreOperation {
     let request: LeaseRequest
     /// Registered when nothing is ready.
     let waiter: LeaseWaiter?
+    /// Of all that it asks for, once that is known.
+    private(set) var bytes = 0
 
     var access: OperationAccess { .changes }
 
@@ -98,7 +101,12 @@ struct LeaseOperation: StoreOperation {
     }
 
     mutating func run(on core: StoreCore, at now: Timestamp) throws(JobStoreError) -> OperationOutcome<[Lease]> {
-        if let reader = request.lease(on: core, at: now) {
+        let needed = request.bytes(on: core, at: now)
+        guard core.hasRoom(for: needed, of: self) else {
+            bytes = needed
+            return .needsRoom
+        }
+        if let reader = request.lease(on: core, at: now, admittedWith: bytes) {
             return .deferred(reader.read, atHand: reader.readAtHand)
         }
         if let waiter { core.register(waiter) }

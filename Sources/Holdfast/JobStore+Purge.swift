@@ -135,7 +135,8 @@ private struct PurgeOperation: StoreOperation {
         // The operation's own copy goes, so that taking jobs out copies nothing.
         var jobs = rest ?? core.state.waitingJobs(queue: queue, states: states)
         rest = nil
-        for _ in 0..<Self.stepMax {
+        for index in 0..<Self.stepMax {
+            if index > 0, !core.hasRoomForMore(isSettling: true) { break }
             guard let job = jobs.popFirst() else { return .value(Step(result: result, rest: nil)) }
             // Others had their turn since the look at the queue.
             guard let state = core.state.state(of: job.id, in: queue, lane: job.lane, at: now), states.contains(state)

@@ -2,6 +2,7 @@
 
 public import HoldfastBytes
 internal import HoldfastEngine
+internal import HoldfastLog
 
 extension JobStore {
     /// Makes up to `limit` dead jobs of a queue ready again, their attempts counted from zero.
@@ -10,7 +11,7 @@ extension JobStore {
     /// - Returns: How many; jobs whose unique key another job holds are left and counted apart.
     /// - Throws: `.badRequest`, `.noSpace`, `.closed` or the store's failure.
     public func redrive(queue: String, limit: Int = 10_000) async throws(JobStoreError) -> RedriveResult {
-        try await core.submitAsync(CommandOperation.redrive(queue: queue, limit: limit)).value
+        try await core.submitAsync(QueueRedriveOperation(queue: queue, limit: limit)).value
     }
 
     /// Stops leasing from a queue; enqueues go on.
@@ -38,8 +39,8 @@ extension JobStore {
     ///
     /// - Parameter milliseconds: 0 or more.
     /// - Returns: The new time.
-    /// - Throws: `.badRequest` when the store has no manual clock or the time would pass the year 9999; `.noSpace`,
-    ///   `.closed` or the store's failure.
+    /// - Throws: `.badRequest` when the store has no manual clock or the time would pass the year 9999; `.closed` or
+    ///   the store's failure; `.noSpace`, and then the clock may have moved, unrecorded: what fell due took the room.
     @discardableResult
     public func advanceClock(by milliseconds: Int64) async throws(JobStoreError) -> Timestamp {
         let pending = await core.submitAsync(AdvanceOperation(milliseconds: milliseconds))
@@ -52,7 +53,7 @@ extension JobStore {
 extension JobStore {
     /// Decides a redrive of a queue.
     package func submitRedrive(queue: String, limit: Int = 10_000) -> Pending<RedriveResult> {
-        core.submit(CommandOperation.redrive(queue: queue, limit: limit))
+        core.submit(QueueRedriveOperation(queue: queue, limit: limit))
     }
 
     /// Decides a pause.
@@ -77,18 +78,36 @@ extension JobStore {
     package func submitNow() -> Pending<Timestamp> { core.submit(NowOperation()) }
 }
 
-extension CommandOperation where Value == RedriveResult {
-    static func redrive(queue: String, limit: Int) -> CommandOperation<RedriveResult> {
-        CommandOperation(.changes) { () throws(JobStoreError) -> Command in
-            try Limits.checkName(queue, "queue")
-            try Limits.checkCount(limit, "limit")
-            return .redriveQueue(queue: queue, limit: limit)
-        } value: { reply in
-            guard case .redriven(let count, let skipped) = reply else {
-                preconditionFailure("a redrive is answered by counts")
-            }
-            return RedriveResult(count: count, skipped: skipped)
+/// Dead jobs of a queue made ready, in one commit.
+struct QueueRedriveOperation: StoreOperation {
+    let queue: String
+    let limit: Int
+    /// Once it is known how many there are.
+    private(set) var bytes = 0
+
+    init(queue: String, limit: Int) { (self.queue, self.limit) = (queue, limit) }
+
+    var access: OperationAccess { .changes }
+
+    func validate(_ options: JobStoreOptions) throws(JobStoreError) {
+        try Limits.checkName(queue, "queue")
+        try Limits.checkCount(limit, "limit")
+    }
+
+    mutating func run(on core: StoreCore, at now: Timestamp) throws(JobStoreError) -> OperationOutcome<RedriveResult> {
+        var scope = BatchScope()
+        let decision = try core.decide(
+            .redriveQueue(queue: queue, limit: limit), at: now, next: core.log.nextSequence, in: &scope)
+        guard case .redriven(let count, let skipped) = decision.reply else {
+            preconditionFailure("a redrive is answered by counts")
         }
+        let needed = count * Limits.shortRecordBytesMax
+        guard core.hasRoom(for: needed, of: self) else {
+            bytes = needed
+            return .needsRoom
+        }
+        core.append(decision, at: now)
+        return .value(RedriveResult(count: count, skipped: skipped))
     }
 }
 

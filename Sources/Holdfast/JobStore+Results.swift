@@ -44,6 +44,7 @@ struct AckOperation: StoreOperation {
     let keepFor: Duration?
 
     var access: OperationAccess { .settles }
+    var bytes: Int { result?.count ?? 0 }
 
     func validate(_ options: JobStoreOptions) throws(JobStoreError) {
         try Limits.checkValue(result, "result")

@@ -118,7 +118,7 @@ extension CommandOperation where Value == Timestamp {
     static func heartbeat(
         _ lease: LeaseIdentity, _ duration: Duration, _ progress: [UInt8]?
     ) -> CommandOperation<Timestamp> {
-        CommandOperation(.changes) { () throws(JobStoreError) -> Command in
+        CommandOperation(.changes, bytes: progress?.count ?? 0) { () throws(JobStoreError) -> Command in
             try Limits.checkValue(progress, "progress")
             return .heartbeat(
                 job: lease.id, token: lease.token, milliseconds: try Limits.leaseMilliseconds(duration),
@@ -134,7 +134,7 @@ extension CommandOperation where Value == Timestamp {
 
 extension CommandOperation where Value == Void {
     static func bury(_ lease: LeaseIdentity, _ error: String?) -> CommandOperation<Void> {
-        CommandOperation(.settles) { () throws(JobStoreError) -> Command in
+        CommandOperation(.settles, bytes: error?.utf8.count ?? 0) { () throws(JobStoreError) -> Command in
             try Limits.checkValue(error, "error")
             return .bury(job: lease.id, token: lease.token, reason: .buried, error: error)
         } value: { _ in
@@ -151,6 +151,7 @@ struct RequeueOperation: StoreOperation {
     let countsAttempt: Bool
 
     var access: OperationAccess { .settles }
+    var bytes: Int { error?.utf8.count ?? 0 }
 
     func validate(_ options: JobStoreOptions) throws(JobStoreError) {
         try Limits.checkValue(error, "error")

@@ -35,7 +35,8 @@ public struct NextLease: Hashable, Sendable {
 extension JobStore {
     /// Completes the job and leases the next, in one commit.
     ///
-    /// - Returns: The leases; none when nothing is ready. It does not wait for a job.
+    /// - Returns: The leases; none when nothing is ready, and fewer where the journal has no place for the records of
+    ///   more. It does not wait for a job.
     /// - Throws: What `ack(_:result:keepFor:)` throws, and `.badRequest` for `next`; nothing is settled and nothing
     ///   leased then. On a full disk, and when the next jobs can't be read, the job is completed and none is returned.
     /// - Postcondition: The job never runs again, and every returned lease is durable.
@@ -153,6 +154,7 @@ private struct SettleThenLease<Settle: StoreOperation>: StoreOperation {
 
     /// It asks for room for both, lest the job be settled and the lease refused.
     var access: OperationAccess { .changes }
+    var bytes: Int { settle.bytes }
 
     mutating func validate(_ options: JobStoreOptions) throws(JobStoreError) {
         try settle.validate(options)

@@ -155,6 +155,7 @@ private struct RoomOperation<Operation: JobAddingOperation>: StoreOperation {
                 return .deferred { () throws(JobStoreError) in try work() }
             case .needsRecords(let jobs): return .needsRecords(jobs)
             case .needsEndings(let jobs): return .needsEndings(jobs)
+            case .needsRoom: return .needsRoom
             }
         } catch {
             guard let place = error.fullPlace else {

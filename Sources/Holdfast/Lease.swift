@@ -42,6 +42,11 @@ public struct JobHeader: Hashable, Sendable {
     }
 }
 
+extension [JobHeader] {
+    /// About how many bytes they take in a record.
+    var recordBytes: Int { reduce(0) { $0 + $1.name.utf8.count + $1.value.utf8.count } }
+}
+
 /// The right to run one job until its deadline.
 public struct Lease: Hashable, Sendable, LeaseReference {
     /// The job.

@@ -27,12 +27,20 @@ struct LeaseRequest: Sendable {
         self.worker = worker
     }
 
+    private func turns(on core: StoreCore) -> LeaseTurns? {
+        weights.isEmpty ? nil : core.turns.turns(of: queues, weights)
+    }
+
+    /// Returns what the records take of the leases that would be granted; 0 where they surely have a place.
+    func bytes(on core: StoreCore, at now: Timestamp) -> Int { core.leaseBytes(self, turns(on: core), at: now) }
+
     /// Leases under the lock.
     ///
+    /// - Parameter bytes: For which there surely is a place; fewer jobs are leased where all need more than there is.
     /// - Returns: What reads the payloads later; `nil` when nothing could be leased.
-    func lease(on core: StoreCore, at now: Timestamp) -> LeaseReader? {
-        let turns = weights.isEmpty ? nil : core.turns.turns(of: queues, weights)
-        let leases = core.lease(self, turns, at: now)
+    func lease(on core: StoreCore, at now: Timestamp, admittedWith bytes: Int = 0) -> LeaseReader? {
+        let turns = turns(on: core)
+        let leases = core.lease(self, turns, at: now, admittedWith: bytes)
         if leases.grants.isEmpty { return nil }
         if let turns { core.turns.serve(leases.grants, turns, of: queues, weights) }
         return LeaseReader(core: core, leases: leases, contents: leases.arePlain ? nil : core.contents(of: leases))

@@ -14,6 +14,12 @@ package enum Limits {
     package static let batchBytesMax = 64 << 20
     /// The most bytes of payloads that one call leases, unless the first payload alone is longer.
     package static let leasedBytesMax = 32 << 20
+    /// The most that a record takes that names jobs and nothing else.
+    static let shortRecordBytesMax = 32
+    /// The most that a record takes without a value: two names, and what says which jobs it is about.
+    static let namedRecordBytesMax = 2 * RecordLimits.nameBytesMax + 64
+    /// The most that the record of a lease takes: queue, group and worker.
+    static let leaseRecordBytesMax = 3 * RecordLimits.nameBytesMax + shortRecordBytesMax
     /// The longest lease.
     package static let leaseMillisecondsMax: Int64 = 7 * 24 * 3600 * 1000
     /// The most that `resultBytesMax` can be set to.

@@ -186,6 +186,7 @@ private struct ConfigureOperation: StoreOperation {
     private let settings: Result<QueueSettings, JobStoreError>
 
     var access: OperationAccess { .changes }
+    var bytes: Int { ((try? settings.get())?.finalErrors?.names ?? []).reduce(0) { $0 + $1.utf8.count } }
 
     init(_ settings: QueueSettings) { self.settings = .success(settings) }
 

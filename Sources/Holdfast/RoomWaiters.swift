@@ -51,7 +51,7 @@ class RoomWaiter: @unchecked Sendable {
     enum Try {
         case done
         case full(FullPlace, JobStoreError)
-        /// It needs records that are read outside the lock: its caller tries again.
+        /// It needs records that are read outside the lock, or more room than it said: its caller tries again.
         case again
     }
 
@@ -89,7 +89,7 @@ final class WaitingOperation<Operation: JobAddingOperation>: RoomWaiter, @unchec
             switch try operation.run(on: core, at: now) {
             case .value(let value): outcome = .value(value)
             case .deferred(let work, let atHand): outcome = .deferred(work, atHand: atHand)
-            case .needsRecords, .needsEndings: return .again
+            case .needsRecords, .needsEndings, .needsRoom: return .again
             }
         } catch {
             if let place = error.fullPlace { return .full(place, error) }

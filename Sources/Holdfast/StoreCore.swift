@@ -73,8 +73,8 @@ final class StoreCore: @unchecked Sendable {
     /// The first record that a cursor held when compaction last asked what to keep.
     var heldAtRetention: SequenceNumber?
 
-    /// How many overdue records are written before asking for room again.
-    static let overdueChunk = 10_000
+    /// How many overdue records are decided at once.
+    static let overdueChunk = 1_000
 
     init(log: WriteAheadLog, options: JobStoreOptions, replay: StoreReplay) {
         self.log = log
@@ -178,16 +178,15 @@ final class StoreCore: @unchecked Sendable {
     ) -> Attempt<Operation.Value> {
         do {
             try checkOpen()
-            if operation.access != .reads {
-                guard try hasRoom(isSettling: operation.access == .settles, bytes: operation.bytes) else {
-                    return .needsRoom
-                }
-            }
+            guard try hasRoom(for: operation) else { return .needsRoom }
         } catch { return .done(refusal(error)) }
         operation.prepare(self)
         let now = readTime()
         do {
+            let next = log.nextSequence
             guard try recordOverdue(at: now) else { return .needsRoom }
+            // That may have taken the room.
+            if log.nextSequence != next { guard try hasRoom(for: operation) else { return .needsRoom } }
         } catch { return .done(refusal(error)) }
         let outcome: Pending<Operation.Value>.Outcome
         do {
@@ -196,6 +195,7 @@ final class StoreCore: @unchecked Sendable {
             case .deferred(let work, let atHand): outcome = .deferred(work, atHand: atHand)
             case .needsRecords(let jobs): return .needsRecords(jobs)
             case .needsEndings(let jobs): return .needsEndings(jobs)
+            case .needsRoom: return .needsRoom
             }
         } catch { outcome = refused(error) }
         // What was added for them may be leased at once.
@@ -234,6 +234,22 @@ final class StoreCore: @unchecked Sendable {
 
     static let closedError = JobStoreError(.closed, "the store is closed; open it again")
 
+    private func hasRoom(for operation: some StoreOperation) throws(JobStoreError) -> Bool {
+        if operation.access == .reads { return true }
+        return try hasRoom(isSettling: operation.access == .settles, bytes: operation.bytes)
+    }
+
+    /// Whether a record more than the first has a place, of an operation that ends where it has none and goes on once
+    /// there is one.
+    func hasRoomForMore(isSettling: Bool) -> Bool {
+        log.roomBytes(isSettling: isSettling) >= Limits.namedRecordBytesMax
+    }
+
+    /// Whether `bytes` of records have a place, of an operation that was admitted with fewer.
+    func hasRoom(for bytes: Int, of operation: some StoreOperation) -> Bool {
+        bytes <= operation.bytes || bytes <= log.roomBytes(isSettling: operation.access == .settles)
+    }
+
     /// Whether records may be appended now.
     func hasRoom(isSettling: Bool, bytes: Int = 0) throws(JobStoreError) -> Bool {
         let admission: Admission
@@ -257,7 +273,11 @@ final class StoreCore: @unchecked Sendable {
             let mutations = state.overdue(at: now, limit: Self.overdueChunk)
             assert(!mutations.isEmpty, "what is overdue can be recorded")
             if mutations.isEmpty { break }
-            for mutation in mutations { append(mutation, at: now) }
+            for (index, mutation) in mutations.enumerated() {
+                // What is left is overdue at any later time, too.
+                if index > 0, !hasRoomForMore(isSettling: true) { break }
+                append(mutation, at: now)
+            }
         }
         state.promoteDue(at: now)
         return true
@@ -267,12 +287,17 @@ final class StoreCore: @unchecked Sendable {
     func perform(_ command: Command, at now: Timestamp) throws(JobStoreError) -> Reply {
         var scope = BatchScope()
         let decision = try decide(command, at: now, next: log.nextSequence, in: &scope)
+        append(decision, at: now)
+        return decision.reply
+    }
+
+    /// Carries out what was decided.
+    func append(_ decision: Decision, at now: Timestamp) {
         switch decision.mutations {
         case .none: break
         case .one(let mutation): append(mutation, at: now)
         case .many(let mutations): for mutation in mutations { append(mutation, at: now) }
         }
-        return decision.reply
     }
 
     /// Decides one command.
@@ -328,10 +353,27 @@ final class StoreCore: @unchecked Sendable {
         window.note(record.sequence, bytes: bytes)
     }
 
-    /// Grants leases, and appends and applies them.
-    func lease(_ request: LeaseRequest, _ turns: LeaseTurns?, at now: Timestamp) -> GrantedLeases {
+    /// Returns what the records take of the leases that would be granted; 0 where they surely have a place.
+    func leaseBytes(_ request: LeaseRequest, _ turns: LeaseTurns?, at now: Timestamp) -> Int {
+        guard request.limit > 1, request.limit * Limits.leaseRecordBytesMax > log.roomBytes(isSettling: false) else {
+            return 0
+        }
         let leases = Self.grant(request, turns, on: &state, at: now, first: log.nextSequence)
+        return leases.bytes(overhead: Limits.shortRecordBytesMax)
+    }
+
+    /// Grants leases, and appends and applies them: as many as have a place, where `bytes` are made sure of.
+    func lease(
+        _ request: LeaseRequest, _ turns: LeaseTurns?, at now: Timestamp, admittedWith bytes: Int
+    ) -> GrantedLeases {
+        var leases = Self.grant(request, turns, on: &state, at: now, first: log.nextSequence)
         if leases.grants.isEmpty { return leases }
+        if leases.grants.count > 1 {
+            let room = max(bytes, log.roomBytes(isSettling: false))
+            if leases.grants.count * Limits.leaseRecordBytesMax > room {
+                leases.shorten(toFit: room, overhead: Limits.shortRecordBytesMax)
+            }
+        }
         validate(leases.grants.count) { leases.record($0) }
         write(.lease, leases.grants.count, at: now) { leases.encodeBody($0, into: &$1) }
         state.apply(leases)

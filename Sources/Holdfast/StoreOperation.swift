@@ -6,7 +6,7 @@ internal import HoldfastEngine
 
 /// What an operation asks of the log.
 enum OperationAccess: Hashable, Sendable {
-    /// Nothing; on a full disk it still works.
+    /// Nothing; on a full disk it still works, as long as what is overdue has room in the journal.
     case reads
     /// Room for new records.
     case changes
@@ -24,6 +24,8 @@ enum OperationOutcome<Value: Sendable>: Sendable {
     case needsRecords([JobID])
     /// Nothing was changed: the operation runs again once it was told how these jobs ended.
     case needsEndings([JobID])
+    /// Nothing was changed: its `bytes` say by now how much it brings, and it runs again once there is room for that.
+    case needsRoom
 }
 
 /// What the log holds under a job's id.
@@ -46,7 +48,8 @@ enum EnqueueLookup: Sendable {
 protocol StoreOperation: Sendable {
     associatedtype Value: Sendable
     var access: OperationAccess { get }
-    /// About how many bytes of records it may append, where that can be much.
+    /// About how many bytes of records it appends, as far as it knows: what is accepted must have a place in the
+    /// journal, or all that comes later waits behind it. One record and its names don't count.
     var bytes: Int { get }
     /// Checks what can be checked without the state, before anything else is asked.
     mutating func validate(_ options: JobStoreOptions) throws(JobStoreError)
@@ -74,15 +77,17 @@ extension StoreOperation {
 /// An operation that is one command to the engine, whose reply is the result.
 struct CommandOperation<Value: Sendable>: StoreOperation {
     let access: OperationAccess
+    let bytes: Int
     /// The command, or why there is none.
     let command: Result<Command, JobStoreError>
     let value: @Sendable (Reply) -> Value
 
     init(
-        _ access: OperationAccess, _ command: () throws(JobStoreError) -> Command,
+        _ access: OperationAccess, bytes: Int = 0, _ command: () throws(JobStoreError) -> Command,
         value: @escaping @Sendable (Reply) -> Value
     ) {
         self.access = access
+        self.bytes = bytes
         self.command = Result(catching: command)
         self.value = value
     }

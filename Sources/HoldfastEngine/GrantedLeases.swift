@@ -32,6 +32,28 @@ package struct GrantedLeases: Sendable {
         grants.append(grant)
     }
 
+    /// Returns what their records take, with `overhead` bytes for each beside its names.
+    package func bytes(overhead: Int) -> Int {
+        grants.indices.reduce(0) { $0 + overhead + nameBytes($1) }
+    }
+
+    private func nameBytes(_ index: Int) -> Int {
+        let (lane, worker) = (grants[index].lane, grants[index].worker)
+        return lane.queue.utf8.count + lane.group.utf8.count + worker.utf8.count
+    }
+
+    /// Gives those up that do not fit in `bytes`, each with `overhead` bytes beside its names; the first always does.
+    package mutating func shorten(toFit bytes: Int, overhead: Int) {
+        var left = bytes
+        for index in grants.indices {
+            left -= overhead + nameBytes(index)
+            guard left < 0, index > 0 else { continue }
+            grants.removeSubrange(index...)
+            if !lanes.isEmpty { lanes.removeSubrange(index...) }
+            return
+        }
+    }
+
     func lane(_ index: Int) -> Slot<LaneRecord> { lanes.isEmpty ? firstLane : lanes[index] }
 
     /// Returns one of their records.

@@ -98,6 +98,143 @@ import Testing
         }
     }
 
+    /// What an operation brings besides a payload can be larger than what is left of the journal, too.
+    @Test(.timeLimit(.minutes(10)), arguments: Large.allCases, [false, true])
+    func whatIsTooLargeForTheDiskIsRefusedBeforeItIsApplied(_ large: Large, isReserveSpent: Bool) async throws {
+        let disk = SimulatedFileSystem()
+        let store = try await JobStore.open(at: "/store", options: Self.options(disk))
+        for _ in 0..<2 { _ = try await store.enqueue("q", payload: [1]) }
+        let lease = try #require(try await store.lease(from: "q").first)
+        let other = try #require(try await store.lease(from: "q").first)
+        disk.faultPlan.capacityBytes = Self.usedBlocks(disk) * 4096 + (32 << 10)
+        if isReserveSpent { while await refusal(of: { _ = try await store.enqueue("q", payload: [1]) }) == nil {} }
+        await expectRefusal(.noSpace) { try await large.run(on: store, lease) }
+        // What is small enough goes on, and the large one is taken once there is space.
+        try await store.ack(other)
+        let queue = try #require(try await store.stats().queues.first)
+        #expect(queue.leased == 1 && queue.dead == 0)
+        disk.faultPlan = FaultPlan()
+        while let code = await refusal(of: { try await large.run(on: store, lease) }) {
+            try #require(code == .noSpace)
+            await Task.yield()
+        }
+        try await store.close()
+        let again = try await JobStore.open(at: "/store", options: Self.options(disk))
+        #expect(try await large.isDone(in: again, lease))
+        try await again.close()
+    }
+
+    enum Large: CaseIterable, Sendable {
+        case result, resultThenLease, results, requeueError, burialError, progress, value, values
+
+        private static let bytes = [UInt8](repeating: 7, count: 900_000)
+        private static let text = String(repeating: "x", count: 900_000)
+
+        func run(on store: JobStore, _ lease: Lease) async throws {
+            switch self {
+            case .result: try await store.ack(lease, result: Self.bytes)
+            case .resultThenLease:
+                // The settlement is tried by itself where there is no room for both.
+                _ = try await store.ack(lease, result: Self.bytes, thenLease: NextLease(from: "q"))
+            case .results: _ = try await store.batch([.ack(lease.identity, result: Self.bytes)])
+            case .requeueError: try await store.requeue(lease, error: Self.text)
+            case .burialError: try await store.bury(lease, error: Self.text)
+            case .progress: try await store.heartbeat(lease, progress: Self.bytes)
+            case .value: _ = try await store.effect(scope: "s", key: "k", value: Self.bytes)
+            case .values:
+                _ = try await store.batch(
+                    (0..<3).map {
+                        .effect(
+                            scope: "s", key: "k\($0)", fencedBy: nil, tag: "",
+                            value: [UInt8](repeating: UInt8($0), count: 300_000))
+                    })
+            }
+        }
+
+        func isDone(in store: JobStore, _ lease: Lease) async throws -> Bool {
+            switch self {
+            case .result, .resultThenLease, .results: try await store.result(of: lease.id)?.value == Self.bytes
+            case .requeueError: try await store.job(lease.id)?.lastError == Self.text
+            case .burialError: try await store.job(lease.id)?.state == .dead
+            case .progress: try await store.job(lease.id)?.progress == Self.bytes
+            case .value: try await store.effect(scope: "s", key: "k", value: []).value == Self.bytes
+            case .values: try await store.effect(scope: "s", key: "k2", value: []).value.count == 300_000
+            }
+        }
+    }
+
+    /// Names make many small records large.
+    @Test(.timeLimit(.minutes(10)))
+    func manyRecordsWithLongNamesAreWrittenAsFarAsThereIsRoom() async throws {
+        let disk = SimulatedFileSystem()
+        let clock = ManualClock()
+        var options = Self.options(disk)
+        options.clock = clock
+        let store = try await JobStore.open(at: "/store", options: options)
+        let queue = String(repeating: "q", count: 250)
+        var ids: [JobID] = []
+        for number in 0..<1_500 {
+            var job = EnqueueOptions()
+            job.group = String(repeating: "g", count: 250)
+            job.uniqueKey = String(repeating: "k", count: 250) + "\(number)"
+            job.uniqueFor = .seconds(60)
+            ids.append(try await store.enqueue(queue, payload: [1], options: job).id)
+        }
+        disk.faultPlan.capacityBytes = Self.usedBlocks(disk) * 4096
+        while await refusal(of: { _ = try await store.enqueue("q", payload: [1]) }) == nil {}
+        // Jobs are cancelled, all at once and in steps, and then all windows end: each step is done, or refused.
+        let cancels = ids.prefix(1_200).map { BatchOperation.cancel($0) }
+        let cancelled = await refusal(of: { _ = try await store.batch(cancels) })
+        #expect(cancelled == .noSpace)
+        let purged = await refusal(of: { _ = try await store.purge(queue: queue, states: .all) })
+        #expect(purged == nil || purged == .noSpace)
+        let advanced = await refusal(of: { _ = try await store.advanceClock(by: 120_000) })
+        #expect(advanced == nil || advanced == .noSpace)
+        let looked = await refusal(of: { _ = try await store.stats() })
+        #expect(looked == nil || looked == .noSpace)
+        disk.faultPlan = FaultPlan()
+        while let code = await refusal(of: { _ = try await store.purge(queue: queue, states: .all) }) {
+            try #require(code == .noSpace)
+            await Task.yield()
+        }
+        let left = try await store.stats().queues.first { $0.name == queue }
+        #expect(left.map { $0.ready + $0.scheduled } ?? 0 == 0)
+        try await store.close()
+    }
+
+    /// Who waits for many asks for no more room than who looks whether there is any: it went round for ever.
+    @Test(.timeLimit(.minutes(1)))
+    func aLeaseOfManyThatWaitsIsServedBesideALargeEnqueue() async throws {
+        let disk = SimulatedFileSystem()
+        let store = try await JobStore.open(at: "/store", options: Self.options(disk))
+        async let waiting = store.lease(from: "q", limit: 500, waitingUpTo: .seconds(600))
+        while store.waitingLeaseCount == 0 { await Task.yield() }
+        let id = try await store.enqueue("q", payload: [UInt8](repeating: 7, count: 100_000)).id
+        #expect(try await waiting.map(\.id) == [id])
+        try await store.close()
+    }
+
+    /// Leases with long names that one segment does not hold: whoever waited for them gets those that have a place.
+    @Test(.timeLimit(.minutes(10)))
+    func aWaitingLeaseTakesNoMoreThanTheJournalHolds() async throws {
+        let disk = SimulatedFileSystem()
+        let store = try await JobStore.open(at: "/store", options: Self.options(disk))
+        let queue = String(repeating: "q", count: 250)
+        var job = EnqueueOptions()
+        job.group = String(repeating: "g", count: 250)
+        async let waiting = store.lease(from: queue, limit: 240, waitingUpTo: .seconds(600))
+        while store.waitingLeaseCount == 0 { await Task.yield() }
+        let operations = (0..<240).map { BatchOperation.enqueue(queue: queue, payload: [UInt8($0)], options: job) }
+        _ = try await store.batch(operations)
+        let first = try await waiting
+        // Half of the smallest segment holds so many.
+        #expect((1..<60).contains(first.count))
+        // Who does not wait gets all of the rest.
+        let rest = try await store.lease(from: queue, limit: 240)
+        #expect(Set((first + rest).map(\.id)).count == 240)
+        try await store.close()
+    }
+
     /// Why `body` was refused, if it was.
     private func refusal(of body: () async throws -> Void) async -> JobStoreError.Code? {
         do {

@@ -140,6 +140,9 @@ import Testing
             try await store.bury(plain)
             _ = try await store.enqueue("q", payload: [], options: options)
             await expectRefusal(.invalidState) { try await store.redrive(keyed.id) }
+            for limit in [.min, 0, 10_001] {
+                await expectRefusal(.badRequest) { _ = try await store.redrive(queue: "q", limit: limit) }
+            }
             let result = try await store.redrive(queue: "q")
             #expect(result.count == 1)
             #expect(result.skipped == 1)

@@ -70,6 +70,15 @@ extension WriteAheadLog {
         return .ready
     }
 
+    /// How many bytes of records have a place in the journal as it is, behind those that are in memory: an operation
+    /// goes by it that was admitted and finds that it has more to append than it said.
+    package func roomBytes(isSettling: Bool) -> Int {
+        let bytesMax = JournalFiles.inFlightBytesMax(capacity: options.journalSegmentBytes, isOversized: false)
+        let inSegment = bytesMax - filling.byteCount - Self.headerBytesMax
+        let hasSpare = spares.count > (isSettling ? 0 : 1)
+        return max(hasSpare ? inSegment : min(inSegment, activeRoom - pendingBytes), 0)
+    }
+
     /// What is not yet in the active segment, and a little more.
     private var pendingBytes: Int { flyingBytes + filling.byteCount + Self.unitSlackBytes }
 
@@ -84,8 +93,11 @@ extension WriteAheadLog {
     /// What surely fits in a segment of the ring, behind what may already wait in the same group.
     private var ringUnitBytesMax: Int {
         JournalFiles.inFlightBytesMax(capacity: options.journalSegmentBytes, isOversized: false) - groupBytesTarget
-            - (8 << 10)
+            - Self.headerBytesMax
     }
+
+    /// More than the headers of a group and its padding take.
+    private static let headerBytesMax = 8 << 10
 
     /// For the headers of a group, its padding, and a mark behind it.
     static let unitSlackBytes = 12 << 10
