@@ -204,6 +204,7 @@ final class LeaseReader: Sendable {
     private func bury(_ index: Int, _ error: String) {
         let job = grants[index].job
         let token = token(index)
+        let error = Limits.shortened(error)
         let burial = core.submit(
             CommandOperation<Void>(.settles) {
                 .bury(job: job, token: token, reason: .unreadable, error: error)
@@ -220,6 +221,7 @@ final class LeaseReader: Sendable {
     private func giveBack(_ index: Int, after milliseconds: Int64, _ error: String?) {
         let job = grants[index].job
         let token = token(index)
+        let error = error.map(Limits.shortened)
         _ = core.submit(
             CommandOperation<Void>(.settles) {
                 .requeue(job: job, token: token, delayMilliseconds: milliseconds, error: error, countsAttempt: false)

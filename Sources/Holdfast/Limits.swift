@@ -111,6 +111,20 @@ package enum Limits {
         }
     }
 
+    /// The beginning of a text that others wrote, such as a codec's error: the store records no more of it.
+    static func shortened(_ text: String) -> String {
+        guard text.utf8.count > textBytesMax else { return text }
+        var (short, bytes) = (String.UnicodeScalarView(), 0)
+        for scalar in text.unicodeScalars {
+            bytes += UTF8.width(scalar)
+            guard bytes <= textBytesMax else { break }
+            short.append(scalar)
+        }
+        return String(short) + "..."
+    }
+
+    private static let textBytesMax = 1 << 10
+
     static func checkPriority(_ priority: Int) throws(JobStoreError) {
         guard Int8(exactly: priority) != nil else {
             throw JobStoreError(.badRequest, "`priority` is \(priority); give -128 to 127")

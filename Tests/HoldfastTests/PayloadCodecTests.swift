@@ -21,6 +21,14 @@ private struct TurningCodec: PayloadCodec {
     }
 }
 
+/// Its errors quote what they are about, as those of many libraries do.
+private struct WordyCodec: PayloadCodec {
+    struct Refusal: Error, CustomStringConvertible { let description = String(repeating: "\u{e9}", count: 1_500_000) }
+
+    func encode(_ payload: [UInt8]) -> EncodedPayload { EncodedPayload(keyID: "k", bytes: payload) }
+    func decode(_ payload: EncodedPayload) throws -> [UInt8] { throw Refusal() }
+}
+
 @Suite(.timeLimit(.minutes(10))) struct PayloadCodecTests {
     private let old = TurningCodec(keys: [("k1", 1)])
     private let new = TurningCodec(keys: [("k1", 1), ("k2", 2)])
@@ -111,6 +119,24 @@ private struct TurningCodec: PayloadCodec {
             #expect(leases.map(\.payload) == [[1]] && leases.map(\.attempt) == [1])
             try await seeing.close()
         }
+    }
+
+    /// A record with a longer error is damage to whoever reads it: the store could not be opened again.
+    @Test func ofALongErrorOnlyTheBeginningIsRecorded() async throws {
+        let disk = SimulatedFileSystem()
+        var options = JobStoreOptions()
+        options.fileSystem = disk
+        options.payloadCodec = WordyCodec()
+        let store = try await JobStore.open(at: "/store", options: options)
+        let id = try await store.enqueue("q", payload: [1]).id
+        await expectRefusal(.payloadCodec) { _ = try await store.lease(from: "q") }
+        _ = try await store.now()
+        options.fileSystem = disk.crashImage(.nothingPending)
+        let found = try await JobStore.open(at: "/store", options: options)
+        let error = try #require(try await found.job(id)?.lastError)
+        #expect(error.utf8.count < 2_000 && error.contains("with the key `k` (\u{e9}") && error.hasSuffix("\u{e9}..."))
+        try await found.close()
+        try await store.close()
     }
 
     @Test func whatCanNotBeEncodedIsRefused() async throws {
