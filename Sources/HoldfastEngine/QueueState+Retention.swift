@@ -133,7 +133,7 @@ extension QueueState {
                 }, upTo: { freesOthers($0.job) })
         }
         var oldest = due(at: .max, limit: min(surplus, limit))
-        if let age = retention.deadAge {
+        if let age = retention.deadAge, age <= now.milliseconds {
             let aged = due(at: now.advanced(byMilliseconds: -age), limit: limit)
             if aged.count > oldest.count { oldest = aged }
         }

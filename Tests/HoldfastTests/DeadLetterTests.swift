@@ -2,6 +2,7 @@
 
 import Holdfast
 import HoldfastBytes
+import HoldfastTestKit
 import Testing
 
 @Suite(.timeLimit(.minutes(10))) struct DeadLetterTests {
@@ -47,6 +48,24 @@ import Testing
         fixture.clock.advance(byMilliseconds: 60_000)
         #expect(try await dead(store).isEmpty)
         #expect(try await store.stats().queues.first?.dead == 0)
+        try await store.close()
+    }
+
+    /// An age that begins before time does took all that had died at once.
+    @Test func atTheBeginningOfTimeOnlyTheSurplusGoes() async throws {
+        let disk = SimulatedFileSystem()
+        var options = JobStoreOptions()
+        options.fileSystem = disk
+        options.clock = ManualClock(startingAt: .zero)
+        let store = try await JobStore.open(at: "/store", options: options)
+        try await store.configure("q", QueueConfiguration(deadMax: 2, deadAge: .seconds(10)))
+        var ids: [JobID] = []
+        for _ in 0..<3 { ids.append(try await die(store)) }
+        #expect(try await dead(store) == Array(ids.suffix(2)))
+        options.fileSystem = disk.crashImage(.nothingPending)
+        let found = try await JobStore.open(at: "/store", options: options)
+        #expect(try await dead(found) == Array(ids.suffix(2)))
+        try await found.close()
         try await store.close()
     }
 
