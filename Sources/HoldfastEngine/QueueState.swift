@@ -124,15 +124,19 @@ package struct QueueState: Sendable {
         var letters: [JobID] = []
         let countMax = limit.addingReportingOverflow(deadLetters.count)
         let looks = countMax.overflow ? limit : countMax.partialValue
-        for element in expiries.due(at: now, limit: looks, where: isNext) {
+        func isAwaited(_ element: DeadlineHeap<Due>.Element) -> Bool {
+            !waits.dependents.isEmpty && element.tag != .deadLetter && waits.dependents[element.job.rawValue] != nil
+        }
+        // What follows from the end of one that others wait for comes before what falls due later, however many are
+        // asked for.
+        for element in expiries.due(at: now, limit: looks, where: isNext, upTo: isAwaited) {
             if element.tag == .deadLetter {
                 letters.append(element.job)
                 continue
             }
             guard mutations.count < limit else { break }
             if let mutation = expiry(element) { mutations.append(mutation) }
-            // What follows from its end comes before what falls due later, however many are asked for.
-            if !waits.dependents.isEmpty, waits.dependents[element.job.rawValue] != nil { return mutations }
+            if isAwaited(element) { return mutations }
         }
         // Dead letters go once nothing else is due, whenever they fell due: what else falls due makes more of them.
         guard mutations.isEmpty else { return mutations }
