@@ -161,7 +161,7 @@ private struct PurgeCountOperation: StoreOperation {
 
     mutating func run(on core: StoreCore, at now: Timestamp) throws(JobStoreError) -> OperationOutcome<PurgeResult> {
         var result = PurgeResult()
-        for row in core.state.queueCounts(at: now) where row.queue == queue {
+        for row in core.state.queueCounts(at: now) where row.queue.hasSameBytes(as: queue) {
             if states.contains(.ready) { result.ready = row.counts.ready }
             if states.contains(.scheduled) { result.scheduled = row.counts.scheduled }
             if states.contains(.dead) { result.dead = row.counts.dead }

@@ -131,7 +131,7 @@ struct DrainOperation: StoreOperation {
 
     mutating func run(on core: StoreCore, at now: Timestamp) throws(JobStoreError) -> OperationOutcome<DrainStatus> {
         _ = try core.perform(.setPaused(queue: queue, true), at: now)
-        for row in core.state.queueCounts(at: now) where row.queue == queue {
+        for row in core.state.queueCounts(at: now) where row.queue.hasSameBytes(as: queue) {
             return .value(DrainStatus(pending: row.counts.ready + row.counts.scheduled, leased: row.counts.leased))
         }
         return .value(DrainStatus(pending: 0, leased: 0))

@@ -103,7 +103,7 @@ extension QueueState {
             table.queues[queue].terms.sharing.order == .strict, let entry = entries[before.rawValue]
         else { return }
         let other = batch.lane(of: before) ?? table.lane(entry.lane)
-        guard other.queue == lane.queue, other.group == lane.group else { return }
+        guard other.queue.isSameName(as: lane.queue), other.group.isSameName(as: lane.group) else { return }
         throw EngineError(
             .invalidState,
             "job \(before) is ahead of the new one in group \(lane.group) of queue \(lane.queue), which is in strict "

@@ -33,6 +33,20 @@ import Testing
         ([.ready, .dead], [12, 0, 2]), (.all, [12, 3, 2]),
     ]
 
+    /// Two names that Swift takes for equal, of different bytes.
+    @Test func namesAreCountedByTheirBytes() async throws {
+        try await withStore { store, _ in
+            let (short, long) = ("\u{e9}", "e\u{301}")
+            #expect(short == long)
+            _ = try await store.enqueue(short, payload: [])
+            for _ in 0..<2 { _ = try await store.enqueue(long, payload: []) }
+            for (queue, count) in [(short, 1), (long, 2)] {
+                #expect(try await store.purgeable(queue: queue, states: .all).ready == count)
+                #expect(try await store.drain(queue).pending == count)
+            }
+        }
+    }
+
     @Test(arguments: tables) func aPurgeCancelsWhatWasAskedForAndNothingElse(
         states: PurgeStates, counts: [Int]
     ) async throws {
