@@ -67,6 +67,16 @@ import Testing
         #expect(FrameHeader([UInt8](hex: hex).span, salt: Self.salt) == header)
     }
 
+    /// Records are counted from 1: what is computed from the first would go below zero.
+    @Test(arguments: FormatTests.frames.indices) func aFrameHasNoRecordZero(number: Int) {
+        var header = Self.header(Self.frames[number].kind)
+        header.firstSequence = .zero
+        var writer = ByteWriter()
+        writer.append(zeros: FrameFormat.headerBytes)
+        header.store(into: &writer, at: 0, salt: Self.salt)
+        #expect(FrameHeader(writer.bytes, salt: Self.salt) == nil)
+    }
+
     @Test(arguments: FormatTests.frames.indices) func everyFlippedBitOfAFrameHeaderIsSeen(number: Int) {
         let bytes = [UInt8](hex: Self.frames[number].hex)
         for bit in 0..<(bytes.count * 8) {

@@ -136,7 +136,7 @@ package struct FrameHeader: Hashable, Sendable {
         previousLink = UInt32(littleEndianBytes: bytes, at: 60)
         headerChecksum = stored
         let isWithinBounds =
-            milliseconds <= UInt64(Timestamp.max.milliseconds) && firstSequence <= .max
+            milliseconds <= UInt64(Timestamp.max.milliseconds) && firstSequence > .zero && firstSequence <= .max
             && rawBytes <= FrameFormat.rawBytesMax && storedBytes <= FrameFormat.rawBytesMax + 4
             && (codec == .lz4 || rawBytes == storedBytes) && position.rawValue < 1 << 62 && durable <= position
             && recordCount <= rawBytes

@@ -155,7 +155,7 @@ package struct SegmentHeader: Hashable, Sendable {
         let isWithinBounds =
             headerBytes == Self.byteCount && Int(alignment) == self.alignment && recycled <= 1
             && zeros.span.isAllZero && rest.span.isAllZero && base.rawValue < 1 << 62
-            && firstSequence <= .max
+            && firstSequence <= .max && (role == .journal || firstSequence > .zero)
         guard isWithinBounds || Safeguard.segmentHeaderBounds.isOff else { throw ByteReaderError(.tooLong, at: 24) }
     }
 }

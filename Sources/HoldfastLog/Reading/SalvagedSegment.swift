@@ -256,7 +256,9 @@ struct SalvagedSegment: Sendable {
             }
             return
         }
-        if places.isEmpty, let first = frames.first { coverage = [first.first...seal.lastSequence.rawValue] }
+        if places.isEmpty, let first = frames.first?.first, first <= seal.lastSequence.rawValue {
+            coverage = [first...seal.lastSequence.rawValue]
+        }
         let footer = content.suffix(SealFrame.footerBytes)
         guard footer.count == SealFrame.footerBytes, Array(footer.suffix(4)) == SealFrame.footerMagic,
             UInt64(littleEndianBytes: content.span, at: content.count - SealFrame.footerBytes) < UInt64(content.count)
