@@ -23,9 +23,16 @@ package struct ForgottenContent: Sendable {
 }
 
 extension QueueState {
-    /// Returns an enqueue without the jobs that it is to wait for and of which nothing is left. Nobody knows whether
-    /// they had ended: the job is held until somebody says so, unless it runs however they end.
+    /// Returns an enqueue without what lost records keep it from having: a unique key that another job holds, as what
+    /// freed it is lost, and the jobs that it is to wait for and of which nothing is left. Nobody knows whether they
+    /// had ended: the job is held until somebody says so, unless it runs however they end.
     package func mended(_ enqueue: Enqueue) -> Enqueue {
+        var enqueue = enqueue
+        if isHeld(enqueue.uniqueKey, in: enqueue.lane.queue, BatchScope()) {
+            enqueue.uniqueKey = nil
+            enqueue.uniqueUntil = nil
+            enqueue.isKeyFreedByLease = false
+        }
         guard var own = enqueue.dependencies else { return enqueue }
         var place: Slot<LaneRecord>?
         let asked = own.after

@@ -25,7 +25,7 @@ final class DamagedStore {
     let files = POSIXFileSystem()
     /// Payload, state and queue of each job that has not ended.
     private(set) var jobs: [JobID: (payload: [UInt8], state: JobInfo.State, queue: String)] = [:]
-    /// Every group with records, in order. Their numbers have no gaps.
+    /// Every group with records, in order. Their numbers have no gaps unless some were dropped.
     private(set) var groups: [Group] = []
     /// The job that each record is about.
     private(set) var subjects: [UInt64: UInt64] = [:]
@@ -61,15 +61,19 @@ final class DamagedStore {
     }
 
     /// A store of what `fill` does, with none of its jobs known.
-    init(_ fill: (JobStore) async throws -> Void) async throws {
+    init(
+        history: JobStoreOptions.History = JobStoreOptions().history, _ fill: (JobStore) async throws -> Void
+    ) async throws {
         directory = try TemporaryDirectory()
-        let store = try await JobStore.open(at: path)
+        var options = JobStoreOptions()
+        options.history = history
+        let store = try await JobStore.open(at: path, options: options)
         try await fill(store)
         try await store.close()
-        try readGroups()
+        try readGroups(isWhole: history != .none)
     }
 
-    private func readGroups() throws {
+    private func readGroups(isWhole: Bool = true) throws {
         var reader = try LogReader.open(directory: path, fileSystem: files)
         var group: Group?
         try reader.forEachFrame(from: .zero) { (source, frame) throws(LogError) in
@@ -88,7 +92,8 @@ final class DamagedStore {
             return true
         }
         let count = groups.reduce(0) { $0 + $1.sequences.count }
-        #expect(groups.reduce(into: Set()) { $0.formUnion($1.sequences) } == Set(1...UInt64(count)))
+        // Compaction leaves numbers out.
+        #expect(records == Set(1...UInt64(count)) || !isWhole)
     }
 
     private var records: Set<UInt64> { groups.reduce(into: []) { $0.formUnion($1.sequences) } }

@@ -145,6 +145,70 @@ struct SalvageTests {
         }
     }
 
+    /// Compaction drops what an image holds. Without that image finished jobs run again: no salvage may call it whole.
+    @Test func whatCompactionDroppedIsLostWithTheCheckpoints() async throws {
+        let store = try await DamagedStore(history: .none) { store in
+            _ = try await store.enqueue("q", payload: [1])
+            _ = try await store.enqueue("q", payload: [2])
+            for lease in try await store.lease(from: "q") { try await store.ack(lease) }
+            _ = try await store.compact()
+            _ = try await store.enqueue("q", payload: [3])
+        }
+        let images = try store.names("checkpoints")
+        for name in images { try store.flip(name, at: 100) }
+        let result = try StoreSalvage.run(store.path, into: store.target)
+        #expect(result.base == nil && !result.isComplete)
+        // The enqueue of the second job is all that compaction kept.
+        #expect(result.lost == [1...1, 3...4])
+        #expect(result.recordsKept == 2 && result.jobsKept == 2)
+        for name in images { try store.flip(name, at: 100) }
+        #expect(try StoreSalvage.run(store.path, into: store.target + "whole").isComplete)
+    }
+
+    /// The end of the first job is lost, and with it that its unique key was free again.
+    @Test func aJobKeepsItsPayloadWhoseUniqueKeySeemsTaken() async throws {
+        var ids: [JobID] = []
+        let store = try await DamagedStore { store in
+            var options = EnqueueOptions()
+            options.uniqueKey = "k"
+            ids.append(try await store.enqueue("q", payload: [1], options: options).id)
+            for lease in try await store.lease(from: "q") { try await store.ack(lease) }
+            ids.append(try await store.enqueue("q", payload: [2], options: options).id)
+        }
+        let ack = try #require(store.groups.first { $0.sequences.contains(3) })
+        for name in try store.names("checkpoints") { try store.flip(name, at: 100) }
+        try store.flip(ack.file, at: ack.frames[0] + 20)
+        let result = try StoreSalvage.run(store.path, into: store.target)
+        #expect(result.lost == [3...3] && result.dropped.isEmpty, "\(result.dropped)")
+        let salvaged = try await JobStore.open(at: store.target)
+        #expect(try await salvaged.job(ids[1])?.payload == [2])
+        #expect(try await salvaged.lease(from: "q", limit: 5).contains { $0.id == ids[1] })
+        try await salvaged.close()
+    }
+
+    @Test func aJobThatWaitsForALostOneIsHeldAndNamed() async throws {
+        var ids: [JobID] = []
+        let store = try await DamagedStore { store in
+            ids.append(try await store.enqueue("q", payload: [1]).id)
+            for _ in 0..<2 {
+                var options = EnqueueOptions()
+                options.after = [ids[0]]
+                ids.append(try await store.enqueue("q", payload: [2], options: options).id)
+            }
+        }
+        let first = try #require(store.groups.first { $0.sequences.contains(1) })
+        for name in try store.names("checkpoints") { try store.flip(name, at: 100) }
+        try store.flip(first.file, at: first.frames[0] + 20)
+        let result = try StoreSalvage.run(store.path, into: store.target)
+        #expect(result.heldJobs == Array(ids.dropFirst()))
+        #expect(result.lines(of: "a", into: "b").contains("  job \(ids[1])"))
+        let salvaged = try await JobStore.open(at: store.target)
+        #expect(try await salvaged.lease(from: "q").isEmpty)
+        try await salvaged.release(ids[1])
+        #expect(try await salvaged.lease(from: "q", limit: 5).map(\.id) == [ids[1]])
+        try await salvaged.close()
+    }
+
     @Test func aTornTailIsNoLoss() async throws {
         let store = try await DamagedStore()
         let reader = try LogReader.open(directory: store.path, fileSystem: store.files)

@@ -282,7 +282,7 @@ package struct LogSalvage: Sendable {
     }
 
     /// Returns what is in `ranges` and in none of `covered`, joined and in order.
-    static func subtract(
+    package static func subtract(
         _ covered: [ClosedRange<UInt64>], from ranges: [ClosedRange<UInt64>]
     ) -> [ClosedRange<UInt64>] {
         var result: [ClosedRange<UInt64>] = []

@@ -30,6 +30,7 @@ extension StoreSalvage {
             writer.field("key", effect.key)
         }
         writer.field("lost_notes", lostNotes)
+        writer.field("held_jobs", objects: heldJobs) { job, writer in writer.field("id", job.rawValue) }
         writer.field("dropped", objects: dropped) { record, writer in
             writer.field("seq", record.sequence.rawValue)
             writer.field("kind", record.kind)
@@ -66,6 +67,9 @@ extension StoreSalvage {
         }
         lines += Self.listed("lost effects", lostEffects) { "\($0.scope) \($0.key)" }
         if lostNotes > 0 { lines.append("lost errors, progress and results: \(lostNotes)") }
+        lines += Self.listed("jobs that waited for lost ones, and are held until they are released", heldJobs) {
+            "job \($0)"
+        }
         lines += Self.listed("records that make no sense without the lost ones", dropped) { record in
             record.reason.hasPrefix("record") ? record.reason : "record \(record.sequence) \(record.reason)"
         }

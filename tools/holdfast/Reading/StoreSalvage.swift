@@ -27,6 +27,8 @@ struct StoreSalvage {
     private(set) var lostJobs: [LostJob] = []
     private(set) var lostEffects: [ForgottenContent.EffectName] = []
     private(set) var lostNotes = 0
+    /// Jobs that waited for others of which nothing is left: nobody knows whether they may run.
+    private(set) var heldJobs: [JobID] = []
     private(set) var dropped: [Dropped] = []
     private(set) var recordsKept = 0
     private(set) var jobsKept = 0
@@ -59,6 +61,7 @@ struct StoreSalvage {
             try salvage.take(entry, time, into: &writer)
         }
         salvage.settle()
+        salvage.notePast(source)
         let last = salvage.state.lastSequence
         if last > .zero {
             // Records before it may be gone, so the state is all there is of them: it is kept twice.
@@ -129,6 +132,7 @@ struct StoreSalvage {
             let mended = Record(sequence: record.sequence, time: record.time, mutation: mended(record.mutation))
             guard isUnblocked || mended != record, (try? state.validate(mended)) != nil else { return error.message }
             state.apply(mended)
+            if let job = mended.heldJob, record.heldJob == nil { heldJobs.append(job) }
             return nil
         }
         state.apply(record)
@@ -162,6 +166,17 @@ struct StoreSalvage {
         }
     }
 
+    /// Notes as lost what compaction dropped, and no checkpoint that is left accounts for.
+    private mutating func notePast(_ source: LogSalvage) {
+        let known = base ?? .zero
+        guard let through = source.manifest?.compactedThrough, through > known else { return }
+        let past = known.rawValue + 1...through.rawValue
+        var ranges: [ClosedRange<UInt64>] = []
+        kept.forEachRange { if $0.overlaps(past) { ranges.append($0) } }
+        for record in dropped { ranges.append(record.sequence.rawValue...record.sequence.rawValue) }
+        lost = LogSalvage.subtract([], from: lost + LogSalvage.subtract(ranges, from: [past]))
+    }
+
     private mutating func settle() {
         let forgotten = state.forget(recordsOutside: kept)
         lostJobs = forgotten.jobs.map { LostJob(id: $0.id, queue: $0.queue) }
@@ -172,10 +187,19 @@ struct StoreSalvage {
         lostJobs.sort { $0.id < $1.id }
         lostEffects = forgotten.effects
         lostNotes = forgotten.noteCount
+        heldJobs.removeAll { state.status(of: $0, at: state.latestTime)?.dependencies?.isHeld != true }
         for queue in state.queueCounts(at: state.latestTime) {
             let counts = queue.counts
             jobsKept += counts.ready + counts.scheduled + counts.leased + counts.dead
             leasesKept += counts.leased
         }
+    }
+}
+
+extension Record {
+    /// The job that this record enqueues to be held, if it does.
+    fileprivate var heldJob: JobID? {
+        guard case .enqueue(let enqueue) = mutation, enqueue.dependencies?.isHeld ?? false else { return nil }
+        return JobID(sequence)
     }
 }
