@@ -150,11 +150,12 @@ public struct EnqueueOptions: Hashable, Sendable {
 
     /// About how many bytes its record takes beside payload, queue and the jobs that it names.
     var nameBytes: Int {
-        var bytes = (group?.utf8.count ?? 0) + headers.recordBytes
+        var bytes = Limits.optionBytesMax + (group?.utf8.count ?? 0) + headers.recordBytes
         guard let content = rest?.content else { return bytes }
         bytes += (content.uniqueKey?.utf8.count ?? 0) + (content.owner?.utf8.count ?? 0)
-        for name in content.finalErrors { bytes += name.utf8.count }
-        for (label, value) in content.labels { bytes += label.utf8.count + value.utf8.count }
+        if case .listed(let delays, _) = content.retry { bytes += delays.count * Limits.listedBytesMax }
+        for name in content.finalErrors { bytes += name.utf8.count + Limits.listedBytesMax }
+        for (label, value) in content.labels { bytes += label.utf8.count + value.utf8.count + Limits.listedBytesMax }
         return bytes
     }
 

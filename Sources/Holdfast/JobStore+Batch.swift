@@ -56,8 +56,8 @@ struct AtomicBatch: JobAddingOperation {
         }
     }
 
-    /// Names don't count before it has run, where they are all that it has: many small records take what room there is.
-    var bytes: Int { max(valueBytes == 0 ? 0 : valueBytes + nameBytes, neededBytes) }
+    /// Names don't count before it has run and they are known: small records take what room there is.
+    var bytes: Int { max(valueBytes, neededBytes) }
 
     mutating func encode(with codec: any PayloadCodec, _ options: JobStoreOptions) throws(JobStoreError) {
         valueBytes = 0
@@ -177,7 +177,7 @@ struct AtomicBatch: JobAddingOperation {
                 if let id = operation.soughtJob {
                     guard let known = try core.knownJob(id, lookups[id]) else { return .needsRecords([id]) }
                     lane = known.lane
-                    laneBytes += lane.map { $0.nameBytes } ?? Limits.namedRecordBytesMax
+                    laneBytes += (lane ?? core.state.entryLane(of: id))?.nameBytes ?? 0
                 }
                 var command = try operation.command(at: now, lane: lane)
                 if hasDependencies {
@@ -384,8 +384,10 @@ extension BatchOperation {
         switch self {
         case .enqueue, .ack, .bury, .cancel: 0
         case .requeue(_, _, _, let errorClass, _): errorClass?.utf8.count ?? 0
-        case .edit(_, let edit): (edit.queue?.utf8.count ?? 0) + (edit.headers ?? []).recordBytes
-        case .effect(let scope, let key, _, let tag, _): scope.utf8.count + key.utf8.count + tag.utf8.count
+        case .edit(_, let edit):
+            Limits.optionBytesMax + (edit.queue?.utf8.count ?? 0) + (edit.headers ?? []).recordBytes
+        case .effect(let scope, let key, _, let tag, _):
+            Limits.optionBytesMax + scope.utf8.count + key.utf8.count + tag.utf8.count
         }
     }
 

@@ -101,13 +101,13 @@ struct LeaseOperation: StoreOperation {
     }
 
     mutating func run(on core: StoreCore, at now: Timestamp) throws(JobStoreError) -> OperationOutcome<[Lease]> {
-        let needed = request.bytes(on: core, at: now)
-        guard core.hasRoom(for: needed, of: self) else {
+        var needed: Int? = bytes
+        if let reader = request.lease(on: core, at: now, admittedWith: &needed) {
+            return .deferred(reader.read, atHand: reader.readAtHand)
+        }
+        if let needed, needed > bytes {
             bytes = needed
             return .needsRoom
-        }
-        if let reader = request.lease(on: core, at: now, admittedWith: bytes) {
-            return .deferred(reader.read, atHand: reader.readAtHand)
         }
         if let waiter { core.register(waiter) }
         return .value([])

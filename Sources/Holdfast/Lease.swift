@@ -43,8 +43,12 @@ public struct JobHeader: Hashable, Sendable {
 }
 
 extension [JobHeader] {
-    /// About how many bytes they take in a record.
-    var recordBytes: Int { reduce(0) { $0 + $1.name.utf8.count + $1.value.utf8.count } }
+    /// The most that they take in a record.
+    var recordBytes: Int {
+        reduce(isEmpty ? 0 : Limits.listedBytesMax) {
+            $0 + $1.name.utf8.count + $1.value.utf8.count + Limits.listedBytesMax
+        }
+    }
 }
 
 /// The right to run one job until its deadline.

@@ -27,21 +27,23 @@ struct LeaseRequest: Sendable {
         self.worker = worker
     }
 
-    private func turns(on core: StoreCore) -> LeaseTurns? {
-        weights.isEmpty ? nil : core.turns.turns(of: queues, weights)
+    /// Leases under the lock, as many jobs as have a place in the journal.
+    ///
+    /// - Returns: What reads the payloads later; `nil` when nothing could be leased.
+    func lease(on core: StoreCore, at now: Timestamp) -> LeaseReader? {
+        var bytes: Int?
+        return lease(on: core, at: now, admittedWith: &bytes)
     }
-
-    /// Returns what the records take of the leases that would be granted; 0 where they surely have a place.
-    func bytes(on core: StoreCore, at now: Timestamp) -> Int { core.leaseBytes(self, turns(on: core), at: now) }
 
     /// Leases under the lock.
     ///
-    /// - Parameter bytes: For which there surely is a place; fewer jobs are leased where all need more than there is.
-    /// - Returns: What reads the payloads later; `nil` when nothing could be leased.
-    func lease(on core: StoreCore, at now: Timestamp, admittedWith bytes: Int = 0) -> LeaseReader? {
-        let turns = turns(on: core)
-        let leases = core.lease(self, turns, at: now, admittedWith: bytes)
-        if leases.grants.isEmpty { return nil }
+    /// - Parameter bytes: As for `StoreCore.lease(_:_:at:admittedWith:)`.
+    /// - Returns: What reads the payloads later; `nil` when nothing could be leased, or `bytes` says what it needs.
+    func lease(on core: StoreCore, at now: Timestamp, admittedWith bytes: inout Int?) -> LeaseReader? {
+        let turns = weights.isEmpty ? nil : core.turns.turns(of: queues, weights)
+        guard let leases = core.lease(self, turns, at: now, admittedWith: &bytes), !leases.grants.isEmpty else {
+            return nil
+        }
         if let turns { core.turns.serve(leases.grants, turns, of: queues, weights) }
         return LeaseReader(core: core, leases: leases, contents: leases.arePlain ? nil : core.contents(of: leases))
     }

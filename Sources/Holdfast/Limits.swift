@@ -18,8 +18,12 @@ package enum Limits {
     static let shortRecordBytesMax = 32
     /// The most that a record takes without a value: two names, and what says which jobs it is about.
     static let namedRecordBytesMax = 2 * RecordLimits.nameBytesMax + 64
+    /// The most that priority, attempts, times and such add to a record, and the lengths of its names.
+    static let optionBytesMax = 64
+    /// The most that an element of a list takes beside its text: two lengths, or a number of milliseconds.
+    static let listedBytesMax = 6
     /// The most that the record of a lease takes: queue, group and worker.
-    static let leaseRecordBytesMax = 3 * RecordLimits.nameBytesMax + shortRecordBytesMax
+    static let leaseRecordBytesMax = 3 * RecordLimits.nameBytesMax + optionBytesMax
     /// The longest lease.
     package static let leaseMillisecondsMax: Int64 = 7 * 24 * 3600 * 1000
     /// The most that `resultBytesMax` can be set to.

@@ -186,7 +186,10 @@ private struct ConfigureOperation: StoreOperation {
     private let settings: Result<QueueSettings, JobStoreError>
 
     var access: OperationAccess { .changes }
-    var bytes: Int { ((try? settings.get())?.finalErrors?.names ?? []).reduce(0) { $0 + $1.utf8.count } }
+    var bytes: Int {
+        let classes = (try? settings.get())?.finalErrors?.names ?? []
+        return classes.reduce(0) { $0 + $1.utf8.count + Limits.listedBytesMax }
+    }
 
     init(_ settings: QueueSettings) { self.settings = .success(settings) }
 

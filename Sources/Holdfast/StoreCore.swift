@@ -353,25 +353,25 @@ final class StoreCore: @unchecked Sendable {
         window.note(record.sequence, bytes: bytes)
     }
 
-    /// Returns what the records take of the leases that would be granted; 0 where they surely have a place.
-    func leaseBytes(_ request: LeaseRequest, _ turns: LeaseTurns?, at now: Timestamp) -> Int {
-        guard request.limit > 1, request.limit * Limits.leaseRecordBytesMax > log.roomBytes(isSettling: false) else {
-            return 0
-        }
-        let leases = Self.grant(request, turns, on: &state, at: now, first: log.nextSequence)
-        return leases.bytes(overhead: Limits.shortRecordBytesMax)
-    }
-
-    /// Grants leases, and appends and applies them: as many as have a place, where `bytes` are made sure of.
+    /// Grants leases, and appends and applies them.
+    ///
+    /// - Parameter bytes: For which there surely is a place. Where all need more than there is, this says how much, and
+    ///   nothing is done; or, where it is `nil`, as many are granted as have a place.
+    /// - Returns: `nil` where nothing was done.
     func lease(
-        _ request: LeaseRequest, _ turns: LeaseTurns?, at now: Timestamp, admittedWith bytes: Int
-    ) -> GrantedLeases {
+        _ request: LeaseRequest, _ turns: LeaseTurns?, at now: Timestamp, admittedWith bytes: inout Int?
+    ) -> GrantedLeases? {
         var leases = Self.grant(request, turns, on: &state, at: now, first: log.nextSequence)
         if leases.grants.isEmpty { return leases }
-        if leases.grants.count > 1 {
-            let room = max(bytes, log.roomBytes(isSettling: false))
-            if leases.grants.count * Limits.leaseRecordBytesMax > room {
-                leases.shorten(toFit: room, overhead: Limits.shortRecordBytesMax)
+        let room = leases.grants.count == 1 ? .max : max(bytes ?? 0, log.roomBytes(isSettling: false))
+        if leases.grants.count * Limits.leaseRecordBytesMax > room {
+            let needed = leases.bytes(overhead: Limits.optionBytesMax)
+            if needed > room {
+                guard bytes == nil else {
+                    bytes = needed
+                    return nil
+                }
+                leases.shorten(toFit: room, overhead: Limits.optionBytesMax)
             }
         }
         validate(leases.grants.count) { leases.record($0) }

@@ -87,6 +87,9 @@ extension QueueState {
         return table.lanes[slot].ready.contains(job.rawValue)
     }
 
+    /// The lane of a job of which more is known than that it is ready; `nil` for any other.
+    package func entryLane(of job: JobID) -> Lane? { entries[job.rawValue].map { table.lane($0.lane) } }
+
     /// The lane of a ready job that has nothing unusual about it; `nil` for any other.
     ///
     /// - Complexity: O(lanes).

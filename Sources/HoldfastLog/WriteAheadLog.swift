@@ -73,7 +73,11 @@ package final class WriteAheadLog: @unchecked Sendable {
     let files: JournalFiles
     let index: LogIndex
     let storeLock: any FileLock
+    /// With so many bytes a group is taken, and callers wait for that.
     let groupBytesTarget: Int
+    /// What a group may have in any segment of the ring. Those of an earlier opening may be smaller than is asked for
+    /// now; then it stays so until the next.
+    let groupBytesMax: Int
 
     // MARK: Guarded by `lock`
 
@@ -245,7 +249,11 @@ package final class WriteAheadLog: @unchecked Sendable {
         link = opened.scan.link
         latestTime = opened.scan.time
         activeLastSequence = opened.scan.segments.isEmpty ? .zero : opened.scan.segments[opened.scan.tail].lastSequence
-        groupBytesTarget = min(1 << 20, max(16 << 10, options.journalSegmentBytes / 8))
+        let usual = JournalFiles.inFlightBytesMax(capacity: options.journalSegmentBytes, isOversized: false)
+        groupBytesMax = opened.scan.segments.reduce(usual) {
+            $1.journal.isOversized ? $0 : min($0, $1.header.inFlightBytesMax)
+        }
+        groupBytesTarget = min(1 << 20, max(16 << 10, groupBytesMax / 4))
     }
 
     // MARK: - Opening

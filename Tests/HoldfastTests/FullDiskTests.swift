@@ -202,6 +202,56 @@ import Testing
         try await store.close()
     }
 
+    /// Results around what a segment takes at once, some of which have a file made ready that they need or not.
+    @Test(.timeLimit(.minutes(10)), arguments: 0..<40)
+    func resultsOfAnySizeAreAnsweredOnAFullDisk(blocks: Int) async throws {
+        let disk = SimulatedFileSystem()
+        let store = try await JobStore.open(at: "/store", options: Self.options(disk))
+        for number in 0..<60 { _ = try await store.enqueue("q", payload: [UInt8(number)]) }
+        let leases = try await store.lease(from: "q", limit: 60, for: .seconds(3600))
+        var random = SeededRandom(seed: UInt64(blocks))
+        for (number, lease) in leases.enumerated() {
+            if number == 10 { disk.faultPlan.capacityBytes = (Self.usedBlocks(disk) + blocks) * 4096 }
+            // The first have a file made that the group turns out not to need.
+            let bytes = number < 10 ? 27_000 : [9_000, 12_000, 20_000, 27_000].randomElement(using: &random) ?? 0
+            // No sealing makes them smaller.
+            let result = random.bytes(bytes)
+            let code = await refusal(of: { try await store.ack(lease, result: result) })
+            #expect(code == nil || code == .noSpace, "\(bytes) bytes")
+            // Nothing waits behind it.
+            _ = try await store.stats()
+        }
+        disk.faultPlan = FaultPlan()
+        try await store.close()
+    }
+
+    /// The ring still has the segments of an earlier opening, which take less at once.
+    @Test(.timeLimit(.minutes(10)))
+    func aStoreOpenedWithLargerSegmentsOnAFullDiskAnswers() async throws {
+        let disk = SimulatedFileSystem()
+        var store = try await JobStore.open(at: "/store", options: Self.options(disk))
+        for number in 0..<40 { _ = try await store.enqueue("q", payload: [UInt8(number)]) }
+        let leases = try await store.lease(from: "q", limit: 40, for: .seconds(3600))
+        try await store.close()
+        var options = Self.options(disk)
+        options.journalSegmentBytes = 8 << 20
+        store = try await JobStore.open(at: "/store", options: options)
+        disk.faultPlan.capacityBytes = Self.usedBlocks(disk) * 4096
+        for lease in leases {
+            let code = await refusal(of: {
+                try await store.ack(lease, result: [UInt8](repeating: 7, count: 100_000))
+            })
+            #expect(code == nil || code == .noSpace)
+        }
+        // As many as there are do not fit in one of its segments, either.
+        let acks = leases.map { BatchOperation.ack($0.identity, result: [UInt8](repeating: 7, count: 2_000)) }
+        let code = await refusal(of: { _ = try await store.batch(acks) })
+        #expect(code == .noSpace)
+        _ = try await store.stats()
+        disk.faultPlan = FaultPlan()
+        try await store.close()
+    }
+
     /// Who waits for many asks for no more room than who looks whether there is any: it went round for ever.
     @Test(.timeLimit(.minutes(1)))
     func aLeaseOfManyThatWaitsIsServedBesideALargeEnqueue() async throws {

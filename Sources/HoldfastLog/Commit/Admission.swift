@@ -28,9 +28,13 @@ extension WriteAheadLog {
         // One spare is left to what frees space. What is accepted has a place in the journal already: on a full disk it
         // would wait for one as long as the disk stays so.
         let hasSpare = spares.count > (isSettling ? 0 : 1)
-        let isOversized = bytes > ringUnitBytesMax
+        let isOversized = bytes > ringUnitBytesMax && bytes > roomBytes(isSettling: isSettling)
         let isTight = !hasSpare && !isOversized && pendingBytes + bytes > activeRoom
-        if (isReserveSpent && !isSettling) || (isDiskFull && (isTight || !isSettling && !hasSpare)) {
+        // A file of its own can only be switched to with a new manifest, for which there is room as long as the reserve
+        // is there.
+        if isReserveSpent && (!isSettling || isOversized)
+            || isDiskFull && (isTight || isOversized || !isSettling && !hasSpare)
+        {
             throw LogError(
                 .noSpace,
                 "the disk that holds the store is full: free space, or settle jobs and compact; nothing was changed")
@@ -73,8 +77,7 @@ extension WriteAheadLog {
     /// How many bytes of records have a place in the journal as it is, behind those that are in memory: an operation
     /// goes by it that was admitted and finds that it has more to append than it said.
     package func roomBytes(isSettling: Bool) -> Int {
-        let bytesMax = JournalFiles.inFlightBytesMax(capacity: options.journalSegmentBytes, isOversized: false)
-        let inSegment = bytesMax - filling.byteCount - Self.headerBytesMax
+        let inSegment = groupBytesMax - filling.byteCount - Self.headerBytesMax
         let hasSpare = spares.count > (isSettling ? 0 : 1)
         return max(hasSpare ? inSegment : min(inSegment, activeRoom - pendingBytes), 0)
     }
@@ -92,8 +95,7 @@ extension WriteAheadLog {
 
     /// What surely fits in a segment of the ring, behind what may already wait in the same group.
     private var ringUnitBytesMax: Int {
-        JournalFiles.inFlightBytesMax(capacity: options.journalSegmentBytes, isOversized: false) - groupBytesTarget
-            - Self.headerBytesMax
+        groupBytesMax - groupBytesTarget - Self.headerBytesMax
     }
 
     /// More than the headers of a group and its padding take.

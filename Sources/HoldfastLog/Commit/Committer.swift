@@ -222,7 +222,8 @@ extension WriteAheadLog {
             }
             // Segments of an earlier opening may be smaller than those that the options now ask for.
             let bytesMax = JournalFiles.inFlightBytesMax(capacity: options.journalSegmentBytes, isOversized: false)
-            if !hasAsked, bytes > bytesMax || !spares.isEmpty {
+            // One may have been made ready, for what could have needed it.
+            if !hasAsked, bytes > bytesMax || !spares.isEmpty || oversizedReadyBytes > needed {
                 requests.append(.oversized(bytes: needed + FrameFormat.journalAlignment))
                 hasAsked = true
             }
