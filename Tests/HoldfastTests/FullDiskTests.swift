@@ -225,6 +225,58 @@ import Testing
         try await store.close()
     }
 
+    /// Whatever is asked of a store on a disk that becomes full is done or refused, and nothing waits behind it.
+    @Test(.timeLimit(.minutes(10)), arguments: 0..<8)
+    func anythingIsAnsweredOnAFullDisk(seed: Int) async throws {
+        var random = SeededRandom(seed: UInt64(seed))
+        let disk = SimulatedFileSystem()
+        let clock = ManualClock()
+        var options = Self.options(disk)
+        options.clock = clock
+        options.journalSegmentBytes *= [1, 1, 2, 4][seed % 4]
+        let store = try await JobStore.open(at: "/store", options: options)
+        var leases: [Lease] = []
+        for step in 0..<150 {
+            if step == 40 {
+                disk.faultPlan.capacityBytes = (Self.usedBlocks(disk) + Int.random(in: 0..<80, using: &random)) * 4096
+            }
+            let bytes = [10, 1_000, 9_000, 20_000, 27_000, 60_000, 200_000].randomElement(using: &random) ?? 0
+            let value = random.bytes(bytes)
+            let lease = leases.isEmpty ? nil : leases.remove(at: Int.random(in: leases.indices, using: &random))
+            let choice = Int.random(in: 0..<12, using: &random)
+            let code = await refusal(of: {
+                switch (choice, lease) {
+                case (0, let lease?): try await store.ack(lease, result: value)
+                case (1, let lease?): try await store.requeue(lease, error: String(repeating: "e", count: bytes))
+                case (2, let lease?): try await store.heartbeat(lease, for: .seconds(600), progress: value)
+                case (3, let lease?):
+                    _ = try await store.batch([
+                        .ack(lease.identity, result: value), .enqueue(queue: "q", payload: value),
+                    ])
+                case (4, let lease?):
+                    leases += try await store.ack(lease, result: value, thenLease: NextLease(from: "q", limit: 50))
+                case (5, _): _ = try await store.effect(scope: "s", key: "\(step)", value: value)
+                case (6, _): leases += try await store.lease(from: "q", limit: 100)
+                case (7, _): _ = try await store.purge(queue: "q", states: .all)
+                case (8, _): try await store.advanceClock(by: 40_000)
+                default:
+                    var job = EnqueueOptions()
+                    job.uniqueKey = String(repeating: "k", count: 200) + "\(step)"
+                    job.uniqueFor = .seconds(60)
+                    job.group = String(repeating: "g", count: 200)
+                    _ = try await store.batch(
+                        (0..<40).map {
+                            .enqueue(queue: "q", payload: [UInt8($0)], options: $0 == 0 ? job : EnqueueOptions())
+                        })
+                }
+            })
+            #expect(code == nil || code == .noSpace || code == .leaseLost, "step \(step), choice \(choice)")
+            _ = await refusal(of: { _ = try await store.stats() })
+        }
+        disk.faultPlan = FaultPlan()
+        try await store.close()
+    }
+
     /// The ring still has the segments of an earlier opening, which take less at once.
     @Test(.timeLimit(.minutes(10)))
     func aStoreOpenedWithLargerSegmentsOnAFullDiskAnswers() async throws {
