@@ -125,6 +125,11 @@ package final class WriteAheadLog: @unchecked Sendable {
     var oversizedReadyBytes = 0
     var oversizedWantedBytes = 0
     var isOversizedRefused = false
+    /// Whether that file is kept for the group that fills, or for the one in flight; and whether the committer waits
+    /// for one.
+    var isFileKeptForFilling = false
+    var isFileKeptForFlying = false
+    var isFileAwaited = false
     /// Whether the committer is woken behind the lock, and whether there is something to wake it for.
     private var isWakeDeferred = false
     private var isWakeOwed = false
@@ -251,7 +256,7 @@ package final class WriteAheadLog: @unchecked Sendable {
         activeLastSequence = opened.scan.segments.isEmpty ? .zero : opened.scan.segments[opened.scan.tail].lastSequence
         let usual = JournalFiles.inFlightBytesMax(capacity: options.journalSegmentBytes, isOversized: false)
         groupBytesMax = opened.scan.segments.reduce(usual) {
-            $1.journal.isOversized ? $0 : min($0, $1.header.inFlightBytesMax)
+            $1.journal.isOversized || $1.header.inFlightBytesMax == 0 ? $0 : min($0, $1.header.inFlightBytesMax)
         }
         groupBytesTarget = min(1 << 20, max(16 << 10, groupBytesMax / 4))
     }

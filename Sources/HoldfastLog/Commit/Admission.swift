@@ -35,6 +35,7 @@ extension WriteAheadLog {
         if isReserveSpent && (!isSettling || isOversized)
             || isDiskFull && (isTight || isOversized || !isSettling && !hasSpare)
         {
+            if isOversized { isOversizedRefused = false }
             throw LogError(
                 .noSpace,
                 "the disk that holds the store is full: free space, or settle jobs and compact; nothing was changed")
@@ -48,8 +49,9 @@ extension WriteAheadLog {
             counters.stalls += 1
             return .wait
         }
-        // A group in flight that needs a file of its own takes the one that is there.
-        if isOversized, flyingBytes > ringUnitBytesMax {
+        // The file that is there may be taken by a group that comes first.
+        let isFileKept = isFileKeptForFlying || isFileKeptForFilling && !filling.isEmpty
+        if isOversized, isFileKept || flyingBytes > ringUnitBytesMax {
             self.isTight = true
             counters.stalls += 1
             return .wait
@@ -71,6 +73,7 @@ extension WriteAheadLog {
             counters.stalls += 1
             return .wait
         }
+        if isOversized { isFileKeptForFilling = true }
         return .ready
     }
 

@@ -25,6 +25,7 @@ extension WriteAheadLog {
                 swap(&filling, &flying)
                 swap(&fillingWaiters, &flyingWaiters)
                 flyingBytes = flying.byteCount
+                (isFileKeptForFlying, isFileKeptForFilling) = (isFileKeptForFilling, false)
                 let room = takeCommitWaiters()
                 lock.unlock()
                 resume(room)
@@ -42,6 +43,7 @@ extension WriteAheadLog {
     /// Ends group `number`; the lock is held on entry and on return, but not while waiters are resumed.
     private func finish(_ number: UInt64, _ outcome: Result<LogPosition, LogError>) {
         flyingBytes = 0
+        isFileKeptForFlying = false
         noteActiveRoom()
         // The maintenance thread may have poisoned the log meanwhile: its waiters have been told already.
         if case .failed = state.phase { return }
@@ -207,7 +209,14 @@ extension WriteAheadLog {
     /// Waits for a spare that holds `bytes`; asks for one of its own size when no ring segment does.
     private func takeSpare(for bytes: Int) throws(LogError) -> JournalSegment {
         lock.lock()
-        defer { lock.unlock() }
+        defer {
+            if isFileAwaited {
+                // A spare may have come first.
+                isFileAwaited = false
+                requests.removeAll(where: \.isOversized)
+            }
+            lock.unlock()
+        }
         let needed = SegmentHeader.byteCount + bytes
         var hasAsked = false
         while true {
@@ -226,6 +235,7 @@ extension WriteAheadLog {
             if !hasAsked, bytes > bytesMax || !spares.isEmpty || oversizedReadyBytes > needed {
                 requests.append(.oversized(bytes: needed + FrameFormat.journalAlignment))
                 hasAsked = true
+                isFileAwaited = true
             }
             isStarving = true
             counters.stalls += 1

@@ -53,6 +53,7 @@ extension WriteAheadLog {
             // The manifest could be replaced, so there is space again.
             isDiskFull = false
             isRetryDue = false
+            isOversizedRefused = false
             workSignal.notifyOne()
             return takeRoomWaiters()
         }
@@ -134,7 +135,9 @@ extension WriteAheadLog {
     /// Puts a segment of its own size first in the ring; asks for it again when the disk is full.
     func addOversized(_ bytes: Int) throws(LogError) {
         do { try spendingReserve { () throws(LogError) in try makeOversized(bytes) } } catch {
-            if error.code == .noSpace { lock.withLock { requests.append(.oversized(bytes: bytes)) } }
+            if error.code == .noSpace {
+                lock.withLock { if isFileAwaited { requests.append(.oversized(bytes: bytes)) } }
+            }
             throw error
         }
     }
