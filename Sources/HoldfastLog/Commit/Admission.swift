@@ -49,7 +49,12 @@ extension WriteAheadLog {
             counters.stalls += 1
             return .wait
         }
-        // The file that is there may be taken by a group that comes first.
+        // The file that is there is about to be replaced by a larger one.
+        if isOversized, oversizedWantedBytes > 0 {
+            counters.stalls += 1
+            return .wait
+        }
+        // Or it may be taken by a group that comes first.
         let isFileKept = isFileKeptForFlying || isFileKeptForFilling && !filling.isEmpty
         if isOversized, isFileKept || flyingBytes > ringUnitBytesMax {
             self.isTight = true
@@ -64,7 +69,7 @@ extension WriteAheadLog {
                     "the disk that holds the store has no room for \(bytes) bytes in one piece: free space; "
                         + "nothing was changed")
             }
-            oversizedWantedBytes = max(oversizedWantedBytes, oversizedBytes(for: bytes))
+            oversizedWantedBytes = oversizedBytes(for: bytes)
             maintenanceSignal.notifyOne()
             counters.stalls += 1
             return .wait

@@ -53,7 +53,8 @@ extension WriteAheadLog {
             // The manifest could be replaced, so there is space again.
             isDiskFull = false
             isRetryDue = false
-            isOversizedRefused = false
+            // One that is used again says nothing of room for a file.
+            if case .recycled = origin {} else { isOversizedRefused = false }
             workSignal.notifyOne()
             return takeRoomWaiters()
         }
