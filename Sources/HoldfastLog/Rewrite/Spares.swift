@@ -54,7 +54,7 @@ extension WriteAheadLog {
             isDiskFull = false
             isRetryDue = false
             // One that is used again says nothing of room for a file.
-            if case .recycled = origin {} else { isOversizedRefused = false }
+            if origin != .recycled { isOversizedRefused = false }
             workSignal.notifyOne()
             return takeRoomWaiters()
         }
